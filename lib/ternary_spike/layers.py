@@ -1,0 +1,77 @@
+"""Layers that act on every timestep alike, with time folded into the batch.
+
+Tensors through time are [T, B, C, H, W]; folding them to [T*B, C, H, W] is a view and lets one kernel do all timesteps.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def over_time(operation: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply an operation on [N, ...] to [T, B, ...] by folding time into the batch; returns [T, B, ...]."""
+    return operation(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution without bias (batch norm follows) on [T, B, C, H, W], or on a static [B, C, H, W]."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if x.dim() == 4 else over_time(super().forward, x)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation on [T, B, C, H, W].
+
+    Args:
+        channels: C.
+        per_step: if True each timestep is normalised with statistics of its own and moves the running statistics in
+            turn (the authors' stem); if False time, batch and space are one population (the authors' blocks).
+    """
+
+    def __init__(self, channels: int, per_step: bool = False) -> None:
+        super().__init__(channels)
+        self.per_step = per_step
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.per_step and self.training:
+            return torch.stack([super(BatchNorm2d, self).forward(step) for step in x.unbind(0)])
+        return over_time(super().forward, x)
+
+    def repeated(self, x: Tensor, timesteps: int) -> Tensor:
+        """What :meth:`forward` does to a static input repeated at each timestep, computed once.
+
+        Args:
+            x: [B, C, H, W], the same at each timestep.
+            timesteps: T.
+
+        Returns:
+            One timestep's output [B, C, H, W]; every timestep's is the same. Running statistics move exactly as they
+            would for the repeated input.
+        """
+        if not self.training:
+            return super().forward(x)
+        if self.per_step:  # T updates towards the same statistics are one update with a larger momentum
+            momentum = 1 - (1 - self.momentum) ** timesteps
+            y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, True, momentum, self.eps)
+            self.num_batches_tracked += timesteps
+            return y
+        kept = (1 - self.momentum) * self.running_var
+        y = super().forward(x)
+        # the unbiased variance of T copies divides by n T - 1, that of one copy by n - 1
+        n = x.numel() // x.shape[1]
+        correction = (n - 1) / n * (n * timesteps) / (n * timesteps - 1)
+        self.running_var.copy_(kept + (self.running_var - kept) * correction)
+        return y
+
+
+class AvgPool2d(nn.AvgPool2d):
+    """Average pooling on [T, B, C, H, W]. Its output is an average of spikes: linear, but not ternary."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return over_time(super().forward, x)
