@@ -1,0 +1,33 @@
+"""Watching the neuron layers of a model while it runs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from ternary_spike.dynamics import fire, integrate
+from ternary_spike.models import SpikingResNet, named_neurons
+from ternary_spike.neurons import LIF
+
+
+@contextmanager
+def recording(model: SpikingResNet, observe: Callable[[str, Tensor, Tensor], None]) -> Iterator[None]:
+    """Call ``observe(layer, membrane potential, un-scaled spikes)`` whenever a spiking layer has run.
+
+    Both tensors are [T, B, C, H, W]. The un-scaled spikes b are taken from the membrane, not from the output a b:
+    where an amplitude is 0 the neuron still fires and resets.
+    """
+    handles = []
+    for name, neuron in named_neurons(model).items():
+        if isinstance(neuron, LIF):
+
+            def hook(module, inputs, output, name=name):
+                u = integrate(inputs[0].detach(), None, module.dynamics)
+                observe(name, u, fire(u, module.dynamics))
+
+            handles.append(neuron.register_forward_hook(hook))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

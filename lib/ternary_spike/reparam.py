@@ -1,0 +1,120 @@
+"""Folding: re-parameterisation of a trained network into one that emits normalised spikes (Eqs. 15-17).
+
+A trained layer emits a * b. What follows is linear up to the next membrane, so a moves into it:
+
+    convolution      K * (a b) = (a K) * b                                   Eq. 17
+    batch norm       gamma (x - mean) / sigma + beta, a factor and a bias for each output channel of the same K
+    average pooling  pool(a b) = a pool(b), so a passes through into the convolution behind it
+    classifier       linear too; global pooling passes a through
+    identity shortcut   no weights to fold into: a stays as the constant that a spike adds to the membrane
+
+An amplitude a channel is folded the same way, along the input channels.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ternary_spike.inference import IMAGE, FoldedNetwork, Operation
+from ternary_spike.layers import AvgPool2d, BatchNorm2d
+from ternary_spike.models import SpikingResNet
+from ternary_spike.neurons import LIF
+
+
+class _Folder:
+    """Collects operations and weights; remembers the amplitude that each value still carries."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.operations: list[Operation] = []
+        self.weights: dict[str, Tensor] = {}
+        self.carried: dict[str, Tensor] = {IMAGE: torch.ones((), dtype=torch.float64)}
+
+    def _append(self, name: str, kind: str, inputs: tuple[str, ...], **settings) -> str:
+        self.operations.append(Operation(name, kind, inputs, settings))
+        return name
+
+    def conv(self, name: str, conv: nn.Conv2d, bn: BatchNorm2d, source: str) -> str:
+        gain = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
+        kernel = conv.weight.double() * _along_inputs(self.carried[source], 3) * gain.view(-1, 1, 1, 1)
+        self.weights[f"{name}.weight"] = kernel.to(self.dtype)
+        self.weights[f"{name}.bias"] = (bn.bias.double() - bn.running_mean.double() * gain).to(self.dtype)
+        return self._append(name, "conv", (source,), stride=conv.stride[0], padding=conv.padding[0])
+
+    def pool(self, name: str, pool: AvgPool2d, source: str) -> str:
+        self.carried[name] = self.carried[source]
+        return self._append(
+            name,
+            "pool",
+            (source,),
+            kernel_size=pool.kernel_size,
+            stride=pool.stride,
+            padding=pool.padding,
+            ceil_mode=pool.ceil_mode,
+            count_include_pad=pool.count_include_pad,
+        )
+
+    def add(self, name: str, current: str, other: str) -> str:
+        amplitude = self.carried.get(other)
+        if amplitude is not None:  # spikes, on an identity shortcut
+            self.weights[f"{name}.constant"] = amplitude.to(self.dtype)
+        return self._append(name, "add", (current, other))
+
+    def spikes(self, name: str, neuron: nn.Module, source: str) -> str:
+        if not isinstance(neuron, LIF):
+            raise ValueError(f"only spiking networks can be folded, but layer {name} is {type(neuron).__name__}")
+        d = neuron.dynamics
+        amplitude = torch.ones(()) if neuron.amplitude is None else neuron.amplitude.detach()
+        self.carried[name] = amplitude.double().cpu()
+        return self._append(name, "spikes", (source,), signed=d.signed, threshold=d.threshold, decay=d.decay)
+
+    def classifier(self, name: str, linear: nn.Linear, source: str) -> str:
+        weight = linear.weight.double() * _along_inputs(self.carried[source], 1)
+        self.weights[f"{name}.weight"] = weight.to(self.dtype)
+        self.weights[f"{name}.bias"] = linear.bias.to(self.dtype)
+        return self._append(name, "classifier", (source,))
+
+
+def _along_inputs(amplitude: Tensor, dims: int) -> Tensor:
+    """An amplitude, a scalar or [C, 1, 1], so that it multiplies a weight's input channels (its axis 1)."""
+    return amplitude.view(1, -1, *(1,) * (dims - 1)) if amplitude.dim() else amplitude
+
+
+@torch.no_grad()
+def fold(model: SpikingResNet, dtype: torch.dtype = torch.float64) -> FoldedNetwork:
+    """Fold amplitudes and batch norm into convolutions and classifier (Eqs. 15-17).
+
+    Args:
+        model: a trained spiking ResNet; its running statistics are used, its mode does not matter.
+        dtype: of the folded weights. In float64 the fold is exact up to rounding in the sixteenth digit.
+
+    Returns:
+        The folded network, on the CPU. Its neuron layers have no amplitude.
+
+    Raises:
+        ValueError: if a neuron layer of the model is not a spiking neuron.
+    """
+    f = _Folder(dtype)
+    value = IMAGE
+    for i, unit in enumerate(model.stem):
+        value = f.conv(f"stem{i + 1}.conv", unit.conv, unit.bn, value)
+        value = f.spikes(f"stem{i + 1}", unit.neuron, value)
+    if model.stem_pool is not None:
+        value = f.pool("stem.pool", model.stem_pool, value)
+    for s, stage in enumerate(model.stages):
+        for b, block in enumerate(stage):
+            name = f"stage{s + 1}.block{b + 1}"
+            current = f.conv(f"{name}.conv1", block.conv1, block.bn1, value)
+            spikes = f.spikes(f"{name}.1", block.neuron1, current)
+            current = f.conv(f"{name}.conv2", block.conv2, block.bn2, spikes)
+            shortcut = value
+            if block.shortcut is not None:
+                if block.shortcut.pool is not None:
+                    shortcut = f.pool(f"{name}.shortcut.pool", block.shortcut.pool, shortcut)
+                shortcut = f.conv(f"{name}.shortcut.conv", block.shortcut.conv, block.shortcut.bn, shortcut)
+            current = f.add(f"{name}.add", current, shortcut)
+            value = f.spikes(f"{name}.2", block.neuron2, current)
+    f.classifier("classifier", model.classifier, value)
+    weights = {name: weight.cpu() for name, weight in f.weights.items()}
+    return FoldedNetwork(
+        f.operations, weights, model.timesteps, model.in_channels, model.image_size, model.classifier.out_features
+    )
