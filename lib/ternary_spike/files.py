@@ -1,6 +1,8 @@
 """Reading and writing the project's small files so that a reader never meets half of one."""
 
+import csv
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -37,7 +39,7 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; make room or choose another folder") from error
+        raise UserError(f"cannot write {path}: {error.strerror or error}; make room or use another folder") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -52,6 +54,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically, without NaN or infinity (they are not JSON)."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    """Write rows with the same keys as CSV, atomically; None becomes an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def read_json(path: Path) -> Any:
@@ -102,7 +113,7 @@ def read_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tenso
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the stage that writes it first") from None
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path} is not a whole safetensors file ({error}); delete it and run its stage again") from None
+        raise UserError(f"{path} is no whole safetensors file ({error}); delete it and run its stage again") from None
 
 
 def sha256_of(path: Path) -> str:

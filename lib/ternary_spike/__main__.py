@@ -1,0 +1,3 @@
+from ternary_spike.cli import main
+
+main()

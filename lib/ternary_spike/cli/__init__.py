@@ -1,0 +1,69 @@
+"""The command line: ``python -m ternary_spike VERB``, a verb for each stage, with the same names as the rules.
+
+Every module in this folder is a verb, with ``HELP``, ``arguments(parser)`` and ``run(args)``; only the chosen verb's
+packages are imported.
+"""
+
+import argparse
+import ast
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from pathlib import Path
+
+from ternary_spike.errors import UserError
+
+MISTAKE = 2  # exit status of a user's mistake
+INTERRUPTED = 130
+
+
+def verbs() -> list[str]:
+    """The verbs' names, alphabetically."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def _help_of(verb: str) -> str:
+    """The HELP string of a verb, without importing the module and its heavy packages."""
+    tree = ast.parse((Path(__file__).parent / f"{verb}.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "HELP":
+            return ast.literal_eval(node.value)
+    return ""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one verb; a user's mistake ends in one line on standard error and status 2, never in a traceback."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="python -m ternary_spike", description="Ternary spiking neurons and the reproduction of their paper."
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
+    subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    module = None
+    for verb in verbs():
+        text = _help_of(verb)
+        sub = subparsers.add_parser(verb, help=text, description=text)
+        if verb == chosen:
+            module = importlib.import_module(f"{__name__}.{verb}")
+            module.arguments(sub)
+    args = parser.parse_args(argv)
+    try:
+        module.run(args)
+    except (UserError, ValueError) as error:
+        if args.debug:
+            raise
+        sys.exit(_mistake(str(error)))
+    except ModuleNotFoundError as error:
+        if args.debug or (error.name or "").startswith("ternary_spike"):
+            raise
+        sys.exit(_mistake(f"the package {error.name!r} is missing here; install what `{args.verb}` needs (envs/)"))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _mistake(message: str) -> int:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return MISTAKE

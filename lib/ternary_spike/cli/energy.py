@@ -1,0 +1,42 @@
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+HELP = "count a folded network's operations on the test set and estimate its energy, the paper's way and exactly"
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, help="folder of the trained run")
+    parser.add_argument("--folded", type=Path, required=True, help="folder of its folded network")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared data it was trained on")
+    parser.add_argument("--out", type=Path, required=True, help="folder for energy.csv and energy.json")
+    parser.add_argument("--samples", type=int, default=1000, help="test samples to count on (default 1000)")
+    parser.add_argument(
+        "--flop-picojoule", type=float, default=12.5, help="energy of an operation of the encoder (12.5)"
+    )
+    parser.add_argument("--synop-picojoule", type=float, default=0.077, help="energy of an addition (0.077)")
+    parser.add_argument("--sign-picojoule", type=float, default=3.7, help="energy of a comparison (3.7)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads; torch's choice by default")
+
+
+def run(args: Namespace) -> None:
+    import torch
+
+    from ternary_spike.cli._stages import open_run
+    from ternary_spike.energy import Constants, measure
+    from ternary_spike.files import write_csv, write_json
+    from ternary_spike.inference import FoldedNetwork
+    from ternary_spike.provenance import now, provenance
+
+    started = now()
+    record, _, batches, device = open_run(args, args.samples)
+    network = FoldedNetwork.load(args.folded).to(torch.float32).to(device)
+    constants = Constants(args.flop_picojoule, args.synop_picojoule, args.sign_picojoule)
+    rows, totals = measure(network, (x for x, _ in batches), constants)
+    write_csv(args.out / "energy.csv", rows)
+    write_json(args.out / "energy.json", {"id": record["id"], **totals, "provenance": provenance(device, started)})
+    exact = next(m for m in totals["methods"] if m["method"] == "exact count")
+    print(
+        f"{record['id']}: {exact['synops']:.0f} synaptic operations an image, {exact['energy_microjoule']:.3f} µJ, "
+        f"in {args.out}"
+    )

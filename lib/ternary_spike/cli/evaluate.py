@@ -1,0 +1,26 @@
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+HELP = "measure a trained run on the test set: accuracy, firing rates, entropy, membrane potentials"
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, help="folder of a trained run")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared data it was trained on")
+    parser.add_argument("--out", type=Path, required=True, help="evaluation.json to write")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads; torch's choice by default")
+
+
+def run(args: Namespace) -> None:
+    from ternary_spike.cli._stages import open_run
+    from ternary_spike.evaluation import evaluate
+    from ternary_spike.files import write_json
+    from ternary_spike.provenance import now, provenance
+
+    started = now()
+    record, model, batches, device = open_run(args)
+    result = evaluate(model.to(device), batches)
+    data = {"label": record["data"]["label"], "checksum": record["data"]["checksum"]}
+    write_json(args.out, {"id": record["id"], "data": data, **result, "provenance": provenance(device, started)})
+    print(f"{record['id']}: {result['accuracy_percent']:.2f} % of {result['samples']} test samples, in {args.out}")

@@ -1,0 +1,39 @@
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+HELP = "check that the folded network computes what the trained one does; exit status 1 if it does not"
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, help="folder of the trained run")
+    parser.add_argument("--folded", type=Path, required=True, help="folder of its folded network")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared data it was trained on")
+    parser.add_argument("--out", type=Path, required=True, help="equivalence.json to write")
+    parser.add_argument("--samples", type=int, default=200, help="test samples to compare on (default 200)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads; torch's choice by default")
+
+
+def run(args: Namespace) -> None:
+    import sys
+
+    from ternary_spike.cli._stages import open_run
+    from ternary_spike.equivalence import verify
+    from ternary_spike.files import write_json
+    from ternary_spike.inference import FoldedNetwork
+    from ternary_spike.provenance import now, provenance
+
+    started = now()
+    record, model, batches, device = open_run(args, args.samples)
+    folded = FoldedNetwork.load(args.folded).to(device)
+    result = verify(model.to(device), folded, [x for x, _ in batches])
+    write_json(args.out, {"id": record["id"], **result, "provenance": provenance(device, started)})
+    exact = result["float64"]
+    line = (
+        f"{record['id']}: {exact['differing_spikes']} of {exact['spikes']} spikes differ in float64, class scores by "
+        f"{exact['largest_relative_logit_difference']:.1e} relative (bound {result['bound']:.0e})"
+    )
+    if not result["passed"]:
+        print(f"error: the folded network is not equivalent. {line}; see {args.out}", file=sys.stderr)
+        sys.exit(1)
+    print(line)

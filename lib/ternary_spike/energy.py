@@ -1,0 +1,191 @@
+"""From operations to joules: the paper's estimate (Table 5), the same with measured firing rates, and exact counts.
+
+The paper's formula is E = 12.5 pJ x #FLOPs + 77 fJ x #SOPs + 3.7 pJ x #Sign, where #FLOPs are the encoder's, counted at
+each timestep, #SOPs = s T A with the mean firing rate s and the operation count A, and #Sign = k s T N with N neurons
+and k = 1 comparison for a binary, 2 for a ternary spike. It leaves open which mean s is; three are computed here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from torch import Tensor
+
+from ternary_spike import synops
+from ternary_spike.inference import IMAGE, FoldedNetwork
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Energy of an operation in picojoule; the defaults are the paper's.
+
+    Attributes:
+        flop: a floating-point operation of the encoder (the paper's 12.5 pJ).
+        synop: a synaptic operation (77 fJ).
+        sign: a comparison of the neuron (3.7 pJ).
+    """
+
+    flop: float = 12.5
+    synop: float = 0.077
+    sign: float = 3.7
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An energy estimate for one image.
+
+    Attributes:
+        method: how the operations were found.
+        encoder: "every timestep" or "once", how often the first convolution of a static image was counted.
+        rate: the firing rate that was used, a share of neuron-timesteps; None for exact counts.
+        flops, synops, sign: numbers of operations.
+        energy_microjoule: their energy.
+        encoder_share: the encoder's share of it.
+    """
+
+    method: str
+    encoder: str
+    rate: float | None
+    flops: float
+    synops: float
+    sign: float
+    energy_microjoule: float
+    encoder_share: float
+
+
+def energy_microjoule(flops: float, synops: float, sign: float, constants: Constants | None = None) -> float:
+    """The paper's formula, from numbers of operations to microjoule (Table 5)."""
+    c = constants or Constants()
+    return (c.flop * flops + c.synop * synops + c.sign * sign) * 1e-6
+
+
+def estimate(
+    method: str,
+    encoder: str,
+    rate: float | None,
+    flops: float,
+    synops: float,
+    sign: float,
+    constants: Constants | None = None,
+) -> Estimate:
+    """An :class:`Estimate` from numbers of operations."""
+    c = constants or Constants()
+    total = energy_microjoule(flops, synops, sign, c)
+    share = c.flop * flops * 1e-6 / total if total else 0.0
+    return Estimate(method, encoder, rate, flops, synops, sign, total, share)
+
+
+def comparisons_per_spike(signed: bool) -> int:
+    """Comparisons that Table 5 charges for a spike: two for a ternary one, one for a binary one."""
+    return 2 if signed else 1
+
+
+def measure(
+    network: FoldedNetwork, batches: Iterable[Tensor], constants: Constants | None = None
+) -> tuple[list[dict], dict]:
+    """Count a folded network's operations on real inputs and turn them into energy.
+
+    Args:
+        network: the folded network.
+        batches: inputs [B, C, H, W] (static, so that the encoder may be counted once) or [B, T, C, H, W].
+        constants: energies of the operations.
+
+    Returns:
+        A row for each layer (for energy.csv) and the totals by method (for energy.json). All counts are means for one
+        sample, over all its timesteps unless said otherwise.
+    """
+    c = constants or Constants()
+    static = True
+
+    def watched():
+        nonlocal static
+        for x in batches:
+            static = x.dim() == 4
+            yield x
+
+    counted, spikes, samples = synops.count(network, watched())
+    shapes = network.shapes()
+    timesteps = network.timesteps
+    neurons = {name: _size(shapes[name]) for name in network.spike_layers()}
+    rates = {name: spikes[name] / (neurons[name] * timesteps) for name in neurons}
+    signed = {op.name: op.settings["signed"] for op in network.operations if op.kind == "spikes"}
+    k = comparisons_per_spike(any(signed.values()))
+
+    rows = []
+    for layer in synops.layers(network):
+        from_image = layer.source == IMAGE
+        additions = 0.0 if from_image else counted[layer.name]
+        flops = layer.macs * (1 if static else timesteps) if from_image else 0
+        rows.append(
+            {
+                "layer": layer.name,
+                "kind": "shortcut" if layer.kind == "add" else layer.kind,
+                "input": layer.source,
+                "pooled": layer.pooled,
+                "macs": layer.macs,
+                "input_neurons": 0 if from_image else neurons[layer.source],
+                "input_rate": None if from_image else rates[layer.source],
+                "flops": flops,
+                "synops": additions,
+                "energy_microjoule": energy_microjoule(flops, additions, 0, c),
+            }
+        )
+    for name, size in neurons.items():
+        sign = comparisons_per_spike(signed[name]) * size * timesteps
+        rows.append(
+            {
+                "layer": name,
+                "kind": "neurons",
+                "input": "",
+                "pooled": False,
+                "macs": 0,
+                "input_neurons": size,
+                "input_rate": rates[name],
+                "flops": 0,
+                "synops": 0.0,
+                "sign": sign,
+                "energy_microjoule": energy_microjoule(0, 0, sign, c),
+            }
+        )
+    for row in rows:
+        row.setdefault("sign", 0)
+
+    total_neurons = sum(neurons.values())
+    behind_encoder = [layer for layer in synops.layers(network) if layer.fan_out is not None and layer.kind != "add"]
+    dense = sum(layer.macs for layer in behind_encoder) * timesteps
+    means = {
+        "mean over layers": sum(rates.values()) / len(rates),
+        "mean over neurons": sum(rates[n] * neurons[n] for n in neurons) / total_neurons,
+        "weighted by fan-out": sum(counted[layer.name] for layer in behind_encoder) / dense,
+    }
+    encoder_macs = sum(layer.macs for layer in synops.layers(network) if layer.source == IMAGE)
+    a = synops.paper_count(network)
+    encoders = [("every timestep", encoder_macs * timesteps)] + ([("once", encoder_macs)] if static else [])
+    estimates = []
+    for encoder, flops in encoders:
+        for mean, rate in means.items():
+            sign = k * rate * timesteps * total_neurons
+            estimates.append(
+                estimate(f"paper's formula, {mean}", encoder, rate, flops, rate * timesteps * a.total, sign, c)
+            )
+        exact = sum(row["synops"] for row in rows)
+        signs = sum(row["sign"] for row in rows)
+        estimates.append(estimate("exact count", encoder, None, flops, exact, signs, c))
+    totals = {
+        "samples": samples,
+        "timesteps": timesteps,
+        "constants_picojoule": asdict(c),
+        "neurons": total_neurons,
+        "encoder_macs": encoder_macs,
+        "macs": sum(layer.macs for layer in synops.layers(network)),
+        "paper_operation_count": {**asdict(a), "total": a.total},
+        "rates": means,
+        "methods": [asdict(e) for e in estimates],
+    }
+    return rows, totals
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size

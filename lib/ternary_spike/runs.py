@@ -1,0 +1,47 @@
+"""A finished training run on disk: its record and its weights."""
+
+from pathlib import Path
+
+from ternary_spike.errors import UserError
+from ternary_spike.files import read_json, read_tensors
+from ternary_spike.models import SpikingResNet
+
+RECORD = "run.json"
+WEIGHTS = "weights.safetensors"
+HISTORY = "history.csv"
+
+
+def read_record(folder: Path) -> dict:
+    """run.json of a run. Raises UserError if it is missing or not one."""
+    path = Path(folder) / RECORD
+    record = read_json(path)
+    if not isinstance(record, dict) or not {"id", "model", "recipe", "data", "files"} <= record.keys():
+        raise UserError(f"{path} is not the record of a training run; run `train` again")
+    return record
+
+
+def load_model(folder: Path) -> tuple[dict, SpikingResNet]:
+    """The record and the trained network, in evaluation mode on the CPU; the weights' checksum is verified.
+
+    Raises:
+        UserError: if a file is missing, corrupt, or does not belong to the record.
+    """
+    record = read_record(folder)
+    path = Path(folder) / WEIGHTS
+    tensors, _ = read_tensors(path, record["files"][WEIGHTS])
+    try:
+        model = SpikingResNet(**record["model"])
+        model.load_state_dict(tensors)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} does not fit the network that {RECORD} describes ({reason}); train again") from None
+    return record, model.eval()
+
+
+def require_same_data(record: dict, checksum: str, folder: Path) -> None:
+    """Raise UserError if prepared data is not what the run was trained on."""
+    if record["data"]["checksum"] != checksum:
+        raise UserError(
+            f"{folder} holds other data than run {record['id']} was trained on (checksum {checksum[:12]}…, "
+            f"run: {record['data']['checksum'][:12]}…); prepare the run's data or train again"
+        )
