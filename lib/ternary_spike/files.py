@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ternary_spike.errors import UserError
+
+if TYPE_CHECKING:  # the stages that read small files only must not wait for torch
+    from torch import Tensor
 
 
 @contextmanager
@@ -79,7 +80,7 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} cannot be read as JSON ({error}); delete it and run its stage again") from None
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+def write_tensors(path: Path, tensors: "dict[str, Tensor]", metadata: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors, atomically."""
     from safetensors.torch import save
 
@@ -89,7 +90,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
         temporary.write_bytes(content)
 
 
-def read_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path, sha256: str | None = None) -> "tuple[dict[str, Tensor], dict[str, str]]":
     """Read a safetensors file; no pickled code is ever run.
 
     Args:
