@@ -1,0 +1,48 @@
+"""Networks for tests: untrained ones whose amplitudes and batch norm are no longer at their trivial initial values."""
+
+import torch
+from torch import Tensor
+
+from ternary_spike.layers import BatchNorm2d
+from ternary_spike.models import SpikingResNet, named_neurons
+
+
+@torch.no_grad()
+def draw_amplitudes(model: SpikingResNet, generator: torch.Generator) -> None:
+    """Every amplitude uniformly from ±[0.5, 2]: trained ones mostly stay at 1 and would hide a wrong fold."""
+    for neuron in named_neurons(model).values():
+        if neuron.amplitude is not None:
+            size = 0.5 + 1.5 * torch.rand(neuron.amplitude.shape, generator=generator)
+            sign = torch.where(torch.rand(neuron.amplitude.shape, generator=generator) < 0.5, -1.0, 1.0)
+            neuron.amplitude.copy_(size * sign)
+
+
+@torch.no_grad()
+def recalibrate(model: SpikingResNet, x: Tensor, generator: torch.Generator, rounds: int = 3) -> None:
+    """Batch norm with drawn weights and biases, and running statistics of the given inputs (as many as let them settle).
+
+    The running mean of a layer depends on the spikes of the layers below, which depend on their batch norm: hence
+    several rounds with a cumulative average each.
+    """
+    norms = [m for m in model.modules() if isinstance(m, BatchNorm2d)]
+    for norm in norms:
+        norm.weight.copy_(0.5 + torch.rand(norm.weight.shape, generator=generator))
+        norm.bias.copy_(0.2 * torch.randn(norm.bias.shape, generator=generator))
+    model.train()
+    for _ in range(rounds):
+        for norm in norms:
+            norm.momentum = 0.7
+        model(x)
+    model.eval()
+
+
+def random_network(seed: int, architecture: str, neuron: str, image_size: int, channels: int = 3, **options):
+    """A network with drawn amplitudes and batch norm, recalibrated on noise; and inputs [8, C, H, W] to run it on."""
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    options.setdefault("timesteps", 2)
+    model = SpikingResNet(architecture, neuron, image_size=image_size, in_channels=channels, **options)
+    x = torch.randn(16, channels, image_size, image_size, generator=generator)
+    draw_amplitudes(model, generator)
+    recalibrate(model, x, generator)
+    return model, x[:8]

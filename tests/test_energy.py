@@ -1,0 +1,133 @@
+"""Operation counts and energy, against the paper's Table 5 and against counting by hand."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ternary_spike import energy, synops
+from ternary_spike.inference import pool_settings
+from ternary_spike.models import SpikingResNet
+from ternary_spike.reparam import fold
+from tests.helpers.networks import random_network
+
+
+@pytest.fixture(scope="module")
+def resnet20():
+    return fold(SpikingResNet("resnet20", "ternary", 2), torch.float32)
+
+
+def test_resnet20_counts_are_the_papers(resnet20):
+    layers = synops.layers(resnet20)
+    assert sum(layer.macs for layer in layers) == 215_684_096
+    assert [layer.macs for layer in layers if layer.source == "image"] == [1_769_472]
+    count = synops.paper_count(resnet20)
+    assert count.neurons == 319_488
+    assert (count.batch_norm, count.pooling, count.bias) == (2 * 333_824, 96_256, 10)
+    assert count.total == 216_767_498
+
+
+@pytest.mark.parametrize(
+    "flops, additions, sign, printed", [(3.54e6, 71.20e6, 0.11e6, 50.14), (3.54e6, 79.21e6, 0.23e6, 51.20)]
+)
+def test_table_5_energies_follow_from_its_printed_counts(flops, additions, sign, printed):
+    assert round(energy.energy_microjoule(flops, additions, sign), 2) == printed
+
+
+def test_table_5_ternary_row_follows_to_the_digit(resnet20):
+    count, s, timesteps = synops.paper_count(resnet20), 0.1827, 2
+    additions = s * timesteps * count.total
+    sign = energy.comparisons_per_spike(True) * s * timesteps * count.neurons
+    assert round(additions / 1e6, 2) == 79.21
+    assert round(sign / 1e6, 2) == 0.23
+    assert round(energy.energy_microjoule(1_769_472 * timesteps, additions, sign), 2) == 51.20
+
+
+def independent_synops(network, x) -> dict[str, float]:
+    """Additions by brute force: convolve the spikes' magnitudes with kernels of ones and add everything up."""
+    values, total = {}, {}
+    for op, inputs in network.walk(x, values):
+        magnitude = inputs[-1].abs()
+        if op.kind == "spikes":
+            values[op.name] = torch.empty(0)
+            u = network.membrane(op, inputs[0])
+            values[op.name] = (u.abs() >= op.settings["threshold"]).to(u.dtype) * u.sign()
+            if not op.settings["signed"]:
+                values[op.name].clamp_(min=0)
+            continue
+        values[op.name] = network.apply(op, inputs)
+        if (
+            op.kind == "conv"
+            and op.inputs[0] != "image"
+            and ".shortcut" not in op.name
+            and magnitude.unique().numel() <= 2
+        ):
+            weight = network.weights[f"{op.name}.weight"]
+            ones = torch.ones_like(weight)
+            settings = {k: op.settings[k] for k in ("stride", "padding")}
+            total[op.name] = F.conv2d(magnitude.flatten(0, 1), ones, **settings).sum().item() / x.shape[0]
+        if op.kind == "classifier":
+            total[op.name] = magnitude.sum().item() * network.num_classes / x.shape[0]
+        if op.kind == "add" and f"{op.name}.constant" in network.weights and magnitude.unique().numel() <= 2:
+            total[op.name] = magnitude.sum().item() / x.shape[0]
+    return total
+
+
+@pytest.mark.parametrize("architecture, size", [("resnet6", 15), ("resnet19w4", 18), ("resnet20w4", 30)])
+@pytest.mark.parametrize("neuron", ["binary", "trainable"])
+def test_synops_equal_an_independent_count_edges_included(architecture, size, neuron):
+    model, x = random_network(1, architecture, neuron, size)
+    network = fold(model)
+    counted, _, samples = synops.count(network, [x[:3].double(), x[3:].double()])
+    assert samples == len(x)
+    expected = independent_synops(network, x.double())
+    assert len(expected) >= 4
+    for name, additions in expected.items():
+        assert counted[name] == pytest.approx(additions, rel=1e-12), name
+
+
+def test_a_spike_before_overlapping_pooling_is_counted_for_each_site_it_reaches():
+    model, _ = random_network(2, "resnet18w4", "ternary", 32)
+    network = fold(model)
+    layer = next(layer for layer in synops.layers(network) if layer.name == "stage1.block1.add")
+    assert layer.pooled
+    pool = next(op for op in network.operations if op.kind == "pool")
+    assert pool_settings(pool)["kernel_size"] == 3 and pool_settings(pool)["stride"] == 2
+    # with a 3x3 window, stride 2 and one pixel of padding, even sites lie in one window a direction, odd ones in two
+    # (16 sites a side: the last odd site's second window would start beyond the edge)
+    assert layer.fan_out[4, 4] == 1 and layer.fan_out[5, 4] == 2 and layer.fan_out[5, 5] == 4
+    assert layer.fan_out[15, 15] == 1
+
+
+def test_measured_rates_and_methods():
+    model, x = random_network(3, "resnet8", "trainable", 16)
+    rows, totals = energy.measure(fold(model), [x.double()])
+    rates = totals["rates"]
+    neurons = [row for row in rows if row["kind"] == "neurons"]
+    assert rates["mean over layers"] == pytest.approx(sum(r["input_rate"] for r in neurons) / len(neurons))
+    weighted = sum(r["input_rate"] * r["input_neurons"] for r in neurons) / sum(r["input_neurons"] for r in neurons)
+    assert rates["mean over neurons"] == pytest.approx(weighted)
+    by_key = {(m["method"], m["encoder"]): m for m in totals["methods"]}
+    assert len(by_key) == 8
+    exact = by_key["exact count", "once"]
+    assert exact["synops"] == pytest.approx(sum(row["synops"] for row in rows))
+    assert exact["energy_microjoule"] == pytest.approx(sum(row["energy_microjoule"] for row in rows))
+    assert by_key["exact count", "every timestep"]["flops"] == 2 * exact["flops"]
+    # the fan-out-weighted rate is the one that gives the weighted layers' synaptic operations exactly
+    dense = sum(row["macs"] for row in rows if row["input"] != "image" and row["kind"] in ("conv", "classifier"))
+    behind = sum(row["synops"] for row in rows if row["kind"] in ("conv", "classifier"))
+    assert rates["weighted by fan-out"] * dense * 2 == pytest.approx(behind)
+
+
+def test_event_frames_have_no_encoder_counted_once():
+    generator = torch.Generator().manual_seed(0)
+    model, _ = random_network(4, "resnet6w4", "binary", 16, channels=2, timesteps=3)
+    x = torch.randint(0, 3, (4, 3, 2, 16, 16), generator=generator).double()
+    _, totals = energy.measure(fold(model), [x])
+    assert {m["encoder"] for m in totals["methods"]} == {"every timestep"}
+    assert totals["methods"][0]["flops"] == 3 * totals["encoder_macs"]
+
+
+def test_energy_is_monotone_in_the_firing_rate():
+    rates = [i / 20 for i in range(21)]
+    energies = [energy.energy_microjoule(3.5e6, s * 2 * 216e6, 2 * s * 2 * 3.2e5) for s in rates]
+    assert energies == sorted(energies) and len(set(energies)) == len(energies)
