@@ -19,19 +19,17 @@ def draw_amplitudes(model: SpikingResNet, generator: torch.Generator) -> None:
 
 @torch.no_grad()
 def recalibrate(model: SpikingResNet, x: Tensor, generator: torch.Generator, rounds: int = 3) -> None:
-    """Batch norm with drawn weights and biases, and running statistics of the given inputs (as many as let them settle).
+    """Batch norm with drawn weights and biases, and running statistics near those of the given inputs.
 
-    The running mean of a layer depends on the spikes of the layers below, which depend on their batch norm: hence
-    several rounds with a cumulative average each.
+    A large momentum and a few rounds let them settle; each layer's firing rate then lies well between 0 and 1.
     """
     norms = [m for m in model.modules() if isinstance(m, BatchNorm2d)]
     for norm in norms:
         norm.weight.copy_(0.5 + torch.rand(norm.weight.shape, generator=generator))
         norm.bias.copy_(0.2 * torch.randn(norm.bias.shape, generator=generator))
+        norm.momentum = 0.7
     model.train()
     for _ in range(rounds):
-        for norm in norms:
-            norm.momentum = 0.7
         model(x)
     model.eval()
 
