@@ -55,19 +55,15 @@ def independent_synops(network, x) -> dict[str, float]:
                 values[op.name].clamp_(min=0)
             continue
         values[op.name] = network.apply(op, inputs)
-        if (
-            op.kind == "conv"
-            and op.inputs[0] != "image"
-            and ".shortcut" not in op.name
-            and magnitude.unique().numel() <= 2
-        ):
+        plain = op.inputs[-1] != "image" and magnitude.unique().numel() <= 2  # spikes, not averages of them
+        if op.kind == "conv" and plain:
             weight = network.weights[f"{op.name}.weight"]
             ones = torch.ones_like(weight)
             settings = {k: op.settings[k] for k in ("stride", "padding")}
             total[op.name] = F.conv2d(magnitude.flatten(0, 1), ones, **settings).sum().item() / x.shape[0]
         if op.kind == "classifier":
             total[op.name] = magnitude.sum().item() * network.num_classes / x.shape[0]
-        if op.kind == "add" and f"{op.name}.constant" in network.weights and magnitude.unique().numel() <= 2:
+        if op.kind == "add" and f"{op.name}.constant" in network.weights and plain:
             total[op.name] = magnitude.sum().item() / x.shape[0]
     return total
 

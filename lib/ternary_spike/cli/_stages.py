@@ -4,11 +4,13 @@ from argparse import Namespace
 
 import torch
 
-from ternary_spike import devices, recipe
+from ternary_spike import devices
 from ternary_spike.data.loading import EvaluationBatches
 from ternary_spike.data.prepared import read_manifest
+from ternary_spike.errors import UserError
 from ternary_spike.models import SpikingResNet
-from ternary_spike.runs import load_model, require_same_data
+from ternary_spike.recipe import Recipe
+from ternary_spike.runs import RECORD, load_model, require_same_data
 
 BATCH_SIZE = 250
 
@@ -26,6 +28,9 @@ def open_run(
     device = devices.choose(args.device)
     record, model = load_model(args.run)
     require_same_data(record, read_manifest(args.data).checksum, args.data)
-    chosen = recipe.from_dict(record["recipe"], args.run / "run.json")
-    batches = EvaluationBatches(args.data, "test", chosen, batch_size=BATCH_SIZE, device=device, limit=samples)
+    try:
+        recipe = Recipe(**record["recipe"])
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{args.run / RECORD}: its recipe cannot be used ({error}); train again") from None
+    batches = EvaluationBatches(args.data, "test", recipe, batch_size=BATCH_SIZE, device=device, limit=samples)
     return record, model, batches, device
