@@ -5,18 +5,37 @@ out for testing.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from ternary_spike.data.prepared import Manifest, Split, write_prepared
+from ternary_spike.data.registry import Dataset
 
-LABEL = "scikit-learn digits, 16x16"
 SIZE = 16
+TEST_SAMPLES = 450
 SPLIT_SEED = 0
+HOW_TO_GET = "scikit-learn brings it along; run `prepare` at once"
+
+DATASETS = {
+    "digits": Dataset(
+        name="digits",
+        label="scikit-learn digits, 16x16",
+        num_classes=10,
+        channels=1,
+        image_size=SIZE,
+        sources={"scikit-learn": "scikit-learn digits, 16x16"},
+        needs_root=(),
+    )
+}
 
 
-def prepare(folder: Path) -> Manifest:
+def missing(dataset: Dataset, source: str, root: Path | None, options: dict[str, Any]) -> None:
+    """None: the digits are always there."""
+
+
+def prepare(dataset: Dataset, source: str, root: Path | None, options: dict[str, Any], folder: Path) -> Manifest:
     """Write the digits as prepared data: 1,347 training and 450 test pictures, uint8 [N, 1, 16, 16]."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -27,8 +46,8 @@ def prepare(folder: Path) -> Manifest:
     images = images.round().clamp(0, 255).to(torch.uint8)
     labels = torch.from_numpy(digits.target).long()
     train, test = train_test_split(
-        torch.arange(len(labels)).numpy(), test_size=450, stratify=digits.target, random_state=SPLIT_SEED
+        torch.arange(len(labels)).numpy(), test_size=TEST_SAMPLES, stratify=digits.target, random_state=SPLIT_SEED
     )
     splits = {name: Split(images[index], labels[index]) for name, index in (("train", train), ("test", test))}
-    source = {"kind": "scikit-learn", "size": SIZE, "test_samples": 450, "split_seed": SPLIT_SEED}
-    return write_prepared(folder, "digits", LABEL, source, 10, splits)
+    described = {"kind": source, "size": SIZE, "test_samples": TEST_SAMPLES, "split_seed": SPLIT_SEED}
+    return write_prepared(folder, dataset.name, dataset.sources[source], described, dataset.num_classes, splits)

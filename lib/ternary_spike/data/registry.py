@@ -1,0 +1,176 @@
+"""The datasets by name, and what can be done with each: is it there, download it, prepare it.
+
+A dataset's module has ``DATASETS`` (name -> :class:`Dataset`) and the functions ``prepare``, ``missing`` and, where the
+data is public, ``download``; nothing else needs to know of it. The library that reads a dataset is imported only then.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ternary_spike.data.prepared import Manifest
+from ternary_spike.errors import UserError
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting of a preparation.
+
+    Attributes:
+        default: its value if nothing is said; its type is the setting's type.
+        choices: what is allowed for text; empty for whole numbers of at least 1.
+        meaning: one sentence for the documentation.
+    """
+
+    default: Any
+    meaning: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of the run table.
+
+    Attributes:
+        name: in the run table, such as ``cifar10``.
+        label: of results made from the original data, such as "CIFAR-10".
+        num_classes, channels, image_size: of the prepared data, with default options.
+        sources: kind -> label of the results; the first is the original and the default. A kind called "subset" is
+            a smaller set in the original's own format, and its label is completed by its size.
+        needs_root: kinds of source that need a path.
+        downloadable: kinds of source that ``download`` fetches.
+        options: settings of the preparation.
+        frames: T of event frames, None for static pictures.
+    """
+
+    name: str
+    label: str
+    num_classes: int
+    channels: int
+    image_size: int
+    sources: Mapping[str, str]
+    needs_root: tuple[str, ...]
+    downloadable: tuple[str, ...] = ()
+    options: Mapping[str, Option] = field(default_factory=dict)
+    frames: int | None = None
+
+
+_MODULES = {
+    "digits": "ternary_spike.data.digits",
+    "cifar10": "ternary_spike.data.cifar",
+}
+
+
+def names() -> tuple[str, ...]:
+    """The datasets' names."""
+    return tuple(_MODULES)
+
+
+def describe(dataset: str) -> Dataset:
+    """What is known of a dataset before it is prepared. Raises UserError for an unknown name."""
+    return _module(dataset).DATASETS[dataset]
+
+
+def prepare(
+    dataset: str, source: str | None, root: Path | None, options: Mapping[str, Any] | None, out: Path
+) -> Manifest:
+    """Check a dataset's own files and write them in the form that training reads. Never touches the network.
+
+    Args:
+        dataset: its name.
+        source: kind of source; None for the original.
+        root: folder of the dataset's own files; None where the kind needs none.
+        options: settings in place of the defaults, as values or as text.
+        out: folder to write to.
+
+    Raises:
+        UserError: if a name or value is not known, or the files are missing, incomplete or corrupt.
+    """
+    known, source, root, settings = _resolved(dataset, source, root, options)
+    if root is None and source in known.needs_root:
+        raise UserError(_no_root(dataset, source))
+    return _module(dataset).prepare(known, source, root, settings, Path(out))
+
+
+def download(dataset: str, root: Path) -> None:
+    """Fetch and unpack a public dataset with a progress bar, and verify it; nothing is fetched that is already there.
+
+    Raises:
+        UserError: if the dataset cannot be downloaded, or not now.
+    """
+    known = describe(dataset)
+    if not known.downloadable:
+        hint = _module(dataset).HOW_TO_GET
+        raise UserError(f"{dataset} has no download: {hint}")
+    _module(dataset).download(known, Path(root).expanduser())
+
+
+def availability(
+    dataset: str,
+    source: str | None = None,
+    root: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    offline: bool = False,
+) -> str | None:
+    """Whether a run on this data can be planned: a quick look, without reading the data.
+
+    Args:
+        dataset, source, root, options: as for :func:`prepare`.
+        offline: whether downloading is out of the question.
+
+    Returns:
+        None if the data is there or will be downloaded, else one sentence that says what is missing and which one
+        setting changes it.
+
+    Raises:
+        UserError: if a name or value is not known.
+    """
+    known, source, root, settings = _resolved(dataset, source, root, options)
+    if root is None and source in known.needs_root:
+        return _no_root(dataset, source)
+    reason = _module(dataset).missing(known, source, root, settings)
+    if reason is None:
+        return None
+    if source not in known.downloadable:
+        return f"{reason}; correct data.{dataset}.root"
+    return f"{reason}; set offline: false to have it downloaded" if offline else None
+
+
+def _no_root(dataset: str, source: str) -> str:
+    return f"{dataset}: no path is set; set data.{dataset}.root to {_module(dataset).ROOTS[source]}"
+
+
+def _module(dataset: str) -> ModuleType:
+    if dataset not in _MODULES:
+        raise UserError(f"unknown dataset {dataset!r}; known are {', '.join(_MODULES)}")
+    return import_module(_MODULES[dataset])
+
+
+def _resolved(
+    dataset: str, source: str | None, root: Path | None, options: Mapping[str, Any] | None
+) -> tuple[Dataset, str, Path | None, dict[str, Any]]:
+    known = describe(dataset)
+    source = source or next(iter(known.sources))
+    if source not in known.sources:
+        raise UserError(f"{dataset}: unknown source {source!r}; known are {', '.join(known.sources)}")
+    settings = {name: option.default for name, option in known.options.items()}
+    for name, value in (options or {}).items():
+        if name not in known.options:
+            allowed = ", ".join(known.options) or "none"
+            raise UserError(f"{dataset}: unknown option {name!r}; known are {allowed}")
+        settings[name] = _converted(dataset, name, known.options[name], value)
+    return known, source, Path(root).expanduser() if root else None, settings
+
+
+def _converted(dataset: str, name: str, option: Option, value: Any) -> Any:
+    if option.choices:
+        if value not in option.choices:
+            raise UserError(f"{dataset}: {name} is {value!r}, but must be one of {', '.join(option.choices)}")
+        return value
+    text = str(value)
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise UserError(f"{dataset}: {name} is {value!r}, but must be a whole number of at least 1")
+    return int(text)
