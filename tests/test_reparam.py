@@ -14,7 +14,7 @@ from ternary_spike.models import SpikingResNet, named_neurons
 from ternary_spike.reparam import fold
 from tests.helpers.networks import random_network
 
-NETWORKS = [("resnet20w8", 32), ("resnet19w8", 16), ("resnet18w8", 64), ("resnet34w8", 64), ("resnet6", 16)]
+NETWORKS = [("resnet20w8", 32), ("resnet19w4", 16), ("resnet18w4", 48), ("resnet34w4", 48), ("resnet6", 16)]
 
 
 def firing_rates(network: FoldedNetwork, x: torch.Tensor) -> dict[str, float]:

@@ -139,15 +139,29 @@ class FoldedNetwork:
         return y if x.dim() == 4 else y.unflatten(0, x.shape[:2])
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each operation's output for one image and one timestep: (C, H, W), the classifier's (classes,)."""
-        values: dict[str, Tensor] = {}
-        meta = self.to(torch.device("meta"))
-        image = torch.empty(1, self.in_channels, self.image_size, self.image_size, dtype=self.dtype, device="meta")
-        found = {}
-        for op, inputs in meta.walk(image, values):
-            y = meta.membrane(op, inputs[0]) if op.kind == "spikes" else meta.apply(op, inputs)
-            values[op.name] = y
-            found[op.name] = tuple(y.shape[-3:]) if op.kind != "classifier" else tuple(y.shape[-1:])
+        """Shape of each operation's output for one image and one timestep: (C, H, W), the classifier's (classes,).
+
+        Raises:
+            ValueError: if the operations and weights do not fit each other.
+        """
+        found: dict[str, tuple[int, ...]] = {IMAGE: (self.in_channels, self.image_size, self.image_size)}
+        for op in self.operations:
+            channels, height, width = found[op.inputs[0]]
+            if op.kind in ("conv", "classifier"):
+                weight = self.weights[f"{op.name}.weight"]
+                if weight.shape[1] != channels or self.weights[f"{op.name}.bias"].shape != weight.shape[:1]:
+                    raise ValueError(f"{op.name} takes {weight.shape[1]} channels, but is given {channels}")
+                channels = weight.shape[0]
+            if op.kind == "conv":
+                height, width = (_sites(side, weight.shape[-1], op.settings) for side in (height, width))
+            elif op.kind == "pool":
+                height, width = F.avg_pool2d(torch.empty(1, 1, height, width), **pool_settings(op)).shape[2:]
+            elif op.kind == "add" and found[op.inputs[1]] != (channels, height, width):
+                raise ValueError(f"{op.name} adds {found[op.inputs[1]]} to {(channels, height, width)}")
+            elif op.kind not in ("add", "spikes", "classifier"):
+                raise ValueError(f"{op.name} is of unknown kind {op.kind!r}")
+            found[op.name] = (channels,) if op.kind == "classifier" else (channels, height, width)
+        del found[IMAGE]
         return found
 
     def save(self, folder: Path) -> None:
@@ -200,6 +214,11 @@ def dynamics_of(op: Operation) -> Dynamics:
 def pool_settings(op: Operation) -> dict:
     """Keyword arguments of torch's average pooling."""
     return {k: op.settings[k] for k in ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")}
+
+
+def _sites(side: int, kernel: int, settings: dict) -> int:
+    """Sites along one axis behind a convolution."""
+    return (side + 2 * settings["padding"] - kernel) // settings["stride"] + 1
 
 
 def _conv_settings(op: Operation) -> dict:

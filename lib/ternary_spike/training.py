@@ -21,7 +21,8 @@ from ternary_spike.data.prepared import read_manifest
 from ternary_spike.errors import UserError
 from ternary_spike.evaluation import accuracy, evaluate
 from ternary_spike.files import sha256_of, write_csv, write_json, write_tensors
-from ternary_spike.models import SpikingResNet, decayed_and_free_parameters
+from ternary_spike.models import SpikingResNet
+from ternary_spike.optimisation import Sgd
 from ternary_spike.provenance import now, provenance
 from ternary_spike.recipe import Recipe
 from ternary_spike.runs import HISTORY, RECORD, WEIGHTS
@@ -82,12 +83,7 @@ class _Training:
         recipe = plan.recipe
         torch.manual_seed(plan.seed)  # initialisation only; order and augmentation have streams of their own
         self.model = SpikingResNet(**plan.model).to(device, memory_format=torch.channels_last)
-        decayed, free = decayed_and_free_parameters(self.model)
-        self.optimizer = torch.optim.SGD(
-            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}],
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-        )
+        self.optimiser = Sgd(self.model, recipe.momentum, recipe.weight_decay)
         self.train = TrainingBatches(plan.data, recipe, plan.seed, device)
         self.test = EvaluationBatches(plan.data, "test", recipe, batch_size=max(recipe.batch_size, 250), device=device)
         self.epoch = self.step = 0
@@ -111,9 +107,9 @@ class _Training:
         with self.autocast():
             logits = self.model(x).float()
         loss = F.cross_entropy(logits, labels)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimiser.zero_gradients()
         loss.backward()
-        self.optimizer.step()
+        self.optimiser.step(learning_rate(self.plan.recipe, self.epoch))
         self.losses[self.step] = loss.detach()
         self.correct += (logits.argmax(1) == labels).sum()
         self.step += 1
@@ -135,7 +131,7 @@ class _Training:
             test_percent, test_loss = accuracy(self.model, self.test)
         row = {
             "epoch": self.epoch + 1,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": learning_rate(self.plan.recipe, self.epoch),
             "train_loss": self.losses.double().mean().item(),
             "train_accuracy_percent": 100 * self.correct.item() / self.train.samples,
             "test_loss": test_loss,
@@ -150,11 +146,7 @@ class _Training:
 
     def tensors(self) -> dict[str, Tensor]:
         found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        for i, p in enumerate(parameters):
-            momentum = self.optimizer.state[p].get("momentum_buffer")
-            if momentum is not None:
-                found[f"momentum.{i}"] = momentum
+        found |= {f"momentum.{name}": buffer for name, buffer in self.optimiser.momenta.items()}
         return found | {"losses": self.losses, "correct": self.correct}
 
     def state(self, seconds: float) -> dict:
@@ -168,14 +160,11 @@ class _Training:
         }
 
     def restore(self, tensors: dict[str, Tensor], state: dict) -> None:
-        self.model.load_state_dict(
-            {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-        )
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        for i, p in enumerate(parameters):
-            if f"momentum.{i}" in tensors:
-                buffer = torch.empty_like(p).copy_(tensors[f"momentum.{i}"])
-                self.optimizer.state[p]["momentum_buffer"] = buffer
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        self.optimiser.load(part("momentum."))
         self.losses.copy_(tensors["losses"])
         self.correct.copy_(tensors["correct"])
         self.epoch, self.step = state["epoch"], state["step"]
@@ -248,8 +237,6 @@ def _run_epochs(run: _Training, folder: Path, stop: list[int], clock: float, rep
     )
     with bar:
         while run.epoch < recipe.epochs:
-            for group in run.optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, run.epoch)
             run.model.train()
             earlier, begun = run.epoch_seconds, time.monotonic()
             for x, labels in run.train.epoch(run.epoch, run.step):

@@ -1,0 +1,56 @@
+"""A training that takes a second: tiny pictures of two kinds, a tiny network, a short recipe."""
+
+from pathlib import Path
+
+import torch
+
+from ternary_spike.data.prepared import Split, write_prepared
+from ternary_spike.recipe import Recipe
+from ternary_spike.training import TrainingPlan
+
+SIZE = 8
+CLASSES = 4
+
+
+def prepare_tiny(folder: Path, train: int = 96, test: int = 40) -> Path:
+    """Prepared data whose classes can be learnt: a bright quadrant on noise."""
+    generator = torch.Generator().manual_seed(0)
+
+    def split(samples: int) -> Split:
+        labels = torch.arange(samples) % CLASSES
+        images = torch.randint(0, 120, (samples, 1, SIZE, SIZE), generator=generator)
+        for image, label in zip(images, labels.tolist(), strict=True):
+            top, left = divmod(label, 2)
+            image[0, 4 * top : 4 * top + 4, 4 * left : 4 * left + 4] += 100
+        return Split(images.to(torch.uint8), labels)
+
+    write_prepared(
+        folder, "tiny", "tiny test pictures", {"kind": "test"}, CLASSES, {"train": split(train), "test": split(test)}
+    )
+    return folder
+
+
+def tiny_plan(data: Path, neuron: str = "trainable", seed: int = 0, **recipe) -> TrainingPlan:
+    """A plan for the tiny data: width 4, two timesteps, three epochs of three steps unless told otherwise."""
+    settings = {
+        "name": "tiny",
+        "epochs": 3,
+        "batch_size": 32,
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "crop_padding": 1,
+        "mean": [0.3],
+        "std": [0.25],
+    }
+    model = {
+        "architecture": "resnet6w4",
+        "neuron": neuron,
+        "timesteps": 2,
+        "num_classes": CLASSES,
+        "in_channels": 1,
+        "image_size": SIZE,
+        "neuron_options": {},
+        "stem_batch_norm": "per_step",
+    }
+    return TrainingPlan(f"tiny-resnet6w4-T2-{neuron}", data, model, Recipe(**(settings | recipe)), dict(recipe), seed)
