@@ -21,6 +21,7 @@ from ternary_spike.augmentation import Augmentation, Normalisation
 from ternary_spike.data.prepared import Manifest, read_manifest, read_split
 from ternary_spike.errors import UserError
 from ternary_spike.recipe import Recipe
+from ternary_spike.transfer import to_device
 
 # On a GPU the augmentation of a small batch is bound by the time to launch its kernels, so several steps share it.
 GROUPED_PICTURES = 1024
@@ -172,21 +173,20 @@ class _Arrays:
         self.manifest, self.samples, self._device = manifest, len(chosen), torch.device(device)
         self._images = (data.images if subset is None else data.images[chosen]).to(self._device)
         self._labels = (data.labels if subset is None else data.labels[chosen]).to(self._device)
-        self._augmentation = Augmentation.of(recipe)
+        self._augmentation = Augmentation(recipe, tuple(self._images.shape[1:]), self._device)
         self._normalise = Normalisation(recipe.mean, recipe.std, self._device)
 
     def training(self, order: Tensor, shares: list[range], seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        height, width = self._images.shape[-2:]
-        draws = self._augmentation.draw(self.samples, height, width, _generator(seed, epoch, "augmentation"))
+        draws = self._augmentation.draw(self.samples, _generator(seed, epoch, "augmentation"))
         grouped = 1
         if self._device.type == "cuda" and shares:
             grouped = max(1, GROUPED_PICTURES // max(1, len(shares[0])))
         for first in range(0, len(shares), grouped):
             group = shares[first : first + grouped]
             places = torch.cat([torch.arange(share.start, share.stop) for share in group])
-            chosen = self._moved(order[places])
+            chosen = to_device(order[places], self._device)
             images = self._augmentation(
-                self._images[chosen], {name: self._moved(numbers[places]) for name, numbers in draws.items()}
+                self._images[chosen], {name: numbers[places] for name, numbers in draws.items()}
             )
             sizes = [len(share) for share in group]
             yield from zip(self._normalise(images).split(sizes), self._labels[chosen].split(sizes), strict=True)
@@ -195,10 +195,6 @@ class _Arrays:
         for batch in places:
             part = slice(batch.start, batch.stop)
             yield self._normalise(self._images[part]), self._labels[part]
-
-    def _moved(self, tensor: Tensor) -> Tensor:
-        # from pinned memory the copy is queued, and the host goes on
-        return tensor.pin_memory().to(self._device, non_blocking=True) if self._device.type == "cuda" else tensor
 
 
 def _open(
