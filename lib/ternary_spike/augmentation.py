@@ -1,76 +1,83 @@
 """Augmentation and normalisation of whole batches on their device, with randomness that depends on nothing but a seed.
 
-The order is the authors': crop, flip, (AutoAugment), Cutout, normalise; so the hole is black before normalisation.
+The order is the authors': crop, flip, (roll), AutoAugment, Cutout, normalise; so the hole is black beforehand.
 
 Drawing and applying are two steps: the random numbers of many pictures are drawn at once on the CPU, the same for every
 device, and a picture's augmentation depends on its own numbers alone. How pictures are grouped into batches, and how
 batches are spread over processes, so changes nothing.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from ternary_spike.autoaugment import AutoAugment
+from ternary_spike.errors import UserError
 from ternary_spike.recipe import Recipe
+from ternary_spike.transfer import to_device
 
 Draws = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training batch.
+    """What a recipe does to training pictures [B, C, H, W], or to recordings [B, T, C, H, W]: all frames alike.
 
-    Attributes:
-        crop_padding: zero padding in pixels before a random crop of the original size; 0 for none.
-        flip: mirror left to right with probability 1/2.
-        roll: largest cyclic shift in pixels, along both axes; 0 for none.
-        cutout: side in pixels of one square hole with a uniform centre, clipped at the border; 0 for none.
+    Args:
+        recipe: its crop_padding, flip, roll, autoaugment and cutout.
+        shape: of one picture or recording.
+        device: where they are.
+
+    Raises:
+        UserError: if the recipe's AutoAugment cannot work on such pictures.
     """
 
-    crop_padding: int = 0
-    flip: bool = False
-    roll: int = 0
-    cutout: int = 0
+    def __init__(self, recipe: Recipe, shape: tuple[int, ...], device: torch.device | str = "cpu"):
+        self.padding, self.flip, self.roll, self.hole = recipe.crop_padding, recipe.flip, recipe.roll, recipe.cutout
+        self._height, self._width = shape[-2:]
+        self._device = torch.device(device)
+        self._autoaugment = None
+        if recipe.autoaugment != "none":
+            if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
+                raise UserError(
+                    f"recipe {recipe.name}: autoaugment works on square RGB pictures, but these are "
+                    f"{' x '.join(map(str, shape))}; set autoaugment to none"
+                )
+            self._autoaugment = AutoAugment(self._height, device)
 
-    @classmethod
-    def of(cls, recipe: Recipe) -> "Augmentation":
-        """The augmentation that a recipe asks for."""
-        return cls(recipe.crop_padding, recipe.flip, recipe.roll, recipe.cutout)
+    def draw(self, count: int, generator: Generator) -> Draws:
+        """The random numbers of ``count`` pictures: named tensors [count, ...] on the CPU."""
 
-    def draw(self, count: int, height: int, width: int, generator: Generator) -> Draws:
-        """The random numbers of ``count`` pictures of height x width: named tensors [count, ...] on the CPU."""
-
-        def integers(low: int, high: int, size: tuple[int, ...]) -> Tensor:
+        def integers(low: int, high: int, *size: int) -> Tensor:
             return torch.randint(low, high, size, generator=generator, dtype=torch.int32)
 
         draws = {}
-        if self.crop_padding:
-            draws["crop"] = integers(0, 2 * self.crop_padding + 1, (count, 2))
+        if self.padding:
+            draws["crop"] = integers(0, 2 * self.padding + 1, count, 2)
         if self.flip:
-            draws["flip"] = integers(0, 2, (count,)).bool()
+            draws["flip"] = integers(0, 2, count).bool()
         if self.roll:
-            draws["roll"] = integers(-self.roll, self.roll + 1, (count, 2))
-        if self.cutout:
-            draws["cutout"] = torch.stack([integers(0, height, (count,)), integers(0, width, (count,))], dim=1)
+            draws["roll"] = integers(-self.roll, self.roll + 1, count, 2)
+        if self._autoaugment:
+            draws["autoaugment"] = self._autoaugment.draw(count, generator)
+        if self.hole:
+            draws["cutout"] = torch.stack([integers(0, self._height, count), integers(0, self._width, count)], dim=1)
         return draws
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Augment uint8 pictures [B, C, H, W], or [B, T, C, H, W]: all frames of a recording alike.
-
-        ``draws`` are those of these pictures, on their device.
-        """
+        """Augment uint8 pictures on the device with their draws, which are on the CPU."""
         shape = images.shape
         images = images.flatten(1, -3)
-        if self.crop_padding:
-            images = crop(images, self.crop_padding, draws["crop"])
+        if self.padding:
+            images = crop(images, self.padding, to_device(draws["crop"], self._device))
         if self.flip:
-            images = torch.where(draws["flip"].view(-1, 1, 1, 1), images.flip(-1), images)
+            mirrored = to_device(draws["flip"], self._device).view(-1, 1, 1, 1)
+            images = torch.where(mirrored, images.flip(-1), images)
         if self.roll:
-            images = roll(images, draws["roll"])
-        if self.cutout:
-            images = cut_out(images, self.cutout, draws["cutout"])
+            images = roll(images, to_device(draws["roll"], self._device))
+        if self._autoaugment:
+            images = self._autoaugment(images, draws["autoaugment"])
+        if self.hole:
+            images = cut_out(images, self.hole, to_device(draws["cutout"], self._device))
         return images.view(shape)
 
 

@@ -213,13 +213,25 @@ def load(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
             content[key] = yaml.safe_load(value) if isinstance(value, str) else value
         except yaml.YAMLError:
             raise UserError(f"change of recipe {path}: {key} is {value!r}, but must be {rule_of(key)}") from None
+    return from_dict(content, f"{path} with changes" if changes else path)
+
+
+def from_dict(values: Mapping[str, Any], where: Path | str) -> Recipe:
+    """The recipe that :meth:`Recipe.as_dict` gave, as a run's record keeps it in the file ``where``.
+
+    Raises:
+        UserError: if a key is unknown, missing, or its value not allowed.
+    """
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: the recipe is not a mapping of values")
+    _require_known(values, str(where))
     for key, known in FIELDS.items():
-        if known.default is MISSING and key not in content:
-            raise UserError(f"{path}: {key} is missing; it must be {rule_of(key)}")
+        if known.default is MISSING and key not in values:
+            raise UserError(f"{where}: {key} is missing; it must be {rule_of(key)}")
     try:
-        return Recipe(**content)
+        return Recipe(**values)
     except ValueError as error:
-        raise UserError(f"{path}{' with changes' if changes else ''}: {error}") from None
+        raise UserError(f"{where}: {error}") from None
 
 
 def rule_of(key: str) -> str:

@@ -3,9 +3,14 @@
 The copy's pictures are about 29 dB from the originals, so whatever is made from it is labelled
 "CIFAR-10 (JPEG copy)". Its two npz files hold ``header`` (the JPEG header that all pictures share), ``scans`` (what
 follows it, one picture after another), ``lengths`` (bytes of each scan) and ``labels`` in torchvision's class order.
+
+A subset is any smaller set in torchvision's own layout, with a file ``md5sums.txt`` beside its batches (as ``md5sum``
+writes it): the batches are pickles, which nobody should open without knowing whose they are.
 """
 
 import io
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ternary_spike.data.dataset import Dataset, subset_label
+from ternary_spike.data.fetching import fetching
 from ternary_spike.data.prepared import Manifest, Split, write_prepared
-from ternary_spike.data.registry import Dataset
 from ternary_spike.errors import UserError
 from ternary_spike.files import sha256_of
 
@@ -23,38 +29,130 @@ JPEG_COPY_SHA256 = {
     "train": "1973a5bf29de032fcb57045f0c24490f2c8a04f2df46488da645d2fcd6499e01",
     "test": "fa4cd3f0544f1fafe0f54bb05b24a3fccdad81396697ee401ffa45c7c3b227f6",
 }
+MD5SUMS = "md5sums.txt"
 ROOTS = {
-    "torchvision": "the folder that holds, or will hold, the unpacked batches",
+    "torchvision": "the folder that holds, or will hold, torchvision's folder of batches",
+    "subset": "the folder that holds a smaller set in torchvision's layout",
     "jpeg-npz": "the folder that holds train.npz and test.npz",
 }
+_dataset = partial(Dataset, channels=3, image_size=32, downloadable=("torchvision",))
 
 DATASETS = {
-    "cifar10": Dataset(
+    "cifar10": _dataset(
         name="cifar10",
         label="CIFAR-10",
         num_classes=10,
-        channels=3,
-        image_size=32,
-        sources={"torchvision": "CIFAR-10", "jpeg-npz": "CIFAR-10 (JPEG copy)"},
-        needs_root=("torchvision", "jpeg-npz"),
-        downloadable=("torchvision",),
+        sources={"torchvision": "CIFAR-10", "jpeg-npz": "CIFAR-10 (JPEG copy)", "subset": "CIFAR-10 subset"},
+        needs_root=("torchvision", "jpeg-npz", "subset"),
+    ),
+    "cifar100": _dataset(
+        name="cifar100",
+        label="CIFAR-100",
+        num_classes=100,
+        sources={"torchvision": "CIFAR-100", "subset": "CIFAR-100 subset"},
+        needs_root=("torchvision", "subset"),
     ),
 }
 
 
 def missing(dataset: Dataset, source: str, root: Path, options: dict[str, Any]) -> str | None:
     """One clause that says what is missing below ``root``, or None."""
-    if source == "jpeg-npz":
-        absent = [f"{split}.npz" for split in JPEG_COPY_SHA256 if not (root / f"{split}.npz").is_file()]
-        return f"{dataset.name}: {root} has no {' and no '.join(absent)}" if absent else None
-    raise NotImplementedError
+    folder, wanted = root, [f"{split}.npz" for split in JPEG_COPY_SHA256]
+    if source != "jpeg-npz":
+        reader = _reader(dataset)
+        folder = root / reader.base_folder
+        wanted = list(_checksums(reader)) if source == "torchvision" else [MD5SUMS]
+    absent = [name for name in wanted if not (folder / name).is_file()]
+    return f"{dataset.name}: {folder} has no {', no '.join(absent)}" if absent else None
+
+
+def download(dataset: Dataset, root: Path) -> None:
+    """Fetch the batches by torchvision, unless they are there with the right checksums."""
+    reader = _reader(dataset)
+    with fetching(dataset.name, reader.url, root):
+        reader(root, download=True)
 
 
 def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], folder: Path) -> Manifest:
-    """Write prepared data, uint8 [N, 3, 32, 32]. Raises UserError if files are missing or their checksums are wrong."""
-    splits = {split: _read_jpeg_copy(root, split) for split in ("train", "test")}
-    described = {"kind": source, "sha256": JPEG_COPY_SHA256}
-    return write_prepared(folder, dataset.name, dataset.sources[source], described, dataset.num_classes, splits)
+    """Write prepared data, uint8 [N, 3, 32, 32].
+
+    Raises:
+        UserError: if files are missing or their checksums are wrong.
+    """
+    label, described = dataset.sources[source], {"kind": source}
+    if source == "jpeg-npz":
+        splits = {split: _read_jpeg_copy(root, split) for split in ("train", "test")}
+        described["sha256"] = JPEG_COPY_SHA256
+    else:
+        reader = _reader(dataset)
+        if source == "subset":
+            reader = _with_own_md5s(reader, root)
+        _require_intact(dataset, reader, root, source)
+        splits = {split: _read_batches(reader, root, split == "train") for split in ("train", "test")}
+        described["md5"] = _checksums(reader)
+        if source == "subset":
+            label = subset_label(label, {split: len(data) for split, data in splits.items()})
+    return write_prepared(folder, dataset.name, label, described, dataset.num_classes, splits)
+
+
+def _reader(dataset: Dataset) -> type:
+    from torchvision import datasets
+
+    return {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[dataset.name]
+
+
+def _checksums(reader: type) -> dict[str, str]:
+    return dict([*reader.train_list, *reader.test_list, (reader.meta["filename"], reader.meta["md5"])])
+
+
+def _with_own_md5s(reader: type, root: Path) -> type:
+    """torchvision's class with a subset's batches and checksums in place of the original's: its own way to vary."""
+    path = root / reader.base_folder / MD5SUMS
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); write it with `md5sum * > {MD5SUMS}`") from None
+    md5s = {}
+    for line in lines:
+        match = re.fullmatch(r"([0-9a-f]{32}) [ *](\S+)", line)
+        if not match:
+            raise UserError(f"{path} is not a list of md5 checksums: {line!r}; write it with `md5sum * > {MD5SUMS}`")
+        md5s[match[2]] = match[1]
+    meta = reader.meta["filename"]
+
+    def listed(original: list) -> list[list[str]]:
+        return [[name, md5s[name]] for name, _ in original if name in md5s]
+
+    if meta not in md5s or not listed(reader.train_list) or not listed(reader.test_list):
+        wanted = f"{meta}, one of {', '.join(name for name, _ in reader.train_list)} and {reader.test_list[0][0]}"
+        raise UserError(f"{path} does not list {wanted}; write those files first")
+    contents = {
+        "train_list": listed(reader.train_list),
+        "test_list": listed(reader.test_list),
+        "meta": {**reader.meta, "md5": md5s[meta]},
+    }
+    return type("Subset", (reader,), contents)
+
+
+def _require_intact(dataset: Dataset, reader: type, root: Path, source: str) -> None:
+    """torchvision checks the same, but says of anything wrong only "not found or corrupted"."""
+    from torchvision.datasets.utils import check_integrity
+
+    folder = root / reader.base_folder
+    cure = f"run `download --dataset {dataset.name}`" if source == "torchvision" else "copy it again"
+    for name, md5 in _checksums(reader).items():
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name} is missing; {cure}, or correct the root of {dataset.name}")
+        if not check_integrity(str(folder / name), md5):
+            raise UserError(f"{folder / name} is damaged or another file: its md5 is not {md5}; delete it and {cure}")
+
+
+def _read_batches(reader: type, root: Path, train: bool) -> Split:
+    try:
+        data = reader(root, train=train)
+    except RuntimeError as error:
+        raise UserError(f"{root / reader.base_folder} cannot be read by torchvision: {error}") from None
+    return Split(torch.from_numpy(data.data).permute(0, 3, 1, 2), torch.tensor(data.targets))
 
 
 def _read_jpeg_copy(root: Path, split: str) -> Split:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from ternary_spike.data.dataset import Dataset
 from ternary_spike.data.prepared import Manifest, Split, write_prepared
-from ternary_spike.data.registry import Dataset
 
 SIZE = 16
 TEST_SAMPLES = 450

@@ -9,18 +9,20 @@ cropped by worker processes and come through pinned memory.
 """
 
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
+from torch.utils.data import DataLoader
 
 from ternary_spike.augmentation import Augmentation, Normalisation
-from ternary_spike.data.prepared import Manifest, read_manifest, read_split
+from ternary_spike.data.prepared import Manifest, read_manifest, read_picture_list, read_split
+from ternary_spike.data.workers import default_workers
 from ternary_spike.errors import UserError
 from ternary_spike.recipe import Recipe
+from ternary_spike.transfer import to_device
 
 # On a GPU the augmentation of a small batch is bound by the time to launch its kernels, so several steps share it.
 GROUPED_PICTURES = 1024
@@ -61,7 +63,9 @@ class TrainingBatches:
     ):
         if not 0 <= rank < world_size:
             raise ValueError(f"rank is {rank}, but must be from 0 to below world_size, which is {world_size}")
-        self._source = _open(folder, "train", recipe, device, recipe.train_samples, _workers(workers, world_size))
+        self._source = _open(
+            folder, "train", recipe, device, recipe.train_samples, workers or default_workers(world_size)
+        )
         self.manifest: Manifest = self._source.manifest
         self.samples: int = self._source.samples
         self.steps = -(-self.samples // recipe.batch_size)
@@ -125,7 +129,7 @@ class EvaluationBatches:
         *,
         workers: int | None = None,
     ):
-        self._source = _open(folder, split, recipe, device, limit, _workers(workers, 1))
+        self._source = _open(folder, split, recipe, device, limit, workers)
         self.manifest: Manifest = self._source.manifest
         self.samples: int = self._source.samples
         self._batch_size = batch_size
@@ -172,21 +176,20 @@ class _Arrays:
         self.manifest, self.samples, self._device = manifest, len(chosen), torch.device(device)
         self._images = (data.images if subset is None else data.images[chosen]).to(self._device)
         self._labels = (data.labels if subset is None else data.labels[chosen]).to(self._device)
-        self._augmentation = Augmentation.of(recipe)
+        self._augmentation = Augmentation(recipe, tuple(self._images.shape[1:]), self._device)
         self._normalise = Normalisation(recipe.mean, recipe.std, self._device)
 
     def training(self, order: Tensor, shares: list[range], seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        height, width = self._images.shape[-2:]
-        draws = self._augmentation.draw(self.samples, height, width, _generator(seed, epoch, "augmentation"))
+        draws = self._augmentation.draw(self.samples, _generator(seed, epoch, "augmentation"))
         grouped = 1
         if self._device.type == "cuda" and shares:
             grouped = max(1, GROUPED_PICTURES // max(1, len(shares[0])))
         for first in range(0, len(shares), grouped):
             group = shares[first : first + grouped]
             places = torch.cat([torch.arange(share.start, share.stop) for share in group])
-            chosen = self._moved(order[places])
+            chosen = to_device(order[places], self._device)
             images = self._augmentation(
-                self._images[chosen], {name: self._moved(numbers[places]) for name, numbers in draws.items()}
+                self._images[chosen], {name: numbers[places] for name, numbers in draws.items()}
             )
             sizes = [len(share) for share in group]
             yield from zip(self._normalise(images).split(sizes), self._labels[chosen].split(sizes), strict=True)
@@ -196,14 +199,66 @@ class _Arrays:
             part = slice(batch.start, batch.stop)
             yield self._normalise(self._images[part]), self._labels[part]
 
-    def _moved(self, tensor: Tensor) -> Tensor:
-        # from pinned memory the copy is queued, and the host goes on
-        return tensor.pin_memory().to(self._device, non_blocking=True) if self._device.type == "cuda" else tensor
+
+class _Files:
+    """A split of picture files, decoded and cropped by worker processes, augmented on the device."""
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        split: str,
+        recipe: Recipe,
+        device: Any,
+        subset: int | None,
+        workers: int,
+    ):
+        from ternary_spike.data.pictures import Pictures
+
+        files = read_picture_list(folder, split)
+        self._chosen = balanced_subset(files.labels, subset, f"{split} of {folder}")
+        self.manifest, self.samples, self._device = manifest, len(self._chosen), torch.device(device)
+        self._pictures = Pictures(files, manifest.image_size, recipe.evaluation_crop)
+        self._augmentation = Augmentation(recipe, (3, manifest.image_size, manifest.image_size), self._device)
+        self._normalise = Normalisation(recipe.mean, recipe.std, self._device)
+        self._workers = workers
+
+    def training(self, order: Tensor, shares: list[range], seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        draws = self._augmentation.draw(self.samples, _generator(seed, epoch, "augmentation"))
+        indices = self._chosen[order].tolist()
+        requests = [[(indices[place], derived_seed(seed, epoch, "part", place)) for place in share] for share in shares]
+        for share, (images, labels) in zip(shares, self._decoded(requests), strict=True):
+            part = slice(share.start, share.stop)
+            images = self._augmentation(images, {name: numbers[part] for name, numbers in draws.items()})
+            yield self._normalise(images), labels
+
+    def evaluation(self, places: list[range]) -> Iterator[tuple[Tensor, Tensor]]:
+        indices = self._chosen.tolist()
+        for images, labels in self._decoded([[(indices[place], None) for place in batch] for batch in places]):
+            yield self._normalise(images), labels
+
+    def _decoded(self, requests: list[list]) -> Iterator[tuple[Tensor, Tensor]]:
+        """uint8 pictures and labels on the device, a batch for each list of requests."""
+        from ternary_spike.data.pictures import collated
+
+        pinned = self._device.type == "cuda"
+        loader = DataLoader(
+            self._pictures,
+            batch_sampler=requests,
+            num_workers=self._workers,
+            collate_fn=collated,
+            pin_memory=pinned,
+        )
+        for batch in loader:
+            if isinstance(batch, UserError):
+                raise batch
+            images, labels = batch
+            yield images.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
 
 
 def _open(
-    folder: Path, split: str, recipe: Recipe, device: torch.device | str, subset: int | None, workers: int
-) -> _Arrays:
+    folder: Path, split: str, recipe: Recipe, device: torch.device | str, subset: int | None, workers: int | None
+) -> _Arrays | _Files:
     manifest = read_manifest(folder)
     for name, values in (("mean", recipe.mean), ("std", recipe.std)):
         if values is not None and len(values) != manifest.channels:
@@ -211,7 +266,16 @@ def _open(
                 f"recipe {recipe.name}: {name} has {len(values)} values, but {manifest.dataset} has "
                 f"{manifest.channels} channels; choose the recipe of this dataset"
             )
-    return _Arrays(folder, manifest, split, recipe, device, subset)
+    of_varying_size = manifest.root is not None
+    if recipe.random_resized_crop != of_varying_size:
+        kind = "pictures of varying size" if of_varying_size else "arrays of one size"
+        raise UserError(
+            f"recipe {recipe.name}: random_resized_crop is {str(recipe.random_resized_crop).lower()}, but "
+            f"{manifest.dataset} in {folder} has {kind}; choose the recipe of this dataset"
+        )
+    if manifest.root is None:
+        return _Arrays(folder, manifest, split, recipe, device, subset)
+    return _Files(folder, manifest, split, recipe, device, subset, workers or default_workers())
 
 
 def _generator(seed: int, epoch: int, purpose: str) -> Generator:
@@ -223,10 +287,3 @@ def derived_seed(*parts: int | str) -> int:
     """A 63-bit seed from numbers and words, by SHA-256."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-def _workers(workers: int | None, processes: int) -> int:
-    if workers is not None:
-        return workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // processes)

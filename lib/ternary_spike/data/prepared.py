@@ -3,6 +3,9 @@
 A folder with ``manifest.json`` and one safetensors file a split, each with ``images`` (uint8, [N, C, H, W] for static
 pictures or [N, T, C, H, W] for event frames) and ``labels`` (int64, [N]). The manifest names the source that every
 result made from the data is labelled with, and the files' checksums, which are verified at each reading.
+
+A dataset too large for that (ImageNet) stays where it is: its prepared form is the manifest, with the folder's path,
+and one list a split of its picture files, with label and size.
 """
 
 from dataclasses import asdict, dataclass
@@ -12,7 +15,15 @@ import torch
 from torch import Tensor
 
 from ternary_spike.errors import UserError
-from ternary_spike.files import read_json, read_tensors, sha256_of, write_json, write_tensors
+from ternary_spike.files import (
+    read_json,
+    read_tensors,
+    require_sha256,
+    sha256_of,
+    write_json,
+    write_tensors,
+    write_text,
+)
 
 MANIFEST = "manifest.json"
 
@@ -30,7 +41,8 @@ class Manifest:
         image_size: side of the square pictures or frames, in pixels.
         frames: T of event frames; None for static pictures.
         splits: for "train" and "test": file, sha256 and number of samples.
-        checksum: one sha256 for all of it, recorded in every result.
+        checksum: one sha256 for all of it, recorded in every result; of picture files it covers names, labels, sizes.
+        root: folder of the picture files; None for arrays. It is no part of the checksum: the files may move.
     """
 
     dataset: str
@@ -42,6 +54,7 @@ class Manifest:
     frames: int | None
     splits: dict[str, dict]
     checksum: str
+    root: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +66,19 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Picture files below ``root``: relative paths, sizes in bytes, and labels (int64, [N])."""
+
+    root: Path
+    paths: list[str]
+    sizes: list[int]
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.paths)
 
 
 def write_prepared(
@@ -73,13 +99,12 @@ def write_prepared(
     """
     folder = Path(folder)
     (folder / MANIFEST).unlink(missing_ok=True)
-    recorded = {}
     for name, split in splits.items():
-        file = f"{name}.safetensors"
-        write_tensors(folder / file, {"images": split.images, "labels": split.labels})
-        recorded[name] = {"file": file, "samples": len(split), "sha256": sha256_of(folder / file)}
+        write_tensors(folder / f"{name}.safetensors", {"images": split.images, "labels": split.labels})
     shape = splits["train"].images.shape
-    manifest = Manifest(
+    return _write_manifest(
+        folder,
+        {name: (f"{name}.safetensors", len(split)) for name, split in splits.items()},
         dataset=dataset,
         label=label,
         source=source,
@@ -87,9 +112,59 @@ def write_prepared(
         channels=shape[-3],
         image_size=shape[-1],
         frames=shape[1] if len(shape) == 5 else None,
-        splits=recorded,
-        checksum=_combined([entry["sha256"] for entry in recorded.values()]),
     )
+
+
+def write_picture_lists(
+    folder: Path,
+    dataset: str,
+    label: str,
+    source: dict,
+    num_classes: int,
+    image_size: int,
+    splits: dict[str, PictureFiles],
+) -> Manifest:
+    """Write the prepared form of a dataset of RGB picture files; they stay where they are.
+
+    Args:
+        folder: where to.
+        dataset, label, source, num_classes: see :class:`Manifest`.
+        image_size: side in pixels to which the pictures are cropped for training and evaluation.
+        splits: "train" and "test", with one root.
+
+    Returns:
+        The manifest that was written.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    folder = Path(folder)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name, files in splits.items():
+        rows = zip(files.labels.tolist(), files.sizes, files.paths, strict=True)
+        write_text(folder / f"{name}.tsv", "".join(f"{index}\t{size}\t{path}\n" for index, size, path in rows))
+    return _write_manifest(
+        folder,
+        {name: (f"{name}.tsv", len(files)) for name, files in splits.items()},
+        dataset=dataset,
+        label=label,
+        source=source,
+        num_classes=num_classes,
+        channels=3,
+        image_size=image_size,
+        frames=None,
+        root=str(splits["train"].root),
+    )
+
+
+def _write_manifest(folder: Path, files: dict[str, tuple[str, int]], **known) -> Manifest:
+    """The manifest of split files (name -> file, samples) that have been written."""
+    recorded = {
+        name: {"file": file, "samples": samples, "sha256": sha256_of(folder / file)}
+        for name, (file, samples) in files.items()
+    }
+    checksum = _combined([entry["sha256"] for entry in recorded.values()])
+    manifest = Manifest(**known, splits=recorded, checksum=checksum)
     write_json(folder / MANIFEST, asdict(manifest))
     return manifest
 
@@ -120,18 +195,39 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def read_split(folder: Path, name: str) -> Split:
-    """One split of prepared data, its checksum verified.
+    """One split of prepared arrays, its checksum verified.
 
     Raises:
         UserError: if a file is missing or corrupt, or the split is not in the manifest.
     """
-    manifest = read_manifest(folder)
-    if name not in manifest.splits:
-        raise UserError(f"{Path(folder) / MANIFEST} has no split {name!r}, only {', '.join(manifest.splits)}")
-    entry = manifest.splits[name]
-    path = Path(folder) / entry["file"]
-    tensors, _ = read_tensors(path, entry["sha256"])
+    manifest, path, sha256 = _entry(folder, name)
+    tensors, _ = read_tensors(path, sha256)
     images, labels = tensors["images"], tensors["labels"]
     if images.dtype != torch.uint8 or len(images) != len(labels) or int(labels.max()) >= manifest.num_classes:
         raise UserError(f"{path} does not hold what {MANIFEST} says; run `prepare` again")
     return Split(images, labels)
+
+
+def read_picture_list(folder: Path, name: str) -> PictureFiles:
+    """One split of prepared picture files, its list's checksum verified.
+
+    Raises:
+        UserError: if the list is missing or corrupt, the pictures' folder is not there, or the split is not in the
+            manifest.
+    """
+    manifest, path, sha256 = _entry(folder, name)
+    require_sha256(path, sha256)
+    if manifest.root is None or not Path(manifest.root).is_dir():
+        raise UserError(f"{manifest.root}, the folder of the pictures in {path}, is not there; run `prepare` again")
+    rows = [line.split("\t", 2) for line in path.read_text(encoding="utf-8").splitlines()]
+    labels, sizes = (torch.tensor([int(row[column]) for row in rows]) for column in (0, 1))
+    return PictureFiles(Path(manifest.root), [row[2] for row in rows], sizes.tolist(), labels)
+
+
+def _entry(folder: Path, name: str) -> tuple[Manifest, Path, str]:
+    """The manifest, and a split's file and sha256."""
+    manifest = read_manifest(folder)
+    if name not in manifest.splits:
+        raise UserError(f"{Path(folder) / MANIFEST} has no split {name!r}, only {', '.join(manifest.splits)}")
+    entry = manifest.splits[name]
+    return manifest, Path(folder) / entry["file"], entry["sha256"]

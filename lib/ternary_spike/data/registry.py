@@ -1,66 +1,26 @@
 """The datasets by name, and what can be done with each: is it there, download it, prepare it.
 
-A dataset's module has ``DATASETS`` (name -> :class:`Dataset`) and the functions ``prepare``, ``missing`` and, where the
-data is public, ``download``; nothing else needs to know of it. The library that reads a dataset is imported only then.
+A dataset's module has ``DATASETS`` (name -> :class:`~ternary_spike.data.dataset.Dataset`), ``ROOTS`` (kind of source
+-> what its path is, in words), the functions ``prepare`` and ``missing``, and ``download``, or else ``HOW_TO_GET``;
+nothing else needs to know of it. The library that reads a dataset is imported only when it is read.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ternary_spike.data.dataset import Dataset, Option
 from ternary_spike.data.prepared import Manifest
 from ternary_spike.errors import UserError
-
-
-@dataclass(frozen=True)
-class Option:
-    """A setting of a preparation.
-
-    Attributes:
-        default: its value if nothing is said; its type is the setting's type.
-        choices: what is allowed for text; empty for whole numbers of at least 1.
-        meaning: one sentence for the documentation.
-    """
-
-    default: Any
-    meaning: str
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A dataset of the run table.
-
-    Attributes:
-        name: in the run table, such as ``cifar10``.
-        label: of results made from the original data, such as "CIFAR-10".
-        num_classes, channels, image_size: of the prepared data, with default options.
-        sources: kind -> label of the results; the first is the original and the default. A kind called "subset" is
-            a smaller set in the original's own format, and its label is completed by its size.
-        needs_root: kinds of source that need a path.
-        downloadable: kinds of source that ``download`` fetches.
-        options: settings of the preparation.
-        frames: T of event frames, None for static pictures.
-    """
-
-    name: str
-    label: str
-    num_classes: int
-    channels: int
-    image_size: int
-    sources: Mapping[str, str]
-    needs_root: tuple[str, ...]
-    downloadable: tuple[str, ...] = ()
-    options: Mapping[str, Option] = field(default_factory=dict)
-    frames: int | None = None
-
 
 _MODULES = {
     "digits": "ternary_spike.data.digits",
     "cifar10": "ternary_spike.data.cifar",
+    "cifar100": "ternary_spike.data.cifar",
+    "cifar10dvs": "ternary_spike.data.dvs",
+    "imagenet": "ternary_spike.data.imagenet",
 }
 
 

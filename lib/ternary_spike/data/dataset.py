@@ -1,0 +1,53 @@
+"""What is known of a dataset before any of its files is read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Option:
+    """A setting of a preparation.
+
+    Attributes:
+        default: its value if nothing is said; its type is the setting's type.
+        choices: what is allowed for text; empty for whole numbers of at least 1.
+        meaning: one sentence for the documentation.
+    """
+
+    default: Any
+    meaning: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of the run table.
+
+    Attributes:
+        name: in the run table, such as ``cifar10``.
+        label: of results made from the original data, such as "CIFAR-10".
+        num_classes, channels, image_size: of the prepared data, with default options.
+        sources: kind -> label of the results; the first is the original and the default. A kind called "subset" is
+            a smaller set in the original's own format, and its label is completed by its size.
+        needs_root: kinds of source that need a path.
+        downloadable: kinds of source that ``download`` fetches.
+        options: settings of the preparation.
+        frames: T of event frames, None for static pictures.
+    """
+
+    name: str
+    label: str
+    num_classes: int
+    channels: int
+    image_size: int
+    sources: Mapping[str, str]
+    needs_root: tuple[str, ...]
+    downloadable: tuple[str, ...] = ()
+    options: Mapping[str, Option] = field(default_factory=dict)
+    frames: int | None = None
+
+
+def subset_label(label: str, samples: Mapping[str, int]) -> str:
+    """A subset's label with its size, such as "CIFAR-10 subset (200 + 100)": training and test samples."""
+    return f"{label} ({samples['train']:,} + {samples['test']:,})"

@@ -1,0 +1,257 @@
+"""CIFAR10-DVS: tonic reads the recordings, and they are kept as T frames of event counts.
+
+Which recordings are for testing, and how a recording becomes frames, moves the accuracy more than most methods do, and
+neither the paper nor its authors' code says it. So both have names, and the names are part of every result.
+"""
+
+import importlib.util
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from ternary_spike.data.dataset import Dataset, Option, subset_label
+from ternary_spike.data.fetching import fetching
+from ternary_spike.data.prepared import Manifest, Split, write_prepared
+from ternary_spike.data.workers import default_workers
+from ternary_spike.errors import UserError
+
+FOLDER = "CIFAR10DVS"  # tonic's, below the root; it is the name of tonic's class
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+RECORDINGS = 1000  # of each class
+SUFFIX = ".aedat4"
+ROOTS = {
+    "tonic": f"the folder that holds, or will hold, tonic's folder {FOLDER}",
+    "subset": f"the folder that holds a smaller {FOLDER} in tonic's layout",
+}
+# name -> (share of each class for testing, where in the order of recording numbers)
+SPLITS = {
+    "last-tenth": (0.1, "last"),
+    "first-tenth": (0.1, "first"),
+    "random-tenth": (0.1, "random"),
+    "last-three-tenths": (0.3, "last"),
+}
+
+DATASETS = {
+    "cifar10dvs": Dataset(
+        name="cifar10dvs",
+        label="CIFAR10-DVS",
+        num_classes=10,
+        channels=2,
+        image_size=48,
+        frames=10,
+        sources={"tonic": "CIFAR10-DVS", "subset": "CIFAR10-DVS subset"},
+        needs_root=("tonic", "subset"),
+        downloadable=("tonic",),
+        options={
+            "split": Option(
+                "last-tenth",
+                "recordings of each class for testing, by recording number: last-tenth (900 to 999), first-tenth (0 to "
+                "99, TEBN's), random-tenth (by split_seed), last-three-tenths (700 to 999, the TET code's)",
+                tuple(SPLITS),
+            ),
+            "split_seed": Option(1, "decides random-tenth; of no effect on the other splits"),
+            "slicing": Option(
+                "number", "frames of equally many events (number) or of equal duration (time)", ("number", "time")
+            ),
+            "resize": Option(
+                "sum",
+                "sum keeps every event of 128x128 at its place in the smaller frame; nearest (the authors') keeps the "
+                "events of every seventh pixel only",
+                ("sum", "nearest"),
+            ),
+            "frames": Option(10, "T, frames of a recording"),
+            "size": Option(48, "side of the frames, in pixels"),
+        },
+    )
+}
+
+
+def missing(dataset: Dataset, source: str, root: Path, options: dict[str, Any]) -> str | None:
+    """One clause that says what is missing below ``root``, or None."""
+    try:
+        _recordings(root, whole=source == "tonic")
+    except UserError as error:
+        return f"{dataset.name}: {str(error).partition(';')[0]}"
+    return None
+
+
+def download(dataset: Dataset, root: Path) -> None:
+    """Fetch and unpack the recordings by tonic, unless all of them are there."""
+    reader = _reader()
+    with fetching(dataset.name, reader.url, root):
+        # tonic takes 1,000 recordings for enough and then leaves a cut-off unpacking as it is
+        reader._check_exists = lambda self: missing(dataset, "tonic", root, {}) is None
+        reader(str(root))
+    _recordings(root, whole=True)
+
+
+def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], folder: Path) -> Manifest:
+    """Write prepared data: counts of events, uint8 [N, T, 2, size, size]; channel 0 is OFF, channel 1 ON.
+
+    Counts beyond 255 are clipped; how many were is part of the source's description.
+
+    Raises:
+        UserError: if recordings are missing or damaged, or the package ``aedat`` is.
+    """
+    if importlib.util.find_spec("aedat") is None:
+        raise UserError("tonic reads CIFAR10-DVS with the package aedat but does not bring it; install aedat==2.3.0")
+    by_class = _recordings(root, whole=source == "tonic")
+    reader = _reader()
+    reader._check_exists = lambda self: True  # more was checked above; without this it may turn to the network
+    recordings = reader(str(root))
+    if recordings.classes != {name: label for label, name in enumerate(CLASSES)}:
+        raise UserError(f"this tonic numbers the classes of {FOLDER} differently; install the pinned version of tonic")
+    # tonic lists the files of a folder as the disk gives them
+    index_of = {Path(path): index for index, path in enumerate(recordings.data)}
+    parts = [_parted(paths, options, label) for label, paths in enumerate(by_class)]
+    frames = _Frames(recordings, options)
+    splits, clipped = {}, 0
+    for position, split in enumerate(("train", "test")):
+        indices = [index_of[path] for part in parts for path in part[position]]
+        images, labels, lost = _read(frames, indices, f"{dataset.name} {split}")
+        splits[split], clipped = Split(images, labels), clipped + lost
+    label = dataset.sources[source]
+    if source == "subset":
+        label = subset_label(label, {name: len(split) for name, split in splits.items()})
+    described = {"kind": source, **options, "clipped_counts": clipped}
+    if options["split"] != "random-tenth":
+        del described["split_seed"]
+    return write_prepared(folder, dataset.name, label, described, dataset.num_classes, splits)
+
+
+def _reader() -> type:
+    """tonic's class, free to be told when its files are whole."""
+    from tonic import datasets
+
+    return type(FOLDER, (datasets.CIFAR10DVS,), {})
+
+
+def _recordings(root: Path, whole: bool) -> list[list[Path]]:
+    """The recordings of each class by their numbers, checked for completeness.
+
+    Raises:
+        UserError: if a class or recording is missing, empty, or of another format; the message's first part, up to a
+            semicolon, says what, its second part what to do.
+    """
+    folder = root / FOLDER
+    cure = "run `download --dataset cifar10dvs`, which unpacks its archive again" if whole else "copy the subset again"
+    found = []
+    for name in CLASSES:
+        class_folder = folder / name
+        if not class_folder.is_dir():
+            raise UserError(f"{class_folder} is missing; {cure}")
+        paths = [path for path in class_folder.iterdir() if path.suffix == SUFFIX]
+        if not paths and any(path.suffix == ".aedat" for path in class_folder.iterdir()):
+            raise UserError(
+                f"{class_folder} holds AEDAT 2.0 recordings (.aedat), but tonic reads AEDAT 4; {cure} to another folder"
+            )
+        if (whole and len(paths) != RECORDINGS) or len(paths) < 2:
+            wanted = f"{RECORDINGS:,}" if whole else "at least 2"
+            raise UserError(f"{class_folder} holds {len(paths):,} recordings, not {wanted}; {cure}")
+        found.append(_in_order(paths, cure))
+    strays = [path for path in folder.glob(f"**/*{SUFFIX}") if path.parent.name not in CLASSES]
+    if strays:
+        raise UserError(f"{strays[0]} is in no class's folder; remove it")
+    return found
+
+
+def _in_order(paths: list[Path], cure: str) -> list[Path]:
+    numbered = {}
+    for path in paths:
+        number = re.search(r"(\d+)$", path.stem)
+        if number is None or int(number[1]) in numbered:
+            raise UserError(f"{path} has no number of its own at the end of its name; {cure}")
+        if path.stat().st_size == 0:
+            raise UserError(f"{path} is empty; {cure}")
+        numbered[int(number[1])] = path
+    return [numbered[number] for number in sorted(numbered)]
+
+
+def _parted(paths: list[Path], options: dict[str, Any], label: int) -> tuple[list[Path], list[Path]]:
+    """A class's recordings, by number, as training and test part."""
+    share, where = SPLITS[options["split"]]
+    count = max(1, round(share * len(paths)))
+    if where == "random":
+        generator = torch.Generator().manual_seed(1_000_003 * options["split_seed"] + label)
+        chosen = set(torch.randperm(len(paths), generator=generator)[:count].tolist())
+    else:
+        chosen = set(range(count) if where == "first" else range(len(paths) - count, len(paths)))
+    return (
+        [path for index, path in enumerate(paths) if index not in chosen],
+        [path for index, path in enumerate(paths) if index in chosen],
+    )
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """Recordings as frames, in worker processes: index -> (uint8 [T, 2, size, size], label, clipped counts)."""
+
+    recordings: Any
+    options: dict[str, Any]
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int] | str:
+        try:
+            events, label = self.recordings[index]
+        except Exception as error:  # the reader's own, whatever they are; a worker's traceback would hide the file
+            return f"{self.recordings.data[index]} cannot be read ({error}); copy it or download the dataset again"
+        frames = to_frames(events, **{key: self.options[key] for key in ("frames", "size", "slicing", "resize")})
+        if frames is None:
+            return f"{self.recordings.data[index]} has only {len(events)} events; download the dataset again"
+        clipped = int((frames > 255).sum())
+        return frames.clamp(max=255).to(torch.uint8), label, clipped
+
+
+def to_frames(events: np.ndarray, frames: int, size: int, slicing: str, resize: str) -> Tensor | None:
+    """A recording of 128x128 pixels as counts of events, int16 [frames, 2, size, size]; None if it has too few events.
+
+    Args:
+        events: structured array with t (microseconds), x, y, p, in the order of t.
+        frames: how many.
+        size: side of the frames in pixels.
+        slicing: "number": equally many events each; "time": equal durations. tonic leaves out the remainder of the
+            division, less than ``frames`` events or microseconds at the end.
+        resize: "sum" or "nearest".
+    """
+    from tonic import datasets, transforms
+
+    # aedat's array has a field with a title beside its name, which numpy cannot copy by name
+    events = events.astype(datasets.CIFAR10DVS.dtype)
+    if len(events) < frames or (slicing == "time" and events["t"][-1] - events["t"][0] < frames):
+        return None
+    sensor = datasets.CIFAR10DVS.sensor_size
+    binning = {"n_event_bins": frames} if slicing == "number" else {"n_time_bins": frames}
+    if resize == "sum":
+        events = transforms.Downsample(sensor_size=sensor, target_size=(size, size))(events)
+        sensor = (size, size, sensor[2])
+    counts = torch.from_numpy(transforms.ToFrame(sensor_size=sensor, **binning)(events))
+    if resize == "nearest":
+        # the same pixels as floating-point interpolation picks, which int16 has none of
+        picked = (
+            F.interpolate(torch.arange(float(sensor[0])).view(1, 1, -1), size=size, mode="nearest").long().flatten()
+        )
+        counts = counts[:, :, picked][:, :, :, picked]
+    return counts
+
+
+def _read(frames: _Frames, indices: list[int], what: str) -> tuple[Tensor, Tensor, int]:
+    """Frames, labels and the number of clipped counts of the recordings with these indices, in their order."""
+    loader = DataLoader(frames, batch_size=None, sampler=indices, num_workers=default_workers())
+    images, labels, clipped = None, [], 0
+    for place, item in enumerate(tqdm(loader, total=len(indices), desc=what, disable=not sys.stderr.isatty())):
+        if isinstance(item, str):
+            raise UserError(item)
+        if images is None:
+            images = torch.empty(len(indices), *item[0].shape, dtype=torch.uint8)
+        images[place] = item[0]
+        labels.append(item[1])
+        clipped += item[2]
+    return images, torch.tensor(labels), clipped
