@@ -159,7 +159,7 @@ def gradients(
             g = g * amplitude.to(g.dtype)
         grad_u = g * s
         if carried is not None:
-            slope = (h == 0).to(u.dtype)
+            slope = surrogate.indicator(torch.eq, h, 0.0)
             if not dynamics.detach_reset:
                 slope = slope - h.abs() * s
             grad_u = grad_u + carried * slope
