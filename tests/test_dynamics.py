@@ -1,5 +1,6 @@
 """The membrane's equations: sequences worked out by hand, and a plain loop differentiated by autograd as the oracle."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -123,7 +124,7 @@ def test_gradient_of_and_through_the_state():
 def compare_with_plain_loop(x, dynamics, amplitude, v, seed=0):
     """Spikes and state bit-equal; gradients of input, amplitude and state equal to float64 rounding."""
     generator = torch.Generator().manual_seed(seed)
-    constants = dict(vars(dynamics))
+    constants = dataclasses.asdict(dynamics)
     sides = []
     for function in (
         lambda x, a, v: multi_step(x, dynamics, a, v),

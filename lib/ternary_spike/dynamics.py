@@ -15,15 +15,18 @@ The gradient is written out by hand. With g = dL/dy, G = dL/du and s = db/du the
            or      1 - |b|                  (detached reset)
     dL/dx[t] = G[t],   dL/da = sum over t of g[t] * b[t],   dL/dv[-1] = tau * G[0] * 1
 
-Nothing but the input is kept between forward and backward: u is cheap to compute again, and memory is not.
+Nothing but the input is kept between forward and backward: u is cheap to compute again, and memory is not. With h the
+part of u that fires (u where |b| = 1, else 0), b is the sign of h, v is u - h and |u b| is |h|, all without rounding.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from ternary_spike import surrogate
+from ternary_spike import backends, surrogate
+from ternary_spike.backends import Kernel
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,12 @@ class Dynamics:
             raise ValueError(f"window must be above 0, not {self.window}")
         if self.surrogate not in surrogate.SURROGATES:
             raise ValueError(f"unknown surrogate {self.surrogate!r}: choose one of {', '.join(surrogate.SURROGATES)}")
+        # firing compares with the largest number below the threshold; found here, where no compiler has to follow
+        below = {
+            dtype: torch.nextafter(*torch.tensor([self.threshold, 0.0], dtype=dtype, device="cpu")).item()
+            for dtype in (torch.float32, torch.float64)
+        }
+        object.__setattr__(self, "_below", below)
 
 
 def membrane_dtype(x: Tensor) -> torch.dtype:
@@ -62,17 +71,26 @@ def membrane_dtype(x: Tensor) -> torch.dtype:
     return torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype
 
 
+def firing_part(u: Tensor, dynamics: Dynamics) -> Tensor:
+    """u where the neuron fires (|b| = 1), 0 where it is silent; u in float32 or float64."""
+    below = dynamics._below[u.dtype]  # strictly above it means at or above the threshold
+    return F.hardshrink(u, below) if dynamics.signed else F.threshold(u, below, 0.0)
+
+
 def fire(u: Tensor, dynamics: Dynamics) -> Tensor:
     """Un-scaled spikes b in {0, 1} or {-1, 0, 1} of a membrane potential u (Eqs. 5, 8, 14), in u's shape and dtype."""
-    if dynamics.signed:
-        return (u.abs() >= dynamics.threshold).to(u.dtype).mul_(u.sign())
-    return (u >= dynamics.threshold).to(u.dtype)
+    return firing_part(u.to(membrane_dtype(u)), dynamics).sign().to(u.dtype)
 
 
 def reset(u: Tensor, dynamics: Dynamics) -> Tensor:
     """Membrane potential kept after the hard reset, u (1 - |b|) (Eqs. 4, 7, 13)."""
-    fired = (u.abs() if dynamics.signed else u) >= dynamics.threshold
-    return u.masked_fill(fired, 0.0)
+    return u - firing_part(u.to(membrane_dtype(u)), dynamics).to(u.dtype)
+
+
+def charge(x: Tensor, v: Tensor | None, dynamics: Dynamics) -> Tensor:
+    """Membrane potential before the reset, tau v + x (Eqs. 4, 7, 13); v = None is a membrane at rest."""
+    # two roundings, never a fused multiply-add: the same spikes whatever the shape, the backend and the processor
+    return x if v is None else v * dynamics.decay + x
 
 
 def integrate(x: Tensor, v: Tensor | None, dynamics: Dynamics) -> Tensor:
@@ -86,73 +104,188 @@ def integrate(x: Tensor, v: Tensor | None, dynamics: Dynamics) -> Tensor:
     Returns:
         u [T, ...], in float32 for half-precision input, else in x's dtype.
     """
-    u = torch.empty_like(x, dtype=membrane_dtype(x))
-    for t in range(x.shape[0]):
-        if v is None:
-            u[t].copy_(x[t])
-        else:
-            # two roundings, never a fused multiply-add: the same spikes whatever the shape and the processor
-            torch.add(v.to(u.dtype) * dynamics.decay, x[t], out=u[t])
-        v = reset(u[t], dynamics) if t + 1 < x.shape[0] else None
-    return u
+    potentials = []
+    for current in x.to(membrane_dtype(x)):
+        potentials.append(charge(current, v, dynamics))
+        v = reset(potentials[-1], dynamics)
+    return torch.stack(potentials)
+
+
+def spikes(
+    currents: list[Tensor], v: Tensor | None, amplitude: Tensor | None, dynamics: Dynamics, keep_state: bool
+) -> tuple[list[Tensor], Tensor | None]:
+    """Spikes of each timestep's current [...], and with ``keep_state`` the membrane potential kept after the last."""
+    emitted = []
+    for t, current in enumerate(currents):
+        u = charge(current, v, dynamics)
+        h = firing_part(u, dynamics)
+        v = u - h if keep_state or t + 1 < len(currents) else None
+        b = h.sign()
+        emitted.append(b if amplitude is None else b * amplitude.to(b.dtype))
+    return emitted, v
+
+
+def gradients(
+    currents: list[Tensor],
+    v: Tensor | None,
+    amplitude: Tensor | None,
+    grads: list[Tensor],
+    grad_v: Tensor | None,
+    dynamics: Dynamics,
+) -> tuple[list[Tensor], Tensor, Tensor | None]:
+    """The gradient G of each timestep's current, and those of v (from before the first timestep) and of a.
+
+    Args:
+        currents, v, amplitude: as given to :func:`spikes`.
+        grads: g = dL/dy of each timestep.
+        grad_v: dL/dv after the last timestep, or None for zero.
+        dynamics: the layer's constants.
+    """
+    potentials, firing = [], []
+    for current in currents:
+        potentials.append(charge(current, v, dynamics))
+        firing.append(firing_part(potentials[-1], dynamics))
+        v = potentials[-1] - firing[-1]
+    grad_a = None
+    carried = grad_v  # dL/dv[t], from the timesteps that follow
+    grad_currents = []
+    for u, h, g in zip(reversed(potentials), reversed(firing), reversed(grads), strict=True):
+        s = surrogate.derivative(
+            dynamics.surrogate, u, signed=dynamics.signed, threshold=dynamics.threshold, window=dynamics.window
+        )
+        if amplitude is not None:
+            part = g * h.sign()
+            grad_a = part if grad_a is None else grad_a + part
+            g = g * amplitude.to(g.dtype)
+        grad_u = g * s
+        if carried is not None:
+            slope = surrogate.indicator(torch.eq, h, 0.0)
+            if not dynamics.detach_reset:
+                slope = slope - h.abs() * s
+            grad_u = grad_u + carried * slope
+        grad_currents.append(grad_u)
+        carried = grad_u * dynamics.decay
+    return grad_currents[::-1], carried, None if grad_a is None else grad_a.sum()
+
+
+def _forward_kernel(dynamics: Dynamics, keep_state: bool, sequences: list, shared: list):
+    x, v = sequences
+    dtype = membrane_dtype(x[0])
+    emitted, last = spikes([c.to(dtype) for c in x], None if v is None else v[0], shared[0], dynamics, keep_state)
+    return [[b.to(x[0].dtype) for b in emitted], *([[last]] if keep_state else [])], []
+
+
+def _backward_kernel(dynamics: Dynamics, with_amplitude: bool, sequences: list, shared: list):
+    x, grads, v, grad_last = sequences
+    dtype = membrane_dtype(x[0])
+    grad_x, grad_v, grad_a = gradients(
+        [c.to(dtype) for c in x],
+        None if v is None else v[0],
+        shared[0],
+        [g.to(dtype) for g in grads],
+        None if grad_last is None else grad_last[0],
+        dynamics,
+    )
+    outputs = [[g.to(x[0].dtype) for g in grad_x], *([] if v is None else [[grad_v]])]
+    return outputs, [grad_a] if with_amplitude else []
+
+
+def storage_order(x: Tensor) -> tuple[int, ...]:
+    """Axes of x [T, ...] behind the first, from the slowest to the fastest in memory."""
+    return tuple(sorted(range(1, x.dim()), key=lambda axis: -x.stride(axis)))
+
+
+def flat(x: Tensor, order: tuple[int, ...]) -> Tensor:
+    """x [T, ...] as [T, N] in the given order of axes: a view wherever memory has that order and no gaps."""
+    return x.permute(0, *order).reshape(x.shape[0], -1)
+
+
+def unflat(y: Tensor, shape: torch.Size, order: tuple[int, ...]) -> Tensor:
+    """The inverse of :func:`flat` for [T', N] and the shape [T, ...]: a view [T', ...] in the same memory."""
+    inverse = [0] * (len(order) + 1)
+    for place, axis in enumerate((0, *order)):
+        inverse[axis] = place
+    return y.view(y.shape[0], *(shape[axis] for axis in order)).permute(inverse)
 
 
 class _MultiStep(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, amplitude: Tensor | None, v: Tensor | None, dynamics: Dynamics):
-        u = integrate(x, v, dynamics)
-        last = reset(u[-1], dynamics)
+    def forward(ctx, x: Tensor, amplitude: Tensor | None, v: Tensor | None, dynamics: Dynamics, keep_state: bool):
         ctx.save_for_backward(x, amplitude, v)
         ctx.dynamics = dynamics
-        y = fire(u, dynamics)
-        if amplitude is not None:
-            y = y * amplitude
-        return y.to(x.dtype), last
+        ctx.set_materialize_grads(False)
+        y, last = _emit(x, v, dynamics, keep_state, amplitude if _one(amplitude) else None)
+        if amplitude is not None and not _one(amplitude):
+            y = (y * amplitude).to(x.dtype)
+        return y, last
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_y: Tensor, grad_last: Tensor):
+    def backward(ctx, grad_y: Tensor | None, grad_last: Tensor | None):
         x, amplitude, v = ctx.saved_tensors
         dynamics = ctx.dynamics
-        u = integrate(x, v, dynamics)
-        grad_y = grad_y.to(u.dtype)
-
+        if grad_y is None:
+            grad_y = torch.zeros_like(x)
         grad_amplitude = None
-        if amplitude is not None:
+        inside = amplitude if _one(amplitude) else None
+        if amplitude is not None and inside is None:  # one amplitude a channel: outside of the flat computation
             if ctx.needs_input_grad[1]:
-                grad_amplitude = (grad_y * fire(u, dynamics)).sum_to_size(amplitude.shape).to(amplitude.dtype)
+                b, _ = _emit(x, v, dynamics, False, None)
+                grad_amplitude = (grad_y * b.to(amplitude.dtype)).sum_to_size(amplitude.shape).to(amplitude.dtype)
             grad_y = grad_y * amplitude
+        order = storage_order(x)
+        wide = membrane_dtype(x)
+        outputs, sums = backends.run(
+            Kernel(_backward_kernel, (dynamics, inside is not None)),
+            [
+                flat(x, order),
+                flat(grad_y, order),
+                None if v is None else flat(v.to(wide).unsqueeze(0), order),
+                None if grad_last is None else flat(grad_last.to(wide).unsqueeze(0), order),
+            ],
+            [None if inside is None else inside.reshape(1)],
+        )
+        if inside is not None and ctx.needs_input_grad[1]:
+            grad_amplitude = sums[0].to(amplitude.dtype).reshape(amplitude.shape)
+        grad_v = unflat(outputs[1], x.shape, order)[0].to(v.dtype) if ctx.needs_input_grad[2] else None
+        return unflat(outputs[0], x.shape, order), grad_amplitude, grad_v, None, None
 
-        grad_x = torch.empty_like(u)
-        carried = grad_last.to(u.dtype)  # dL/dv[t], from the timesteps that follow
-        for t in reversed(range(x.shape[0])):
-            slope = surrogate.derivative(
-                dynamics.surrogate, u[t], signed=dynamics.signed, threshold=dynamics.threshold, window=dynamics.window
-            )
-            fired = (u[t].abs() if dynamics.signed else u[t]) >= dynamics.threshold
-            if dynamics.detach_reset:
-                kept = carried.masked_fill(fired, 0.0)
-            else:
-                kept = torch.where(fired, -u[t].abs() * slope * carried, carried)
-            torch.addcmul(kept, grad_y[t], slope, out=grad_x[t])
-            carried = grad_x[t] * dynamics.decay
-        grad_v = carried.to(v.dtype) if v is not None and ctx.needs_input_grad[2] else None
-        return grad_x.to(x.dtype), grad_amplitude, grad_v, None
+
+def _one(amplitude: Tensor | None) -> bool:
+    return amplitude is not None and amplitude.numel() == 1
+
+
+def _emit(
+    x: Tensor, v: Tensor | None, dynamics: Dynamics, keep_state: bool, amplitude: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    order = storage_order(x)
+    outputs, _ = backends.run(
+        Kernel(_forward_kernel, (dynamics, keep_state)),
+        [flat(x, order), None if v is None else flat(v.to(membrane_dtype(x)).unsqueeze(0), order)],
+        [None if amplitude is None else amplitude.reshape(1)],
+    )
+    return unflat(outputs[0], x.shape, order), unflat(outputs[1], x.shape, order)[0] if keep_state else None
 
 
 def multi_step(
-    x: Tensor, dynamics: Dynamics, amplitude: Tensor | None = None, v: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """A neuron layer through all its timesteps, differentiable (Eqs. 4-5, 7-8, 13-14).
+    x: Tensor,
+    dynamics: Dynamics,
+    amplitude: Tensor | None = None,
+    v: Tensor | None = None,
+    keep_state: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """A neuron layer through all its timesteps, differentiable once (Eqs. 4-5, 7-8, 13-14).
 
     Args:
-        x: input current [T, ...], T >= 1.
+        x: input current [T, ...], T >= 1. Without gaps in memory, in whatever order of axes, it is not copied.
         dynamics: the layer's constants.
         amplitude: a of Eq. 14, a scalar tensor or one that broadcasts against x[t]; None means 1.
         v: membrane potential kept from before the first timestep, [...]; None means 0.
+        keep_state: whether the membrane potential after the last timestep is wanted.
 
     Returns:
-        The spikes y = a b [T, ...] in x's dtype, and the membrane potential [...] kept after the last timestep.
+        The spikes y = a b [T, ...] in x's dtype and memory order, and the membrane potential [...] kept after the last
+        timestep (float32 for half-precision input), or None.
 
     Raises:
         ValueError: if x has no timestep, is not floating point, or v's shape is not x[0]'s.
@@ -163,4 +296,4 @@ def multi_step(
         raise ValueError(f"the input current must be floating point, not {x.dtype}")
     if v is not None and v.shape != x.shape[1:]:
         raise ValueError(f"the membrane potential's shape is {tuple(v.shape)}, a timestep's is {tuple(x.shape[1:])}")
-    return _MultiStep.apply(x, amplitude, v, dynamics)
+    return _MultiStep.apply(x, amplitude, v, dynamics, keep_state)

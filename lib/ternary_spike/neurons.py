@@ -55,7 +55,7 @@ class LIF(nn.Module):
         Returns:
             Spikes [T, ...], amplitude included; with ``return_state`` a pair (spikes, membrane potential [...]).
         """
-        spikes, last = multi_step(x, self.dynamics, self.amplitude, v)
+        spikes, last = multi_step(x, self.dynamics, self.amplitude, v, keep_state=return_state)
         return (spikes, last) if return_state else spikes
 
     def step(self, x: Tensor, v: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,173 @@
+"""How the neurons' arithmetic is run: ``eager``, or ``compiled`` by the compiler that comes with torch.
+
+Both run the same pure functions of :mod:`ternary_spike.dynamics` on tensors [S, n, ...], S timesteps of n rows, and
+give the same spikes to the bit. Eager goes through the rows in pieces that fit the processor's cache, so that its many
+small operations touch main memory as rarely as a fused kernel. Compiled fuses them into one; that takes seconds at
+first, once for each number of timesteps and dtype, never for each layer's shape.
+
+The backend is set for the process (:func:`use`), eager until then. A training run asks :func:`choose` once, from its
+whole plan, and stores the answer, so that a resumed run goes on with the same.
+"""
+
+import functools
+import logging
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+BACKENDS = ("eager", "compiled")
+# Elements a timestep and thread that eager works on at a time: a dozen float32 temporaries of it fill a 2 MiB cache,
+# and it is the least that torch gives a thread of its own.
+PIECE = 32_768
+# What compiling saves, in seconds for each update of a neuron in training (one thread, `make bench`: eager minus
+# compiled), and what it costs at the start of a run.
+SAVED_SECONDS = 4e-9
+COMPILE_SECONDS = 30.0
+
+logger = logging.getLogger("ternary_spike")
+notices: list[str] = []  # what was said about a backend that could not be had, for the run's record
+_backend = "eager"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A pure function over timesteps, and the constants that are part of its code.
+
+    ``function(*constants, sequences, shared)`` takes sequences as lists of timesteps [n, ...] (or None) and shared
+    tensors that broadcast against a timestep (or lists of them, or None); it returns a list of sequences and a list of
+    scalars that are sums over everything it was given.
+    """
+
+    function: Callable
+    constants: tuple
+
+
+def use(name: str) -> None:
+    """Set the backend of this process.
+
+    Raises:
+        ValueError: if the name is unknown.
+    """
+    global _backend
+    if name not in BACKENDS:
+        raise ValueError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
+    _backend = name
+
+
+def current() -> str:
+    """The backend of this process; ``eager`` also where compilation was asked for and failed."""
+    return _backend
+
+
+def choose(total_steps: int, updates_per_step: int, device: str | torch.device = "cpu") -> str:
+    """The backend for a training run, from its whole plan.
+
+    Args:
+        total_steps: optimiser steps of the whole run, those before an interruption included.
+        updates_per_step: neuron updates in a step: neurons x timesteps x batch size.
+        device: where the run takes place.
+
+    Returns:
+        "compiled" if compilation is paid back in the course of the run and a compiler works here, else "eager". The
+        answer depends on the plan and the machine's compiler only, not on a timing; store it with the run.
+    """
+    if total_steps * updates_per_step * SAVED_SECONDS < 2 * COMPILE_SECONDS:
+        return "eager"
+    return "compiled" if _compiler_works(torch.device(device).type) else "eager"
+
+
+def run(kernel: Kernel, sequences: Sequence[Tensor | None], shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
+    """Run a kernel on whole tensors with the backend of this process.
+
+    Args:
+        kernel: what to compute.
+        sequences: tensors [S, n, ...] of equal n, ...; the first must not be None.
+        shared: tensors that broadcast against a timestep [n, ...] with n of size 1 or absent, lists of them, or None.
+
+    Returns:
+        The kernel's sequences, each [S', n, ...], and its sums.
+    """
+    if torch.compiler.is_compiling():  # the surrounding model is being compiled: let it see the plain operations
+        return _whole(kernel, [None if s is None else list(s.unbind(0)) for s in sequences], shared)
+    first = sequences[0]
+    with torch.autocast(first.device.type, enabled=False):
+        if _backend == "compiled" and first[0].numel() > 1:  # torch compiles anew for size 1
+            try:
+                steps = [None if s is None else [_alias(step) for step in s.unbind(0)] for s in sequences]
+                fixed = [
+                    [_alias(c) for c in s] if isinstance(s, list) else None if s is None else _alias(s) for s in shared
+                ]
+                return _compiled(kernel, len(steps[0]), first.dtype)(steps, fixed)
+            except Exception as error:  # whatever a compiler can raise: no compiler, no disk, an unknown processor
+                _fall_back(error)
+        return _in_pieces(kernel, sequences, shared)
+
+
+def _whole(kernel: Kernel, steps: list, shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
+    outputs, sums = kernel.function(*kernel.constants, steps, shared)
+    return [torch.stack(o) for o in outputs], sums
+
+
+def _in_pieces(kernel: Kernel, sequences: Sequence, shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
+    first = sequences[0]
+    steps = [None if s is None else s.unbind(0) for s in sequences]
+    rows = first.shape[1]
+    piece = max(1, PIECE * torch.get_num_threads() * rows // max(1, first[0].numel()))
+    if rows <= piece or first.device.type != "cpu":
+        return _whole(kernel, steps, shared)
+    results: list[Tensor] = []
+    sums = []
+    for start in range(0, rows, piece):
+        here = [None if s is None else [step.narrow(0, start, min(piece, rows - start)) for step in s] for s in steps]
+        outputs, part = kernel.function(*kernel.constants, here, shared)
+        if not results:
+            results = [torch.empty((len(o), *first.shape[1:]), dtype=o[0].dtype) for o in outputs]
+        for result, output in zip(results, outputs, strict=True):
+            for t, step in enumerate(output):
+                result[t].narrow(0, start, step.shape[0]).copy_(step)
+        sums.append(part)
+    return results, [torch.stack(parts).sum() for parts in zip(*sums, strict=True)]
+
+
+def _alias(x: Tensor) -> Tensor:
+    """The same memory without the memory of being a view: the compiler looks at a view's base, hence at its shape."""
+    return torch.empty(0, dtype=x.dtype, device=x.device).set_(x.detach())
+
+
+@functools.cache
+def _compiled(kernel: Kernel, timesteps: int, dtype: torch.dtype) -> Callable:
+    """The kernel compiled for any number of rows; under code of its own, by which the compiler limits versions."""
+
+    def whole(steps, shared):
+        return _whole(kernel, steps, shared)
+
+    name = f"{kernel.function.__name__}_T{timesteps}_{str(dtype).removeprefix('torch.')}"
+    own = types.FunctionType(whole.__code__.replace(co_name=name), whole.__globals__, name, None, whole.__closure__)
+    return torch.compile(own, dynamic=True, fullgraph=True, options=_options())
+
+
+def _options() -> dict:
+    # One small kernel at a time needs no pool of compiler processes; and the compiler's trial compilations of which
+    # vector instructions it knows take longer than our kernels: the processor is asked in any case.
+    return {"compile_threads": 1, "cpp.vec_isa_ok": True}
+
+
+def _fall_back(error: Exception) -> None:
+    global _backend
+    _backend = "eager"
+    cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    notices.append(f"no compiled neurons ({cause[:120]}): going on with the slower eager ones, same results")
+    logger.warning(notices[-1])
+
+
+@functools.cache
+def _compiler_works(device: str) -> bool:
+    try:
+        torch.compile(lambda x: x * 2 + 1, fullgraph=True, options=_options())(torch.ones(64, device=device))
+    except Exception as error:
+        _fall_back(error)
+        return False
+    return True
