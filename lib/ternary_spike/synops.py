@@ -66,7 +66,7 @@ def layers(network: FoldedNetwork) -> list[Layer]:
             continue
         if op.kind == "add" and f"{op.name}.constant" not in network.weights:
             continue  # a projection's sum of two currents: no spike takes part
-        pools, source = _origin(op.inputs[-1], operations)
+        pools, source = origin(op.inputs[-1], operations)
         macs = 0
         if op.kind != "add":
             weight = network.weights[f"{op.name}.weight"]
@@ -77,7 +77,7 @@ def layers(network: FoldedNetwork) -> list[Layer]:
     return found
 
 
-def _origin(name: str, operations: dict[str, Operation]) -> tuple[list[Operation], str]:
+def origin(name: str, operations: dict[str, Operation]) -> tuple[list[Operation], str]:
     """The pooling operations, in order, between a value and the spikes or image that it is made of."""
     pools = []
     while name != IMAGE and operations[name].kind == "pool":

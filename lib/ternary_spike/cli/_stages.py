@@ -20,6 +20,8 @@ def open_run(
 ) -> tuple[dict, SpikingResNet, EvaluationBatches, torch.device]:
     """The record and network of ``--run``, the test batches of ``--data`` as it was trained to see them, the device.
 
+    With ``samples``, a class-balanced part of the test set of that size, or all of a smaller one.
+
     Raises:
         UserError: if a file is unusable or the data is not the run's.
     """
@@ -27,7 +29,10 @@ def open_run(
         torch.set_num_threads(args.threads)
     device = devices.choose(args.device)
     record, model = load_model(args.run)
-    require_same_data(record, read_manifest(args.data).checksum, args.data)
+    manifest = read_manifest(args.data)
+    require_same_data(record, manifest.checksum, args.data)
+    if samples is not None:
+        samples = min(samples, manifest.splits["test"]["samples"])
     try:
         recipe = Recipe(**record["recipe"])
     except (TypeError, ValueError) as error:
