@@ -91,7 +91,8 @@ def integrate(x: Tensor, v: Tensor | None, dynamics: Dynamics) -> Tensor:
         if v is None:
             u[t].copy_(x[t])
         else:
-            torch.add(x[t], v.to(u.dtype), alpha=dynamics.decay, out=u[t])
+            # two roundings, never a fused multiply-add: the same spikes whatever the shape and the processor
+            torch.add(v.to(u.dtype) * dynamics.decay, x[t], out=u[t])
         v = reset(u[t], dynamics) if t + 1 < x.shape[0] else None
     return u
 
@@ -161,5 +162,5 @@ def multi_step(
     if not x.is_floating_point():
         raise ValueError(f"the input current must be floating point, not {x.dtype}")
     if v is not None and v.shape != x.shape[1:]:
-        raise ValueError(f"the membrane potential's shape is {tuple(v.shape)}, but a timestep's is {tuple(x.shape[1:])}")
+        raise ValueError(f"the membrane potential's shape is {tuple(v.shape)}, a timestep's is {tuple(x.shape[1:])}")
     return _MultiStep.apply(x, amplitude, v, dynamics)

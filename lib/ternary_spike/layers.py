@@ -61,12 +61,14 @@ class BatchNorm2d(nn.BatchNorm2d):
             y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, True, momentum, self.eps)
             self.num_batches_tracked += timesteps
             return y
-        kept = (1 - self.momentum) * self.running_var
-        y = super().forward(x)
+        mean, variance = self.running_mean.clone(), self.running_var.clone()
+        y = F.batch_norm(x, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
         # the unbiased variance of T copies divides by n T - 1, that of one copy by n - 1
         n = x.numel() // x.shape[1]
-        correction = (n - 1) / n * (n * timesteps) / (n * timesteps - 1)
-        self.running_var.copy_(kept + (self.running_var - kept) * correction)
+        kept = (1 - self.momentum) * self.running_var
+        self.running_var.copy_(kept + (variance - kept) * ((n - 1) / n * (n * timesteps) / (n * timesteps - 1)))
+        self.running_mean.copy_(mean)
+        self.num_batches_tracked += 1
         return y
 
 

@@ -193,7 +193,7 @@ class SpikingResNet(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """The authors' initialisation: conv N(0, 2 / (k k c_out)), linear N(0, 1 / fan_in^2), BN weight 1 and bias 0."""
+        """The authors' initialisation: conv N(0, 2 / (k k c_out)), linear N(0, 1 / fan_in^2), BN weight 1, bias 0."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
@@ -261,7 +261,7 @@ def named_neurons(model: nn.Module) -> dict[str, nn.Module]:
 
 @torch.no_grad()
 def decayed_and_free_parameters(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """Parameters with weight decay (conv and linear weights) and without (biases, BN, amplitudes): the authors' split."""
+    """Parameters with weight decay (conv and linear weights) and without (biases, BN, amplitudes), as the authors."""
     decayed = [m.weight for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     ids = {id(p) for p in decayed}
     return decayed, [p for p in model.parameters() if id(p) not in ids]

@@ -44,9 +44,7 @@ class LIF(nn.Module):
         self.dynamics = Dynamics(self.signed, threshold, decay, surrogate, window, detach_reset)
         self.amplitude: Tensor | None = None
 
-    def forward(
-        self, x: Tensor, v: Tensor | None = None, return_state: bool = False
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, v: Tensor | None = None, return_state: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Spikes of an input current through time.
 
         Args:
@@ -61,7 +59,7 @@ class LIF(nn.Module):
         return (spikes, last) if return_state else spikes
 
     def step(self, x: Tensor, v: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One timestep: input current [...] and membrane potential [...] to (spikes [...], membrane potential [...])."""
+        """One timestep: input current and membrane potential to spikes and membrane potential, each [...]."""
         spikes, last = multi_step(x.unsqueeze(0), self.dynamics, self.amplitude, v)
         return spikes.squeeze(0), last
 

@@ -1,0 +1,114 @@
+"""Neuron modules: single-step use, options, parameters, names."""
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from ternary_spike import LIF, BinaryLIF, TernaryLIF, TrainableTernaryLIF, make_neuron
+
+
+@pytest.mark.parametrize("name", ["binary", "ternary", "trainable"])
+def test_steps_equal_the_whole_sequence(name):
+    torch.manual_seed(0)
+    neuron = make_neuron(name, **({"initial_amplitude": 1.7} if name == "trainable" else {}))
+    x = torch.randn(5, 3, 4, 6, 6)
+    whole, last = neuron(x, return_state=True)
+    v, spikes = None, []
+    for current in x:
+        spike, v = neuron.step(current, v)
+        spikes.append(spike)
+    assert torch.equal(whole, torch.stack(spikes)) and torch.equal(last, v)
+    assert torch.equal(neuron(x), whole)
+
+
+def test_no_state_stays_behind():
+    neuron = TernaryLIF()
+    x = torch.full((1, 3), 0.4)
+    assert torch.equal(neuron(x), neuron(x)) and neuron(x).abs().sum() == 0  # a kept state would make it fire
+    x = x.requires_grad_()
+    neuron(x).sum().backward()
+    neuron(x).sum().backward()  # and there is no graph of before to go through a second time
+
+
+@pytest.mark.parametrize(("name", "values"), [("binary", {0, 1}), ("ternary", {-1, 0, 1}), ("trainable", {-2, 0, 2})])
+def test_spike_values(name, values):
+    torch.manual_seed(0)
+    neuron = make_neuron(name, **({"initial_amplitude": 2.0} if name == "trainable" else {}))
+    assert set(neuron(torch.randn(2, 1000)).unique().tolist()) == values
+
+
+def test_only_the_trainable_neuron_has_a_parameter():
+    assert [n for n, _ in TrainableTernaryLIF().named_parameters()] == ["amplitude"]
+    assert not list(BinaryLIF().parameters()) and not list(TernaryLIF().parameters())
+    assert TrainableTernaryLIF().amplitude.shape == () and TrainableTernaryLIF().amplitude == 1
+    assert TrainableTernaryLIF(0.5, channels=6).amplitude.shape == (6, 1, 1)
+    assert list(TrainableTernaryLIF().state_dict()) == ["amplitude"]
+
+
+def test_an_amplitude_per_channel_scales_its_channel():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 4, 5, 5)
+    neuron = TrainableTernaryLIF(channels=4)
+    with torch.no_grad():
+        neuron.amplitude.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0]).view(4, 1, 1))
+    assert torch.equal(neuron(x), TernaryLIF()(x) * torch.tensor([1.0, 2.0, 3.0, 4.0]).view(4, 1, 1))
+
+
+def test_make_neuron_passes_options_on():
+    neuron = make_neuron("trainable", channels=8, threshold=0.7, decay=0.5, amplitude_per="channel", detach_reset=True)
+    assert isinstance(neuron, TrainableTernaryLIF) and neuron.amplitude.shape == (8, 1, 1)
+    assert (neuron.dynamics.threshold, neuron.dynamics.decay, neuron.dynamics.detach_reset) == (0.7, 0.5, True)
+    assert make_neuron("trainable", channels=8).amplitude.shape == ()
+    assert make_neuron("ternary").dynamics.signed and not make_neuron("binary").dynamics.signed
+    assert isinstance(make_neuron("relu"), nn.ReLU)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("quaternary", {}, "unknown neuron 'quaternary': choose one of binary, ternary, trainable, relu"),
+        ("ternary", {"treshold": 1.0}, "unknown option treshold for neuron 'ternary'"),
+        ("ternary", {"amplitude_per": "channel"}, "unknown option amplitude_per"),
+        ("trainable", {"amplitude_per": "pixel"}, "amplitude_per must be 'layer' or 'channel', not 'pixel'"),
+        ("relu", {"threshold": 1.0}, "the relu reference takes no neuron options, but got threshold"),
+        ("binary", {"threshold": -1.0}, "threshold must be above 0"),
+    ],
+)
+def test_bad_options_raise_one_line(name, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        make_neuron(name, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_repr_names_the_constants():
+    assert "threshold=0.5, decay=0.25, surrogate='clamp'" in repr(TernaryLIF())
+
+
+def test_autocast_copies_and_moves():
+    neuron = TrainableTernaryLIF()
+    x = torch.randn(2, 4, 3, 5, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert neuron(x.bfloat16()).dtype == torch.bfloat16
+        assert neuron(x).dtype == torch.float32
+    twin = copy.deepcopy(neuron).double()
+    assert torch.equal(twin(x.double()).float(), neuron(x)) and isinstance(twin, LIF)
+
+
+def test_importing_the_package_needs_torch_only():
+    """With everything but torch and its own dependencies made unimportable, the neurons still work."""
+    code = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"numpy", "pandas", "sklearn", "torchvision", "safetensors", "tonic", "yaml", "tqdm"}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Refuse())
+import torch, ternary_spike
+assert ternary_spike.TernaryLIF()(torch.ones(1, 2)).tolist() == [[1, 1]]
+assert not any(name.startswith("torch._inductor") for name in sys.modules)  # nor is the compiler loaded for it
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
