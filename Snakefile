@@ -43,11 +43,6 @@ rule all:
         f"{RESULTS}/report/index.html",
 
 
-rule plan:
-    input:
-        f"{RESULTS}/plan.csv",
-
-
 onstart:
     clear_failures()
 

@@ -10,8 +10,6 @@ rule energy:
         f"{RUN}/energy.json",
     log:
         f"{LOGS}/energy/{{run}}/seed{{seed}}.log",
-    group:
-        "stages"
     conda:
         "../../envs/stages.yaml"
     resources:

@@ -9,8 +9,6 @@ rule fold:
         record=f"{RUN}/folded.json",
     log:
         f"{LOGS}/fold/{{run}}/seed{{seed}}.log",
-    group:
-        "stages"
     conda:
         "../../envs/stages.yaml"
     resources:
@@ -30,8 +28,6 @@ rule verify:
         f"{RUN}/equivalence.json",
     log:
         f"{LOGS}/verify/{{run}}/seed{{seed}}.log",
-    group:
-        "stages"
     conda:
         "../../envs/stages.yaml"
     resources:

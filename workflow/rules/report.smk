@@ -41,12 +41,15 @@ rule notebook:
         source=f"{workflow.basedir}/notebooks/{{notebook}}.py",
         tables=f"{RESULTS}/tables",
     output:
-        f"{RESULTS}/report/{{notebook}}.html",
+        report(
+            f"{RESULTS}/report/{{notebook}}.html",
+            caption="../report/notebook.rst",
+            category="Notebooks",
+            labels={"notebook": "{notebook}"},
+        ),
     log:
         notebook=f"{RESULTS}/notebooks/{{notebook}}.ipynb",
         text=f"{LOGS}/notebook/{{notebook}}.log",
-    group:
-        "stages"
     conda:
         "../../envs/report.yaml"
     resources:
@@ -68,7 +71,7 @@ rule report:
         tables=f"{RESULTS}/tables",
         graph=f"{RESULTS}/report/rulegraph.dot",
     output:
-        f"{RESULTS}/report/index.html",
+        report(f"{RESULTS}/report/index.html", caption="../report/front.rst", category="Report"),
     log:
         f"{LOGS}/report.log",
     conda:

@@ -3,12 +3,13 @@
 
 localrules:
     make_plan,
+    plan,
     collect,
 
 
 rule make_plan:
     output:
-        f"{RESULTS}/plan.csv",
+        report(f"{RESULTS}/plan.csv", caption="../report/plan.rst", category="Report"),
     log:
         f"{LOGS}/plan.log",
     conda:
@@ -23,6 +24,17 @@ rule make_plan:
     shell:
         "python -m ternary_spike plan --experiments {params.experiments:q} --recipes {params.recipes:q}"
         " {params.arguments} --device {params.device} --cache {params.cache} --out {output} > {log} 2>&1"
+
+
+rule plan:
+    input:
+        f"{RESULTS}/plan.csv",
+    log:
+        f"{LOGS}/plan.txt",
+    conda:
+        "../../envs/stages.yaml"
+    shell:
+        "python -m ternary_spike plan --show {input} 2>&1 | tee {log}"
 
 
 rule collect:

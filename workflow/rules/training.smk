@@ -47,8 +47,6 @@ rule evaluate:
         f"{RUN}/evaluation.json",
     log:
         f"{LOGS}/evaluate/{{run}}/seed{{seed}}.log",
-    group:
-        "stages"
     conda:
         "../../envs/stages.yaml"
     resources:
