@@ -19,6 +19,7 @@ RUN = plan.Run(
     recipe="digits",
     changes={},
     reduced="",
+    recipe_hash="",
     tables=("demo",),
     control=False,
     data=plan.DataSource("digits", "scikit-learn"),

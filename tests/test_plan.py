@@ -148,13 +148,15 @@ def test_a_dataset_without_source_is_a_mistake(folder):
 
 
 def test_the_recipe_hash_sees_values_and_changes_only(folder):
-    run, shorter = made(folder)[0], made(folder, {"epochs": 3})[0]
-    before = plan.recipe_hash(run, folder)
+    def digest(changes=None):
+        return made(folder, changes)[0].recipe_hash
+
+    before = digest()
+    assert digest({"epochs": 3}) != before
     (folder / "short.yaml").write_text("# why\n" + RECIPE.replace("0.0001", "1.0e-4"))
-    assert plan.recipe_hash(run, folder) == before
-    assert plan.recipe_hash(shorter, folder) != before
+    assert digest() == before
     (folder / "short.yaml").write_text(RECIPE.replace("0.1", "0.2"))
-    assert plan.recipe_hash(run, folder) != before
+    assert digest() != before
 
 
 def test_the_plan_on_disk_reads_as_it_was_written(folder):

@@ -101,6 +101,7 @@ class Run:
         id: unique name of row, data and changes; with ``seed`` the name of the results' folder.
         changes: the recipe's keys that are changed, such as ``{"epochs": 3}``.
         reduced: what that makes of the run, in words, such as "3 of 400 epochs"; empty for a full run.
+        recipe_hash: short hash of the recipe's values, changes applied; its comments and sources do not count.
         data: where its data comes from.
         status, reason: "runnable" or "not run" and why.
     """
@@ -116,6 +117,7 @@ class Run:
     recipe: str
     changes: Mapping[str, Any]
     reduced: str
+    recipe_hash: str
     tables: tuple[str, ...]
     control: bool
     data: DataSource
@@ -261,6 +263,7 @@ def make_plan(
     """
     plan = []
     reasons: dict[str, str | None] = {}
+    trained: dict[str, tuple[dict[str, Any], str, str]] = {}
     for row in selected(rows, selection):
         if row["dataset"] not in sources:
             raise UserError(f"data: no source is given for the dataset {row['dataset']}, which the run table names")
@@ -268,7 +271,9 @@ def make_plan(
         if source.name not in reasons:
             reasons[source.name] = unavailable(source)
         reason = reasons[source.name]
-        changed, reduced = _changed(Path(recipe_folder) / f"{row['recipe']}.yaml", changes)
+        if row["recipe"] not in trained:
+            trained[row["recipe"]] = _changed(Path(recipe_folder) / f"{row['recipe']}.yaml", changes)
+        changed, reduced, digest = trained[row["recipe"]]
         for seed in selection.seeds or row["seeds"]:
             plan.append(
                 Run(
@@ -276,6 +281,7 @@ def make_plan(
                     seed=seed,
                     changes=changed,
                     reduced=reduced,
+                    recipe_hash=digest,
                     data=source,
                     status=NOT_RUN if reason else RUNNABLE,
                     reason=reason or "",
@@ -285,8 +291,8 @@ def make_plan(
     return plan
 
 
-def _changed(path: Path, changes: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The changes that change something in a recipe, and what they are in words."""
+def _changed(path: Path, changes: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:
+    """The changes that change something in a recipe, what they are in words, and a hash of the changed recipe."""
     original, changed = recipes.load(path).as_dict(), recipes.load(path, changes).as_dict()
     real = {key: changed[key] for key in changes if changed[key] != original[key]}
     words = []
@@ -295,7 +301,7 @@ def _changed(path: Path, changes: Mapping[str, Any]) -> tuple[dict[str, Any], st
             words.append(f"{value} of {original[key]} epochs")
         else:
             words.append(f"{key} {value} instead of {original[key]}")
-    return real, ", ".join(words)
+    return real, ", ".join(words), hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _suffix(changes: Mapping[str, Any]) -> str:
@@ -303,12 +309,6 @@ def _suffix(changes: Mapping[str, Any]) -> str:
     return "".join(
         f"-e{value}" if key == "epochs" else f"-{_part(f'{key}_{value}')}" for key, value in sorted(changes.items())
     )
-
-
-def recipe_hash(run: Run, recipe_folder: Path) -> str:
-    """A short hash of a run's recipe as it is trained with: comments, layout and sources do not count."""
-    values = recipes.load(Path(recipe_folder) / f"{run.recipe}.yaml", run.changes).as_dict()
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def totals(plan: Iterable[Run]) -> Iterator[tuple[str, int, int, tuple[str, ...]]]:

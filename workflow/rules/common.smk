@@ -198,11 +198,6 @@ def training_recipe(wildcards):
     return RECIPES / f"{planned(wildcards).recipe}.yaml"
 
 
-def recipe_content(wildcards):
-    """A hash of a run's recipe that comments leave as it is."""
-    return planning.recipe_hash(planned(wildcards), RECIPES)
-
-
 def training_threads(wildcards):
     """One thread for small networks, where a second one slows the first (measured), up to eight for the paper's."""
     if config["threads"] is not None:

@@ -27,7 +27,7 @@ rule train:
         neuron=lambda wildcards: planned(wildcards).neuron,
         timesteps=lambda wildcards: planned(wildcards).timesteps,
         options=training_options,
-        recipe=recipe_content,
+        recipe=lambda wildcards: planned(wildcards).recipe_hash,
         code=TRAINING_CODE,
         data=data_folder,
         out=subpath(output.record, parent=True),
