@@ -14,7 +14,7 @@ from pathlib import Path
 PACKAGE = "ternary_spike"
 TRAINING = ("training", "data.prepared")
 # modules that training imports and that cannot change a number in its result
-INDIFFERENT = frozenset({"checkpoints", "codehash", "devices", "errors", "files", "progress", "provenance", "runs"})
+INDIFFERENT = frozenset({"checkpoints", "codehash", "devices", "errors", "files", "provenance", "runs"})
 
 
 @cache

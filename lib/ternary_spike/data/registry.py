@@ -29,6 +29,16 @@ def names() -> tuple[str, ...]:
     return tuple(_MODULES)
 
 
+def module_name(dataset: str) -> str:
+    """The module that prepares a dataset. Raises UserError for an unknown name."""
+    return _module(dataset).__name__
+
+
+def is_original(dataset: str, source: str) -> bool:
+    """Whether results from this kind of source may bear the dataset's plain name. Raises UserError for unknown ones."""
+    return _resolved(dataset, source, None, None)[1] == next(iter(describe(dataset).sources))
+
+
 def describe(dataset: str) -> Dataset:
     """What is known of a dataset before it is prepared. Raises UserError for an unknown name."""
     return _module(dataset).DATASETS[dataset]

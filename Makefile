@@ -1,0 +1,55 @@
+# Each target sets up what it needs first. The environment is made by uv: the one on the PATH, or else one in it.
+VENV ?= .venv
+PYTHON ?= python3
+# how many tests run at once; a number, or auto for one a core
+WORKERS ?= auto
+READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.ready-bench
+RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
+UV := PATH="$$PATH:$(abspath $(VENV))/bin" uv
+SNAKEMAKE := $(RUN) snakemake
+PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
+
+.PHONY: setup demo test test-full test-slurm bench lint clean help
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | column -t -s '|'
+
+setup: $(READY)  ## the environment in .venv, from the pinned requirements
+
+$(READY): requirements.txt
+	@command -v uv > /dev/null || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet uv; }
+	@[ -x $(VENV)/bin/python ] || $(UV) venv --quiet --python '>=3.11' $(VENV)
+	$(UV) pip install --python $(VENV)/bin/python --require-hashes -r requirements.txt
+	@touch $@
+
+$(BENCH_READY): $(READY) pyproject.toml
+	$(UV) pip install --python $(VENV)/bin/python -r pyproject.toml --extra bench
+	@touch $@
+
+demo: $(READY)  ## the three neurons on handwritten digits, to a report: minutes on two cores
+	@$(SNAKEMAKE) --cores all --configfile config/demo.yaml --quiet rules
+	@echo "Report: $(CURDIR)/results/demo/report/index.html"
+
+test: $(READY)  ## the gate: all fast tests
+	$(PYTEST) -n $(WORKERS) -m "not full and not slurm"
+
+test-full: $(READY)  ## the tests that take minutes
+	$(PYTEST) -m "full"
+
+test-slurm: $(READY)  ## the demo through a SLURM of one node, where one can be started
+	$(PYTEST) -m "slurm"
+
+bench: $(BENCH_READY)  ## speed and memory of the neurons beside other libraries'
+	$(RUN) PYTHONPATH=lib python -m benchmarks
+
+lint: $(READY)  ## style of code and rules
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) snakefmt --check --no-format-shell Snakefile workflow
+	$(SNAKEMAKE) --lint --quiet
+	$(SNAKEMAKE) --lint --quiet --configfile config/demo.yaml
+
+clean:  ## remove the environment and caches; results stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	find lib tests -name __pycache__ -prune -exec rm -rf {} +

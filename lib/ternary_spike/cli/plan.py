@@ -1,0 +1,105 @@
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+HELP = "list every run: whether its data is there, and what it would cost on this machine"
+LIMIT_SECONDS = 110
+
+
+def arguments(parser: ArgumentParser) -> None:
+    def words(text: str) -> tuple[str, ...]:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+
+    def numbers(text: str) -> tuple[int, ...]:
+        return tuple(int(part) for part in words(text))
+
+    parser.add_argument("--experiments", type=Path, help="the run table, CSV")
+    parser.add_argument("--recipes", type=Path, help="folder of the recipes")
+    parser.add_argument(
+        "--data", action="append", default=[], metavar="NAME=KIND[:ROOT]", help="where a dataset comes from"
+    )
+    parser.add_argument(
+        "--data-option", action="append", default=[], metavar="NAME.KEY=VALUE", help="option of its preparation"
+    )
+    for name in ("tables", "datasets", "architectures", "neurons"):
+        parser.add_argument(f"--{name}", type=words, default=(), metavar="A,B", help=f"only these {name}")
+    parser.add_argument("--timesteps", type=numbers, default=(), metavar="T,T", help="only these numbers of timesteps")
+    parser.add_argument("--seeds", type=numbers, default=(), metavar="S,S", help="seeds in place of the table's")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the recipes: epochs=3"
+    )
+    parser.add_argument("--controls", action="store_true", help="with the rows that the paper does not have")
+    parser.add_argument("--offline", action="store_true", help="data that would be downloaded is missing")
+    parser.add_argument("--measure", action="store_true", help="measure training steps, two minutes at most")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to measure")
+    parser.add_argument("--cache", type=Path, help="JSON file that keeps measurements")
+    parser.add_argument("--out", type=Path, help="write the plan as CSV")
+    parser.add_argument("--show", type=Path, metavar="PLAN", help="only print a plan that was written before")
+
+
+def run(args: Namespace) -> None:
+    from ternary_spike import plan
+    from ternary_spike.errors import UserError
+
+    if args.show:
+        print(plan.described(plan.read_rows(args.show)))
+        return
+    if not args.experiments or not args.recipes:
+        raise UserError("plan needs --experiments and --recipes, or --show with a plan that was written before")
+    runs = _runs(args)
+    rows = [run.row() for run in runs]
+    if args.measure:
+        for row, cost in zip(rows, _costs(args, runs), strict=True):
+            row.update(cost)
+    if args.out:
+        plan.write_rows(args.out, rows)
+    print(plan.described(rows))
+
+
+def _runs(args: Namespace) -> list:
+    from ternary_spike import plan
+    from ternary_spike.cli._options import key_values
+    from ternary_spike.data import registry
+    from ternary_spike.errors import UserError
+
+    options: dict[str, dict[str, str]] = {}
+    for key, value in key_values(args.data_option, "--data-option").items():
+        name, dot, option = key.partition(".")
+        if not dot:
+            raise UserError(f"--data-option {key}={value}: write it as NAME.KEY=VALUE")
+        options.setdefault(name, {})[option] = value
+    sources = {}
+    for name, text in key_values(args.data, "--data").items():
+        kind, _, root = text.partition(":")
+        sources[name] = plan.DataSource(
+            name, kind, root or None, options.get(name, {}), registry.is_original(name, kind)
+        )
+
+    def unavailable(source: plan.DataSource) -> str | None:
+        return registry.availability(source.dataset, source.kind, source.root, source.options, args.offline)
+
+    facets = ("tables", "datasets", "architectures", "neurons", "timesteps", "seeds", "controls")
+    selection = plan.Selection(**{facet: getattr(args, facet) for facet in facets})
+    changes = key_values(args.set, "--set")
+    return plan.make_plan(
+        plan.read_experiments(args.experiments), selection, sources, args.recipes, changes, unavailable
+    )
+
+
+def _costs(args: Namespace, runs: list) -> list[dict[str, str]]:
+    from tempfile import TemporaryDirectory
+
+    from ternary_spike import costs, devices
+
+    with TemporaryDirectory() as folder:
+        cache = args.cache or Path(folder) / "costs.json"
+        found = costs.estimate(runs, args.recipes, devices.choose(args.device), cache, LIMIT_SECONDS)
+    return [
+        {
+            "images_per_second": f"{found[run.id].images_per_second:.3g}",
+            "projected_hours": f"{found[run.id].projected_hours:.3g}",
+            "disk_megabytes": f"{found[run.id].disk_megabytes:.3g}",
+        }
+        if run.id in found
+        else {}
+        for run in runs
+    ]

@@ -1,0 +1,381 @@
+"""The plan: which runs of the run table are wanted, which of them this machine can do, and how they are shortened.
+
+Light on purpose (no torch): the workflow asks for the plan each time it starts. What a run costs is measured in
+:mod:`ternary_spike.costs`.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ternary_spike import recipe as recipes
+from ternary_spike.errors import UserError
+from ternary_spike.files import write_text
+
+RUNNABLE, NOT_RUN = "runnable", "not run"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(";") if part.strip())
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in _list(text))
+
+
+def _options(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in _list(text)]
+    if any(not (key.strip() and equals and value.strip()) for key, equals, value in pairs):
+        raise ValueError
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _flag(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "dataset": (str, "a name"),
+    "architecture": (str, "a name"),
+    "timesteps": (int, "a whole number"),
+    "neuron": (str, "a name"),
+    "variant": (str, "a name or nothing"),
+    "neuron_options": (_options, "KEY=VALUE, with ; between several"),
+    "recipe": (str, "a file's name in the recipe folder, without .yaml"),
+    "seeds": (_integers, "whole numbers with ; between them"),
+    "tables": (_list, "names of tables with ; between them"),
+    "control": (_flag, "true or false"),
+}
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a dataset comes from.
+
+    Attributes:
+        dataset: its name in the run table.
+        kind: the source's kind, such as ``torchvision``.
+        root: folder or file of the dataset's own files; None where the source has none.
+        options: settings of the preparation that differ from their defaults.
+        original: whether results made from it may bear the dataset's plain name.
+    """
+
+    dataset: str
+    kind: str
+    root: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    original: bool = True
+
+    @property
+    def name(self) -> str:
+        """Name of the prepared data: the dataset and whatever sets it apart from the original with default settings."""
+        parts = [self.dataset, *([] if self.original else [self.kind])]
+        return ".".join(parts + [_part(f"{key}_{value}") for key, value in sorted(self.options.items())])
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows are wanted: an empty list wants all. ``seeds`` takes the place of the rows' own seeds."""
+
+    tables: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+    neurons: tuple[str, ...] = ()
+    timesteps: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = ()
+    controls: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a row of the run table with one seed.
+
+    Attributes:
+        id: unique name of row, data and changes; with ``seed`` the name of the results' folder.
+        changes: the recipe's keys that are changed, such as ``{"epochs": 3}``.
+        reduced: what that makes of the run, in words, such as "3 of 400 epochs"; empty for a full run.
+        recipe_hash: short hash of the recipe's values, changes applied; its comments and sources do not count.
+        data: where its data comes from.
+        status, reason: "runnable" or "not run" and why.
+    """
+
+    id: str
+    seed: int
+    dataset: str
+    architecture: str
+    timesteps: int
+    neuron: str
+    variant: str
+    neuron_options: Mapping[str, str]
+    recipe: str
+    changes: Mapping[str, Any]
+    reduced: str
+    recipe_hash: str
+    tables: tuple[str, ...]
+    control: bool
+    data: DataSource
+    status: str
+    reason: str
+
+    @property
+    def folder(self) -> str:
+        """The run's folder within ``runs/``."""
+        return f"{self.id}/seed{self.seed}"
+
+    def row(self) -> dict[str, Any]:
+        """The run as a row of plan.csv."""
+        return {
+            "id": self.id,
+            "seed": self.seed,
+            "dataset": self.dataset,
+            "architecture": self.architecture,
+            "timesteps": self.timesteps,
+            "neuron": self.neuron,
+            "variant": self.variant,
+            "neuron_options": _joined(self.neuron_options),
+            "recipe": self.recipe,
+            "changes": _joined(self.changes),
+            "reduced": self.reduced,
+            "tables": ";".join(self.tables),
+            "control": str(self.control).lower(),
+            "data": self.data.name,
+            "source": self.data.kind,
+            "status": self.status,
+            "reason": self.reason,
+        }
+
+
+def _joined(pairs: Mapping[str, Any]) -> str:
+    return ";".join(f"{key}={value}" for key, value in sorted(pairs.items()))
+
+
+def _part(text: str) -> str:
+    """Text as a part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", text)
+
+
+def read_experiments(path: Path) -> list[dict[str, Any]]:
+    """The run table, typed; lines that begin with ``#`` are comments.
+
+    Raises:
+        UserError: if the file is missing, a column is missing or unknown, a cell has another form than its column's, or
+            two rows are the same run.
+    """
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = [(n, line) for n, line in enumerate(file, 1) if line.strip() and not line.startswith("#")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the run table {path}: {getattr(error, 'strerror', None) or error}") from None
+    reader = csv.DictReader(line for _, line in lines)
+    _require_columns(path, reader.fieldnames or [])
+    rows, seen = [], {}
+    for (number, _), cells in zip(lines[1:], reader, strict=False):
+        if None in cells or None in cells.values():
+            raise UserError(f"{path}, line {number}: it has not as many cells as the head has columns")
+        row = {}
+        for column, (convert, form) in COLUMNS.items():
+            try:
+                row[column] = convert(cells[column].strip())
+            except (ValueError, KeyError):
+                raise UserError(f"{path}, line {number}: {column} is {cells[column]!r}, but must be {form}") from None
+        if row["neuron_options"] and not row["variant"]:
+            raise UserError(f"{path}, line {number}: neuron_options need a variant that names them in the run's id")
+        if not row["seeds"]:
+            raise UserError(f"{path}, line {number}: seeds is empty; name at least one, such as 0")
+        if len(set(row["seeds"])) < len(row["seeds"]):
+            raise UserError(f"{path}, line {number}: seeds names one seed twice")
+        name = run_id(row)
+        if name in seen:
+            raise UserError(f"{path}, line {number}: run {name} stands in line {seen[name]} already; join the two rows")
+        seen[name] = number
+        rows.append(row)
+    return rows
+
+
+def _require_columns(path: Path, columns: Iterable[str]) -> None:
+    columns = list(columns)
+    for column in columns:
+        if column not in COLUMNS or columns.count(column) > 1:
+            raise UserError(f"{path}: column {column!r} is unknown or there twice; columns are {', '.join(COLUMNS)}")
+    for column in COLUMNS:
+        if column not in columns:
+            raise UserError(f"{path}: column {column!r} is missing; columns are {', '.join(COLUMNS)}")
+
+
+def run_id(row: Mapping[str, Any], data: str | None = None, suffix: str = "") -> str:
+    """The id of a row's run, on data and with changes that have these names."""
+    name = f"{data or row['dataset']}-{row['architecture']}-T{row['timesteps']}-{row['neuron']}"
+    return name + (f"-{row['variant']}" if row["variant"] else "") + suffix
+
+
+def selected(rows: Iterable[Mapping[str, Any]], selection: Selection) -> list[Mapping[str, Any]]:
+    """The rows that a selection wants.
+
+    Raises:
+        UserError: if the selection names something that no row has.
+    """
+    rows = list(rows)
+    facets = {
+        "tables": lambda row: set(row["tables"]),
+        "datasets": lambda row: {row["dataset"]},
+        "architectures": lambda row: {row["architecture"]},
+        "neurons": lambda row: {row["neuron"]},
+        "timesteps": lambda row: {row["timesteps"]},
+    }
+    for facet, of in facets.items():
+        wanted = set(getattr(selection, facet))
+        known = set().union(*map(of, rows)) if rows else set()
+        if unknown := sorted(map(str, wanted - known)):
+            raise UserError(f"{facet}: no run has {', '.join(unknown)}; there are {', '.join(sorted(map(str, known)))}")
+        if wanted:
+            rows = [row for row in rows if of(row) & wanted]
+    return [row for row in rows if selection.controls or not row["control"]]
+
+
+def make_plan(
+    rows: Iterable[Mapping[str, Any]],
+    selection: Selection,
+    sources: Mapping[str, DataSource],
+    recipe_folder: Path,
+    changes: Mapping[str, Any],
+    unavailable: Callable[[DataSource], str | None],
+) -> list[Run]:
+    """The plan, in the order of the table.
+
+    Args:
+        rows: of :func:`read_experiments`.
+        selection: which of them.
+        sources: of every dataset in the table.
+        recipe_folder: holds the recipes.
+        changes: of every run's recipe. A key that a recipe has with that very value changes nothing.
+        unavailable: why a dataset cannot be had here, None if it can.
+
+    Raises:
+        UserError: if a dataset has no source, or a recipe or a change is unusable.
+    """
+    plan = []
+    reasons: dict[str, str | None] = {}
+    trained: dict[str, tuple[dict[str, Any], str, str]] = {}
+    for row in selected(rows, selection):
+        if row["dataset"] not in sources:
+            raise UserError(f"data: no source is given for the dataset {row['dataset']}, which the run table names")
+        source = sources[row["dataset"]]
+        if source.name not in reasons:
+            reasons[source.name] = unavailable(source)
+        reason = reasons[source.name]
+        if row["recipe"] not in trained:
+            trained[row["recipe"]] = _changed(Path(recipe_folder) / f"{row['recipe']}.yaml", changes)
+        changed, reduced, digest = trained[row["recipe"]]
+        for seed in selection.seeds or row["seeds"]:
+            plan.append(
+                Run(
+                    id=run_id(row, source.name, _suffix(changed)),
+                    seed=seed,
+                    changes=changed,
+                    reduced=reduced,
+                    recipe_hash=digest,
+                    data=source,
+                    status=NOT_RUN if reason else RUNNABLE,
+                    reason=reason or "",
+                    **{key: row[key] for key in COLUMNS if key != "seeds"},
+                )
+            )
+    return plan
+
+
+def _changed(path: Path, changes: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:
+    """The changes that change something in a recipe, what they are in words, and a hash of the changed recipe."""
+    original, changed = recipes.load(path).as_dict(), recipes.load(path, changes).as_dict()
+    real = {key: changed[key] for key in changes if changed[key] != original[key]}
+    words = []
+    for key, value in real.items():
+        if key == "epochs":
+            words.append(f"{value} of {original[key]} epochs")
+        else:
+            words.append(f"{key} {value} instead of {original[key]}")
+    return real, ", ".join(words), hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _suffix(changes: Mapping[str, Any]) -> str:
+    """What changes add to a run's id: ``-e3`` for the epochs, key and value for any other."""
+    return "".join(
+        f"-e{value}" if key == "epochs" else f"-{_part(f'{key}_{value}')}" for key, value in sorted(changes.items())
+    )
+
+
+def totals(plan: Iterable[Run]) -> Iterator[tuple[str, int, int, tuple[str, ...]]]:
+    """By table: its name, the runs that can run, all its runs, and why the others cannot."""
+    plan = list(plan)
+    for table in sorted({table for run in plan for table in run.tables}):
+        runs = [run for run in plan if table in run.tables]
+        reasons = sorted({run.reason for run in runs if run.status == NOT_RUN})
+        yield table, sum(run.status == RUNNABLE for run in runs), len(runs), tuple(reasons)
+
+
+PLAN_COLUMNS = (
+    *("id", "seed", "dataset", "architecture", "timesteps", "neuron", "variant", "neuron_options", "recipe", "changes"),
+    *("reduced", "tables", "control", "data", "source", "status", "reason"),
+)
+COSTS = ("images_per_second", "projected_hours", "disk_megabytes")
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write plan.csv: a row a run and seed; costs that were not measured stay empty. Raises UserError as files do."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*PLAN_COLUMNS, *COSTS], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """plan.csv as it was written. Raises UserError if it is missing."""
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise UserError(f"cannot read the plan {path}: {error.strerror}") from None
+
+
+def described(rows: Iterable[Mapping[str, Any]]) -> str:
+    """A plan in words: a line a run id, then the totals by table and over all."""
+    rows = list(rows)
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["id"], []).append(row)
+    width = max(map(len, groups), default=0)
+    lines = []
+    for name, group in groups.items():
+        first = group[0]
+        seeds = ",".join(str(row["seed"]) for row in group)
+        note = f"not run: {first['reason']}" if first["status"] == NOT_RUN else "runnable"
+        reduced = f" ({first['reduced']})" if first["reduced"] else ""
+        lines.append(f"{name:{width}}  seeds {seeds:5}  {_cost(group):>24}  {note}{reduced}")
+    lines.append("")
+    for table in sorted({table for row in rows for table in _list(row["tables"])}):
+        group = [row for row in rows if table in _list(row["tables"])]
+        lines.append(_total(f"{'table ' if table.isdigit() else ''}{table}", group))
+    return "\n".join([*lines, _total("in all, each run once", rows)])
+
+
+def _total(name: str, rows: list[Mapping[str, Any]]) -> str:
+    runnable = [row for row in rows if row["status"] == RUNNABLE]
+    return f"{name}: {len(runnable)} of {len(rows)} trainings can run here, {_cost(runnable)}; all: {_cost(rows)}"
+
+
+def _cost(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Hours and disk of some runs; says so if some of them were not measured."""
+    rows = list(rows)
+    known = [row for row in rows if row.get("projected_hours")]
+    if len(known) < len(rows):
+        return "cost not measured"
+    hours = sum(float(row["projected_hours"]) for row in known)
+    return f"{hours:,.2f} h, {sum(float(row['disk_megabytes']) for row in known):,.0f} MB"

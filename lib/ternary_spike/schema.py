@@ -1,0 +1,74 @@
+"""Checking settings and tables against JSON schemas, with one-line messages for people."""
+
+import copy
+import difflib
+from pathlib import Path
+from typing import Any
+
+from ternary_spike.errors import UserError
+
+
+def load_schema(path: Path) -> dict[str, Any]:
+    """A schema from a YAML file."""
+    import yaml
+
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def checked(content: Any, schema: dict[str, Any], where: str) -> Any:
+    """A copy of the content with the schema's defaults filled in.
+
+    Args:
+        content: what a user wrote: mappings, lists and plain values.
+        schema: a JSON schema (2020-12) whose ``properties`` may have a ``default``.
+        where: what the message calls the content, such as a file's name.
+
+    Raises:
+        UserError: for the first thing that the schema forbids.
+    """
+    from jsonschema import Draft202012Validator
+
+    content = _with_defaults(copy.deepcopy(content), schema)
+    errors = sorted(Draft202012Validator(schema).iter_errors(content), key=lambda e: [str(p) for p in e.absolute_path])
+    if errors:
+        raise UserError(f"{where}: {_message(errors[0])}")
+    return content
+
+
+def _with_defaults(content: Any, schema: dict[str, Any]) -> Any:
+    if isinstance(content, dict):
+        for key, part in schema.get("properties", {}).items():
+            if key not in content and "default" in part:
+                content[key] = copy.deepcopy(part["default"])
+        others = schema.get("additionalProperties")
+        for key, value in content.items():
+            part = schema.get("properties", {}).get(key, others)
+            if isinstance(part, dict):
+                content[key] = _with_defaults(value, part)
+    return content
+
+
+def _message(error) -> str:
+    place = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        unknown = [key for key in error.instance if key not in known]
+        close = difflib.get_close_matches(str(unknown[0]), known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+        return f"unknown key {'.'.join([*filter(None, [place]), str(unknown[0])])!r}; {hint}"
+    if error.validator == "required":
+        missing = [key for key in error.validator_value if key not in error.instance]
+        return f"{'.'.join([*filter(None, [place]), missing[0]])} is missing"
+    return f"{place or 'the content'} is {error.instance!r}, but must be {_demand(error)}"
+
+
+def _demand(error) -> str:
+    """What a schema asks for, in words."""
+    value = error.validator_value
+    if error.validator == "enum":
+        return f"one of {', '.join(map(str, value))}"
+    if error.validator == "type":
+        kinds = value if isinstance(value, list) else [value]
+        return " or ".join("nothing" if kind == "null" else f"of type {kind}" for kind in kinds)
+    words = {"minimum": f"at least {value}", "pattern": f"of the form {value}", "minLength": "not empty"}
+    return words.get(error.validator, f"such that {error.validator} is {value}")

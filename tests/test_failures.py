@@ -1,0 +1,80 @@
+"""Failed stages are told from what they left behind."""
+
+import dataclasses
+import json
+
+import pytest
+
+from ternary_spike import failures, plan
+
+RUN = plan.Run(
+    id="digits-resnet6-T2-binary",
+    seed=1,
+    dataset="digits",
+    architecture="resnet6",
+    timesteps=2,
+    neuron="binary",
+    variant="",
+    neuron_options={},
+    recipe="digits",
+    changes={},
+    reduced="",
+    recipe_hash="",
+    tables=("demo",),
+    control=False,
+    data=plan.DataSource("digits", "scikit-learn"),
+    status=plan.RUNNABLE,
+    reason="",
+)
+
+
+def write(path, text=""):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_a_log_without_result_is_a_failure_with_the_log_s_last_word(tmp_path):
+    write(tmp_path / "logs/train" / f"{RUN.folder}.log", "epoch 1\rerror: the loss is nan\n100%|####\n")
+    written = failures.record([RUN], tmp_path)
+    assert written == [tmp_path / "status" / RUN.folder / "train.json"]
+    assert json.loads(written[0].read_text()) == {
+        "state": "failed",
+        "id": RUN.id,
+        "seed": 1,
+        "stage": "train",
+        "reason": "the loss is nan",
+        "log": str(tmp_path / "logs/train" / f"{RUN.folder}.log"),
+    }
+
+
+def test_a_finished_stage_is_none_whatever_its_log_says(tmp_path):
+    for stage, file in failures.STAGES.items():
+        write(tmp_path / "logs" / stage / f"{RUN.folder}.log", "error: at the first attempt\n")
+        write(tmp_path / "runs" / RUN.folder / file)
+    write(tmp_path / "logs/prepare/digits.log", "error: at the first attempt\n")
+    write(tmp_path / "data/digits/manifest.json")
+    assert failures.record([RUN], tmp_path) == []
+
+
+def test_data_that_could_not_be_had_fails_each_of_its_runs(tmp_path):
+    write(tmp_path / "logs/download/digits.log", "error: no connection\n")
+    found = [(run.seed, stage, failures.reason(log)) for run, stage, log in failures.find([RUN], tmp_path)]
+    assert found == [(1, "download", "no connection")]
+
+
+def test_a_run_that_cannot_run_here_has_not_failed(tmp_path):
+    write(tmp_path / "logs/train" / f"{RUN.folder}.log", "error: long ago\n")
+    assert failures.record([dataclasses.replace(RUN, status=plan.NOT_RUN, reason="no data")], tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("", "it ended without a message, as if killed"),
+        ("Traceback\n  File\nRuntimeError: boom\n", "RuntimeError: boom"),
+        ("error: first\nerror: last\nand more\n", "last"),
+    ],
+)
+def test_the_reason_is_the_last_error_or_line(tmp_path, text, reason):
+    write(tmp_path / "log", text)
+    assert failures.reason(tmp_path / "log") == reason

@@ -1,0 +1,182 @@
+"""The plan: the run table read and narrowed, runs named, shortened and excused."""
+
+import pytest
+
+from ternary_spike import plan
+from ternary_spike.errors import UserError
+
+HEAD = "dataset,architecture,timesteps,neuron,variant,neuron_options,recipe,seeds,tables,control\n"
+ROWS = """digits,resnet6,2,binary,,,short,0;1,2;5,false
+# a comment
+digits,resnet6,2,trainable,per-channel,amplitude_per=channel;threshold=0.5,short,0,2,false
+cifar10,resnet20,4,ternary,,,short,0;1;2,fig2,false
+cifar10,resnet20,1,relu,,,short,0,2,true
+"""
+RECIPE = """name: short
+epochs: 30
+batch_size: 64
+learning_rate: 0.1
+momentum: 0.9
+weight_decay: 0.0001
+"""
+SOURCES = {
+    "digits": plan.DataSource("digits", "scikit-learn"),
+    "cifar10": plan.DataSource("cifar10", "jpeg-npz", "/data", original=False),
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "table.csv").write_text(HEAD + ROWS)
+    (tmp_path / "short.yaml").write_text(RECIPE)
+    return tmp_path
+
+
+def made(folder, changes=None, unavailable=lambda source: None, **selection):
+    rows = plan.read_experiments(folder / "table.csv")
+    return plan.make_plan(rows, plan.Selection(**selection), SOURCES, folder, changes or {}, unavailable)
+
+
+def test_rows_are_typed(folder):
+    row = plan.read_experiments(folder / "table.csv")[1]
+    assert row == {
+        "dataset": "digits",
+        "architecture": "resnet6",
+        "timesteps": 2,
+        "neuron": "trainable",
+        "variant": "per-channel",
+        "neuron_options": {"amplitude_per": "channel", "threshold": "0.5"},
+        "recipe": "short",
+        "seeds": (0,),
+        "tables": ("2",),
+        "control": False,
+    }
+
+
+def test_ids_name_the_data_the_variant_and_what_is_changed(folder):
+    ids = [run.id for run in made(folder)]
+    assert ids == [
+        *["digits-resnet6-T2-binary"] * 2,
+        "digits-resnet6-T2-trainable-per-channel",
+        *["cifar10.jpeg-npz-resnet20-T4-ternary"] * 3,
+    ]
+    assert {run.id for run in made(folder, {"epochs": 3}, datasets=("digits",), neurons=("binary",))} == {
+        "digits-resnet6-T2-binary-e3"
+    }
+    changed = made(folder, {"learning_rate": 0.05, "epochs": 3}, neurons=("ternary",), seeds=(7,))
+    assert [(run.id, run.seed) for run in changed] == [
+        ("cifar10.jpeg-npz-resnet20-T4-ternary-e3-learning_rate_0.05", 7)
+    ]
+
+
+def test_options_of_the_data_are_part_of_its_name():
+    source = plan.DataSource("cifar10dvs", "tonic", "data", {"split": "random", "split_seed": "3"})
+    assert source.name == "cifar10dvs.split_random.split_seed_3"
+
+
+def test_a_change_says_how_it_reduces_and_no_change_is_none(folder):
+    assert {run.reduced for run in made(folder, {"epochs": 3})} == {"3 of 30 epochs"}
+    assert {run.reduced for run in made(folder, {"train_samples": 100})} == {"train_samples 100 instead of None"}
+    unchanged = made(folder, {"epochs": 30})
+    assert {run.reduced for run in unchanged} == {""}
+    assert [run.id for run in unchanged] == [run.id for run in made(folder)]
+
+
+@pytest.mark.parametrize(
+    "selection, expected",
+    [
+        ({"tables": ("5",)}, {"digits-resnet6-T2-binary"}),
+        ({"timesteps": (4,)}, {"cifar10.jpeg-npz-resnet20-T4-ternary"}),
+        (
+            {"architectures": ("resnet20",), "controls": True, "neurons": ("relu",)},
+            {"cifar10.jpeg-npz-resnet20-T1-relu"},
+        ),
+        ({"neurons": ("relu",)}, set()),
+    ],
+)
+def test_a_selection_narrows(folder, selection, expected):
+    assert {run.id for run in made(folder, **selection)} == expected
+
+
+def test_a_selection_of_what_is_not_there_is_a_mistake(folder):
+    with pytest.raises(UserError, match="tables: no run has 7; there are 2, 5, fig2"):
+        made(folder, tables=("7",))
+
+
+def test_missing_data_excuses_its_own_runs_only(folder):
+    found = made(folder, unavailable=lambda source: "no files" if source.dataset == "cifar10" else None)
+    assert {(run.dataset, run.status, run.reason) for run in found} == {
+        ("digits", "runnable", ""),
+        ("cifar10", "not run", "no files"),
+    }
+    assert list(plan.totals(found)) == [("2", 3, 3, ()), ("5", 2, 2, ()), ("fig2", 0, 3, ("no files",))]
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("control\n", "control,colour\n", "column 'colour' is unknown"),
+        ("tables,", "", "column 'tables' is missing"),
+        ("4,ternary", "four,ternary", "line 5: timesteps is 'four', but must be a whole number"),
+        (",0;1;2,", ",,", "line 5: seeds is empty"),
+        (",0;1;2,", ",0;1;1,", "line 5: seeds names one seed twice"),
+        ("true", "maybe", "line 6: control is 'maybe', but must be true or false"),
+        ("threshold=0.5", "threshold", "line 4: neuron_options is"),
+        (",per-channel,", ",,", "line 4: neuron_options need a variant"),
+        ("fig2,false", "fig2", "line 5: it has not as many cells"),
+        (
+            "4,ternary,,,short,0;1;2",
+            "1,relu,,,other,1",
+            "line 6: run cifar10-resnet20-T1-relu stands in line 5",
+        ),
+    ],
+)
+def test_a_mistake_in_the_table_gets_one_line(folder, old, new, message):
+    text = (HEAD + ROWS).replace(old, new, 1)
+    assert text != HEAD + ROWS
+    (folder / "table.csv").write_text(text)
+    with pytest.raises(UserError) as error:
+        plan.read_experiments(folder / "table.csv")
+    assert str(folder / "table.csv") in str(error.value) and message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_dataset_without_source_is_a_mistake(folder):
+    rows = plan.read_experiments(folder / "table.csv")
+    with pytest.raises(UserError, match="no source is given for the dataset cifar10"):
+        plan.make_plan(rows, plan.Selection(), {"digits": SOURCES["digits"]}, folder, {}, lambda source: None)
+
+
+def test_the_recipe_hash_sees_values_and_changes_only(folder):
+    def digest(changes=None):
+        return made(folder, changes)[0].recipe_hash
+
+    before = digest()
+    assert digest({"epochs": 3}) != before
+    (folder / "short.yaml").write_text("# why\n" + RECIPE.replace("0.0001", "1.0e-4"))
+    assert digest() == before
+    (folder / "short.yaml").write_text(RECIPE.replace("0.1", "0.2"))
+    assert digest() != before
+
+
+def test_the_plan_on_disk_reads_as_it_was_written(folder):
+    rows = [run.row() for run in made(folder, {"epochs": 3})]
+    rows[0] |= {"images_per_second": "10", "projected_hours": "1.5", "disk_megabytes": "2"}
+    plan.write_rows(folder / "plan.csv", rows)
+    read = plan.read_rows(folder / "plan.csv")
+    assert [{key: str(value) for key, value in row.items()} for row in rows] == [
+        {key: value for key, value in row.items() if value or key not in plan.COSTS} for row in read
+    ]
+    assert read[0]["tables"] == "2;5" and read[0]["changes"] == "epochs=3"
+
+
+def test_the_description_counts_a_run_of_two_tables_once(folder):
+    rows = [run.row() for run in made(folder)]
+    for row in rows:
+        row |= {"projected_hours": "2", "disk_megabytes": "1"}
+    text = plan.described(rows).splitlines()
+    assert "table 2: 3 of 3 trainings can run here, 6.00 h, 3 MB; all: 6.00 h, 3 MB" in text
+    assert "table 5: 2 of 2 trainings can run here, 4.00 h, 2 MB; all: 4.00 h, 2 MB" in text
+    assert text[-1].startswith("in all, each run once: 6 of 6 trainings can run here, 12.00 h")
+    del rows[0]["projected_hours"]
+    assert "cost not measured" in plan.described(rows).splitlines()[-1]

@@ -1,0 +1,346 @@
+# What the rules share: the checked configuration, the plan, and every helper function.
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from snakemake.settings.types import DeploymentMethod
+
+LIBRARY = f"{workflow.basedir}/lib"
+sys.path.insert(0, LIBRARY)
+
+from ternary_spike import failures
+from ternary_spike import plan as planning
+from ternary_spike.codehash import code_hash, training_code_hash
+from ternary_spike.data import registry
+from ternary_spike.errors import UserError
+from ternary_spike.schema import checked, load_schema
+
+# lists and numbers that may come from --config, where every item is text and commas separate as well
+LISTS = {
+    "tables": str,
+    "datasets": str,
+    "architectures": str,
+    "neurons": str,
+    "timesteps": int,
+    "seeds": int,
+}
+# GPU memory is the device's own; these are the host's, in MB: measured peaks with room to spare
+MEMORY_MB = {
+    "digits": 1500,
+    "cifar10": 6000,
+    "cifar100": 6000,
+    "cifar10dvs": 12000,
+    "imagenet": 48000,
+}
+# minutes for one training at the first attempt; a later one goes on from the checkpoint and gets as much again
+RUNTIME = {
+    "digits": 30,
+    "cifar10": 720,
+    "cifar100": 720,
+    "cifar10dvs": 720,
+    "imagenet": 2880,
+}
+SMALL = ("resnet6", "resnet8")
+
+
+def stop(message):
+    """End the workflow before any work with one line."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def repository_path(name):
+    """A path of the configuration: relative to the working directory, or else to the repository."""
+    here = Path(name)
+    return here if here.exists() or here.is_absolute() else Path(workflow.basedir) / name
+
+
+def as_list(value, kind):
+    """``1,2``, ``[1, 2]``, ``['1', '2']`` and ``1`` as a list; text that is no number stays text for the schema."""
+    items = value if isinstance(value, list) else str(value).split(",")
+    items = [str(item).strip() for item in items if str(item).strip()]
+    return [kind(item) if kind is str or item.lstrip("-").isdigit() else item for item in items]
+
+
+def checked_config(given):
+    """The configuration with defaults, lists in order and every key checked."""
+    given = dict(given)
+    for key, kind in LISTS.items():
+        if key in given:
+            given[key] = as_list(given[key], kind)
+    return checked(
+        given,
+        load_schema(f"{workflow.basedir}/workflow/schemas/config.schema.yaml"),
+        "configuration",
+    )
+
+
+def data_source(dataset, settings):
+    """A dataset's source as the plan knows it."""
+    return planning.DataSource(
+        dataset=dataset,
+        kind=settings["source"],
+        root=settings["root"],
+        options={key: str(value) for key, value in settings["options"].items()},
+        original=registry.is_original(dataset, settings["source"]),
+    )
+
+
+def unavailable(source):
+    """Why a source's data cannot be had here, None if it can."""
+    return registry.availability(source.dataset, source.kind, source.root, source.options, config["offline"])
+
+
+def make_plan():
+    """The plan that the configuration asks for."""
+    table = repository_path(config["experiments"])
+    rows = planning.read_experiments(table)
+    schema = load_schema(f"{workflow.basedir}/workflow/schemas/experiments.schema.yaml")
+    for row in rows:
+        listed = {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
+        checked(listed, schema, f"{table}, run {planning.run_id(row)}")
+    selection = planning.Selection(**{key: tuple(config[key]) for key in LISTS}, controls=config["controls"])
+    changes = dict(config["recipe_changes"])
+    if config["epochs"] is not None:
+        changes["epochs"] = config["epochs"]
+    named = {row["dataset"] for row in rows}
+    sources = {name: data_source(name, settings) for name, settings in config["data"].items() if name in named}
+    return planning.make_plan(rows, selection, sources, RECIPES, changes, unavailable)
+
+
+try:
+    config = checked_config(config)
+    RECIPES = repository_path(config["recipes"])
+    RESULTS = f"results/{config['preset']}"
+    PLAN = make_plan()
+    TRAINING_CODE = training_code_hash()
+except UserError as error:
+    stop(error)
+
+RUNS = {run.folder: run for run in PLAN}
+DATA = {run.data.name: run.data for run in PLAN}
+RUN = f"{RESULTS}/runs/{{run}}/seed{{seed}}"
+LOGS = f"{RESULTS}/logs"
+NOTEBOOKS = sorted(path.stem for path in Path(workflow.basedir, "notebooks").glob("*.py"))
+CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+
+
+def shell_prefix():
+    """What precedes every rule's command: strict bash, and the library and this Python within reach."""
+    path = "" if CONDA else f"PATH='{Path(sys.executable).parent}':\"$PATH\" "
+    return (
+        f"set -euo pipefail; export PYTHONNOUSERSITE=1 {path}PYTHONPATH='{LIBRARY}'${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
+    )
+
+
+SHELL_PREFIX = shell_prefix()
+
+
+def limit_to_machine():
+    """Let jobs that run here share this machine's GPUs; a scheduler counts its own."""
+    if workflow.is_main_process and workflow.local_exec and "gpu" not in workflow.global_resources:
+        workflow.register_resource("gpu", len(local_gpus()))
+
+
+def local_gpus():
+    """The GPUs that this process may use."""
+    if config["device"] == "cpu":
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [device for device in visible.split(",") if device.strip() not in ("", "-1")]
+    try:
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return listed.stdout.splitlines() if listed.returncode == 0 else []
+
+
+def planned(wildcards):
+    """The run that a rule's wildcards name."""
+    return RUNS[f"{wildcards.run}/seed{wildcards.seed}"]
+
+
+def data_folder(wildcards):
+    """The prepared data of a run."""
+    return f"{RESULTS}/data/{planned(wildcards).data.name}"
+
+
+def data_manifest(wildcards):
+    """The manifest of a run's data; its age counts only when the run was trained on other data.
+
+    Training again because a file is newer would repeat hours of work after a clone or a touch; comparing the
+    checksums that run and manifest record says whether there is a reason to.
+    """
+    manifest = f"{data_folder(wildcards)}/manifest.json"
+    record = f"{RESULTS}/runs/{planned(wildcards).folder}/run.json"
+    try:
+        prepared = json.loads(Path(manifest).read_text())["checksum"]
+        trained = json.loads(Path(record).read_text())["data"]["checksum"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ancient(manifest)
+    return ancient(manifest) if prepared == trained else manifest
+
+
+def training_options(wildcards):
+    """The part of the training's command line that only some runs have."""
+    run = planned(wildcards)
+    words = [f"--neuron-option {key}={value}" for key, value in sorted(run.neuron_options.items())]
+    words += [f"--set {key}={value}" for key, value in sorted(run.changes.items())]
+    return " ".join(words)
+
+
+def training_recipe(wildcards):
+    """The file of a run's recipe."""
+    return RECIPES / f"{planned(wildcards).recipe}.yaml"
+
+
+def training_threads(wildcards):
+    """One thread for small networks, where a second one slows the first (measured), up to eight for the paper's."""
+    if config["threads"] is not None:
+        return config["threads"]
+    return 1 if planned(wildcards).architecture.partition("w")[0] in SMALL else 8
+
+
+def training_memory(wildcards, attempt):
+    return MEMORY_MB[planned(wildcards).dataset] * attempt
+
+
+def training_runtime(wildcards, attempt):
+    return RUNTIME[planned(wildcards).dataset] * attempt
+
+
+def training_gpus(wildcards):
+    if config["device"] == "cpu":
+        return 0
+    return config["gpus"].get(planned(wildcards).dataset, 1)
+
+
+def stage_gpus(wildcards):
+    return 0 if config["device"] == "cpu" else 1
+
+
+def data_options(wildcards):
+    """The part of the preparation's command line that only some datasets have."""
+    source = DATA[wildcards.data]
+    words = [] if source.root is None else [f"--root '{source.root}'"]
+    words += [f"--option {key}={value}" for key, value in sorted(source.options.items())]
+    return " ".join(words)
+
+
+def data_code(wildcards):
+    """A hash of the code that prepares a dataset."""
+    name = registry.module_name(DATA[wildcards.data].dataset).removeprefix("ternary_spike.")
+    return code_hash([name], indifferent=frozenset({"errors", "files"}))
+
+
+def downloaded(wildcards):
+    """What must be downloaded before a dataset can be prepared."""
+    source = DATA[wildcards.data]
+    fetched = source.kind in registry.describe(source.dataset).downloadable
+    return [f"{RESULTS}/data/{wildcards.data}.downloaded"] if fetched else []
+
+
+def run_files(run):
+    """The files that the tables read of one run; the network without spikes has nothing to fold or count."""
+    names = ["run.json", "history.csv", "evaluation.json"]
+    if run.neuron != "relu":
+        names += ["equivalence.json", "energy.csv", "energy.json"]
+    return [f"{RESULTS}/runs/{run.folder}/{name}" for name in names]
+
+
+def finished_only():
+    """Whether to report on what is finished: asked for by the configuration or by naming the rule `report`."""
+    return config["finished_only"] or "report" in workflow.dag_settings.targets
+
+
+def finished_files(wildcards):
+    """Files of every run that can run here or, to report on what there is, of those that are finished."""
+    files = [file for run in PLAN if run.status == planning.RUNNABLE for file in run_files(run)]
+    return [file for file in files if Path(file).exists()] if finished_only() else files
+
+
+def plan_arguments():
+    """The command line that makes the same plan as the configuration."""
+    words = []
+    for name, source in sorted({run.dataset: run.data for run in PLAN}.items()):
+        words.append(f"--data '{name}={source.kind}{f':{source.root}' if source.root else ''}'")
+        words += [f"--data-option '{name}.{key}={value}'" for key, value in sorted(source.options.items())]
+    words += [f"--{key} {','.join(map(str, config[key]))}" for key in LISTS if config[key]]
+    changes = dict(config["recipe_changes"]) | ({} if config["epochs"] is None else {"epochs": config["epochs"]})
+    words += [f"--set {key}={value}" for key, value in sorted(changes.items())]
+    words += [f"--{key}" for key in ("offline", "controls") if config[key]]
+    words += ["--measure"] if config["measure_costs"] else []
+    return " ".join(words)
+
+
+def plan_rows():
+    """A text that changes when the plan does."""
+    return json.dumps([run.row() for run in PLAN], sort_keys=True)
+
+
+def announce_plan():
+    """Say on standard error what will run and what will not, once per call."""
+    if not workflow.is_main_process or config["finished_only"]:
+        return
+    for table, runnable, all_of_them, reasons in planning.totals(PLAN):
+        line = f"{table:>5}: {runnable} of {all_of_them} trainings can run here"
+        print(
+            "; ".join([line, *(f"not run: {reason}" for reason in reasons)]),
+            file=sys.stderr,
+        )
+
+
+def settings_text():
+    """The configuration as JSON, which is YAML as well."""
+    return json.dumps(config, sort_keys=True)
+
+
+def clear_failures():
+    """Forget what failed in earlier calls: this one tries again."""
+    if not finished_only():
+        shutil.rmtree(f"{RESULTS}/status", ignore_errors=True)
+
+
+def print_outcome():
+    """Name the report, if this call was about it."""
+    if Path(f"{RESULTS}/report/index.html").exists():
+        print(f"Report: {RESULTS}/report/index.html", file=sys.stderr)
+
+
+def report_what_there_is():
+    """After a failure: record which runs failed and why, and render the report of all that is finished.
+
+    A call of its own, because a rule's inputs are fixed when a call starts. It cannot start this handler again: with
+    finished_only it does nothing here.
+    """
+    if finished_only() or not Path(f"{RESULTS}/plan.csv").exists():
+        return
+    failures.record(PLAN, Path(RESULTS))
+    settings = Path(RESULTS, "config.json")
+    settings.write_text(settings_text() + "\n")
+    print(
+        "Some runs failed; the report of what is finished is being made.",
+        file=sys.stderr,
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        workflow.main_snakefile,
+        "--configfile",
+        settings,
+    ]
+    command += ["--cores", "1", "--nolock", "--forcerun", "collect", "--quiet", "all"]
+    if CONDA:
+        command += [
+            "--software-deployment-method",
+            "conda",
+            "--conda-prefix",
+            workflow.conda_prefix,
+        ]
+    subprocess.run([*map(str, command), "--config", "finished_only=true", "--", "all"], check=False)

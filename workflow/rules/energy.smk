@@ -1,0 +1,25 @@
+# Counting the folded network's operations and what they cost.
+
+
+rule energy:
+    input:
+        rules.train.output,
+        rules.fold.output,
+    output:
+        f"{RUN}/energy.csv",
+        f"{RUN}/energy.json",
+    log:
+        f"{LOGS}/energy/{{run}}/seed{{seed}}.log",
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        gpu=stage_gpus,
+        device=config["device"],
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        data=data_folder,
+        run=subpath(output[0], parent=True),
+    shell:
+        "python -m ternary_spike energy --run {params.run} --folded {params.run} --data {params.data}"
+        " --out {params.run} --device {resources.device} --threads {threads} > {log} 2>&1"

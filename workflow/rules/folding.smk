@@ -1,0 +1,44 @@
+# Folding of amplitudes and batch norm into the weights (Eqs. 15-17), and the proof that nothing changed.
+
+
+rule fold:
+    input:
+        rules.train.output,
+    output:
+        network=f"{RUN}/folded.safetensors",
+        record=f"{RUN}/folded.json",
+    log:
+        f"{LOGS}/fold/{{run}}/seed{{seed}}.log",
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 10 * attempt,
+    params:
+        run=subpath(output[0], parent=True),
+    shell:
+        "python -m ternary_spike fold --run {params.run} --out {params.run} > {log} 2>&1"
+
+
+rule verify:
+    input:
+        rules.train.output,
+        rules.fold.output,
+    output:
+        f"{RUN}/equivalence.json",
+    log:
+        f"{LOGS}/verify/{{run}}/seed{{seed}}.log",
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        gpu=stage_gpus,
+        device=config["device"],
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        data=data_folder,
+        run=subpath(output[0], parent=True),
+        samples=config["verify_samples"],
+    shell:
+        "python -m ternary_spike verify --run {params.run} --folded {params.run} --data {params.data} --out {output}"
+        " --samples {params.samples} --device {resources.device} --threads {threads} > {log} 2>&1"

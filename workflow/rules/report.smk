@@ -1,0 +1,83 @@
+# The notebooks, executed and rendered, and the report's front page.
+
+
+localrules:
+    settings,
+    rule_graph,
+    report,
+
+
+rule settings:
+    output:
+        f"{RESULTS}/config.json",
+    log:
+        f"{LOGS}/settings.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        text=settings_text(),
+    shell:
+        "printf '%s\\n' {params.text:q} > {output} 2> {log}"
+
+
+rule rule_graph:
+    input:
+        f"{RESULTS}/config.json",
+    output:
+        f"{RESULTS}/report/rulegraph.dot",
+    log:
+        f"{LOGS}/rule_graph.log",
+    conda:
+        "../../envs/workflow.yaml"
+    params:
+        snakefile=workflow.main_snakefile,
+    shell:
+        "snakemake --snakefile {params.snakefile:q} --configfile {input} --cores 1 --nolock --rulegraph dot"
+        " all > {output} 2> {log}"
+
+
+rule notebook:
+    input:
+        source=f"{workflow.basedir}/notebooks/{{notebook}}.py",
+        tables=f"{RESULTS}/tables",
+    output:
+        report(
+            f"{RESULTS}/report/{{notebook}}.html",
+            caption="../report/notebook.rst",
+            category="Notebooks",
+            labels={"notebook": "{notebook}"},
+        ),
+    log:
+        notebook=f"{RESULTS}/notebooks/{{notebook}}.ipynb",
+        text=f"{LOGS}/notebook/{{notebook}}.log",
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 20 * attempt,
+    params:
+        results=subpath(input.tables, parent=True),
+    shell:
+        # without --from, a header that lacks its extension would be read as another format, without parameters cell
+        "( jupytext --from py:percent --to ipynb --set-kernel python3 --output {log.notebook} {input.source:q}"
+        " && papermill {log.notebook} {log.notebook} --parameters results {params.results} --no-progress-bar"
+        " && python -m nbconvert --to html --embed-images --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url="
+        ' --output-dir "$(dirname {output})" --output "$(basename {output})" {log.notebook} ) > {log.text} 2>&1'
+
+
+rule report:
+    input:
+        expand(f"{RESULTS}/report/{{notebook}}.html", notebook=NOTEBOOKS),
+        tables=f"{RESULTS}/tables",
+        graph=f"{RESULTS}/report/rulegraph.dot",
+    output:
+        report(f"{RESULTS}/report/index.html", caption="../report/front.rst", category="Report"),
+    log:
+        f"{LOGS}/report.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        results=subpath(input.tables, parent=True),
+        title=config["title"],
+    shell:
+        "python -m ternary_spike report --results {params.results} --title {params.title:q} --out {output} > {log} 2>&1"

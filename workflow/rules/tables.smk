@@ -1,0 +1,53 @@
+# The plan of all runs, and the tables made of their small files.
+
+
+localrules:
+    make_plan,
+    plan,
+    collect,
+
+
+rule make_plan:
+    output:
+        report(f"{RESULTS}/plan.csv", caption="../report/plan.rst", category="Report"),
+    log:
+        f"{LOGS}/plan.log",
+    conda:
+        "../../envs/stages.yaml"
+    params:
+        experiments=repository_path(config["experiments"]),
+        recipes=RECIPES,
+        arguments=plan_arguments(),
+        rows=plan_rows(),
+        cache="results/costs.json",
+        device=config["device"],
+    shell:
+        "python -m ternary_spike plan --experiments {params.experiments:q} --recipes {params.recipes:q}"
+        " {params.arguments} --device {params.device} --cache {params.cache} --out {output} > {log} 2>&1"
+
+
+rule plan:
+    input:
+        f"{RESULTS}/plan.csv",
+    log:
+        f"{LOGS}/plan.txt",
+    conda:
+        "../../envs/stages.yaml"
+    shell:
+        "python -m ternary_spike plan --show {input} 2>&1 | tee {log}"
+
+
+rule collect:
+    input:
+        finished_files,
+        plan=f"{RESULTS}/plan.csv",
+    output:
+        directory(f"{RESULTS}/tables"),
+    log:
+        f"{LOGS}/collect.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        results=subpath(input.plan, parent=True),
+    shell:
+        "python -m ternary_spike collect --plan {input.plan} --results {params.results} --out {output} > {log} 2>&1"

@@ -1,0 +1,62 @@
+# Training and evaluation of one run with one seed.
+
+
+rule train:
+    input:
+        data=data_manifest,
+        recipe=ancient(training_recipe),
+    output:
+        weights=f"{RUN}/weights.safetensors",
+        history=f"{RUN}/history.csv",
+        record=f"{RUN}/run.json",
+    log:
+        f"{LOGS}/train/{{run}}/seed{{seed}}.log",
+    retries: 2
+    conda:
+        "../../envs/stages.yaml"
+    threads: training_threads
+    resources:
+        gpu=training_gpus,
+        # where a training runs is no reason to repeat it, as a changed parameter would be
+        device=config["device"],
+        mem_mb=training_memory,
+        runtime=training_runtime,
+    params:
+        # what makes a training run again: its row, its recipe's values, its data and the code that decides its result
+        architecture=lambda wildcards: planned(wildcards).architecture,
+        neuron=lambda wildcards: planned(wildcards).neuron,
+        timesteps=lambda wildcards: planned(wildcards).timesteps,
+        options=training_options,
+        recipe=lambda wildcards: planned(wildcards).recipe_hash,
+        code=TRAINING_CODE,
+        data=data_folder,
+        out=subpath(output.record, parent=True),
+        # not an output: Snakemake deletes a failed job's outputs, and a retry goes on from the checkpoint
+        checkpoints=f"{RESULTS}/checkpoints/{{run}}/seed{{seed}}",
+    shell:
+        "python -m ternary_spike train --id {wildcards.run} --seed {wildcards.seed} --data {params.data}"
+        " --architecture {params.architecture} --neuron {params.neuron} --timesteps {params.timesteps}"
+        " --recipe {input.recipe:q} {params.options} --device {resources.device} --threads {threads}"
+        " --checkpoints {params.checkpoints} --out {params.out} > {log} 2>&1"
+
+
+rule evaluate:
+    input:
+        rules.train.output,
+    output:
+        f"{RUN}/evaluation.json",
+    log:
+        f"{LOGS}/evaluate/{{run}}/seed{{seed}}.log",
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        gpu=stage_gpus,
+        device=config["device"],
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        data=data_folder,
+        run=subpath(output[0], parent=True),
+    shell:
+        "python -m ternary_spike evaluate --run {params.run} --data {params.data} --out {output}"
+        " --device {resources.device} --threads {threads} > {log} 2>&1"
