@@ -1,0 +1,597 @@
+"""The checks that judge the claims: each takes the tables and the claim's settings and returns a finding.
+
+A finding's verdict belongs to the vocabulary of its kind of evidence, and a finding cannot be made otherwise: what
+rests on a reduced run can never say "agrees with the paper".
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+
+import pandas as pd
+
+from ternary_spike import paper, verdicts
+from ternary_spike.collect import printed, sample
+from ternary_spike.verdicts import ABOVE, AGREES, BELOW, EXACT, NOT_TESTED, SCALE, Sample
+
+DERIVED = "derived"
+COMPUTED = "computed exactly"
+MEASURED = "measured in full"
+REDUCED = "measured at reduced scale"
+UNTESTED = "not tested"
+
+VOCABULARY = {
+    DERIVED: EXACT,
+    COMPUTED: EXACT,
+    MEASURED: verdicts.FULL,
+    REDUCED: SCALE,
+    UNTESTED: (NOT_TESTED,),
+}
+HOLDS, FAILS = EXACT
+
+Tables = dict[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        evidence: kind of evidence, a key of :data:`VOCABULARY`.
+        result: the figures, in one line.
+        verdict: a word of that kind's vocabulary.
+        runs: ids of the runs that it rests on.
+        reduced: how those runs are reduced; empty unless the evidence is "measured at reduced scale".
+
+    Raises:
+        ValueError: if the verdict is not of the evidence's vocabulary, or a reduction is named with other evidence.
+    """
+
+    evidence: str
+    result: str
+    verdict: str
+    runs: tuple[str, ...] = ()
+    reduced: str = ""
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VOCABULARY[self.evidence]:
+            raise ValueError(f"{self.verdict!r} is no verdict on what is {self.evidence}")
+        if self.reduced and self.evidence != REDUCED:
+            raise ValueError(f"a reduced run ({self.reduced}) cannot be evidence that is {self.evidence}")
+
+
+CHECKS: dict[str, Callable[..., Finding]] = {}
+
+
+def check(function: Callable[..., Finding]) -> Callable[..., Finding]:
+    """Make a function known to the ledger by its name."""
+    CHECKS[function.__name__] = function
+    return function
+
+
+def untested(why: str) -> Finding:
+    """Nothing to judge by."""
+    return Finding(UNTESTED, why, NOT_TESTED)
+
+
+def exact(holds: bool, result: str, runs: tuple[str, ...] = (), evidence: str = COMPUTED) -> Finding:
+    """A finding that no scale matters to."""
+    return Finding(evidence, result, HOLDS if holds else FAILS, runs)
+
+
+# what runs are there ---------------------------------------------------------------------------------
+
+
+def _plain(summary: pd.DataFrame) -> pd.DataFrame:
+    """Finished runs of the neurons as the paper describes them: no variant of a control."""
+    return summary[(summary["n"] > 0) & (summary["variant"].fillna("") == "")]
+
+
+def _groups(tables: Tables, *neurons: str) -> tuple[list[dict[str, pd.Series]], str]:
+    """Runs that differ in the neuron only, full ones if there are any, and how they are reduced.
+
+    Returns:
+        For each dataset, network and T with all the neurons a mapping from neuron to summary row, and a line that names
+        the reductions (empty for full runs).
+    """
+    summary = _plain(tables["summary"])
+    found = []
+    for _, group in summary.groupby(["dataset", "architecture", "timesteps"], sort=False):
+        rows = {neuron: row for neuron, (_, row) in zip(group["neuron"], group.iterrows(), strict=True)}
+        if all(neuron in rows for neuron in neurons):
+            found.append({neuron: rows[neuron] for neuron in neurons})
+    full = [group for group in found if not any(row["reduced"] for row in group.values())]
+    if full:
+        return full, ""
+    reasons = dict.fromkeys(row["reduced"] for group in found for row in group.values() if row["reduced"])
+    return found, "; ".join(reasons)
+
+
+def _absent(tables: Tables, *neurons: str) -> Finding:
+    """Why no group of runs with these neurons finished."""
+    summary = tables["summary"]
+    states = [
+        state for state in dict.fromkeys(summary.loc[summary["neuron"].isin(neurons), "state"]) if state != "done"
+    ]
+    return untested(states[0] if len(states) == 1 else f"no finished pair of {' and '.join(neurons)} runs")
+
+
+def _place(row: pd.Series) -> str:
+    label = row["data_label"] or row["dataset"]
+    return f"{label}, {row['architecture']}, T = {row['timesteps']}"
+
+
+def _ids(groups: list[dict[str, pd.Series]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(row["id"] for group in groups for row in group.values()))
+
+
+def _together(found: list[str]) -> str:
+    """One verdict for several groups: it holds only where it holds in each, and fails where it fails in one."""
+    holds, fails, undecided = SCALE
+    if fails in found:
+        return fails
+    return undecided if undecided in found else holds
+
+
+_IN_FULL = {SCALE[0]: AGREES, SCALE[1]: BELOW, SCALE[2]: BELOW}
+
+
+# theory ----------------------------------------------------------------------------------------------
+
+
+@check
+def capacity(tables: Tables) -> Finding:
+    """Eq. 6: the entropy's maximum is log2 of the number of levels, attained where all are equally likely."""
+
+    def entropy(shares: tuple[float, ...]) -> float:
+        return -sum(p * math.log2(p) for p in shares if p > 0)
+
+    steps = 60
+    grid = [(i / steps, j / steps, (steps - i - j) / steps) for i in range(steps + 1) for j in range(steps + 1 - i)]
+    best = max(grid, key=entropy)
+    uniform = all(math.isclose(p, 1 / 3) for p in best)
+    ratio = entropy(best) / entropy((0.5, 0.5))
+    result = f"{entropy((0.5, 0.5)):.3f} bit a binary site, {entropy(best):.4f} bit a ternary site: ratio {ratio:.4f}"
+    return exact(uniform and math.isclose(ratio, math.log2(3)), result, evidence=DERIVED)
+
+
+@check
+def folding_exact(tables: Tables) -> Finding:
+    """Eq. 17 on real test images: in float64 no spike differs and the logits agree to the bound."""
+    found = tables["equivalence"]
+    if found.empty:
+        return untested("no folded network has been compared yet")
+    spikes, differing = found["float64_spikes"].sum(), found["float64_differing_spikes"].sum()
+    worst = found["float64_largest_relative_logit_difference"].max()
+    single = 100 * found["float32_differing_spikes"].sum() / found["float32_spikes"].sum()
+    result = (
+        f"{len(found)} networks: {differing:,} of {spikes:,} spikes differ in float64, logits by at most {worst:.1e} "
+        f"(relative); in float32 {single:.2g} % of the spikes differ"
+    )
+    holds = bool(found["passed"].astype(bool).all() and differing == 0 and (worst <= found["bound"]).all())
+    return exact(holds, result, tuple(dict.fromkeys(found["id"])))
+
+
+@check
+def folding_normalises(tables: Tables) -> Finding:
+    """Neuron layers that still have an amplitude after folding."""
+    found = tables["equivalence"]
+    if found.empty:
+        return untested("no network has been folded yet")
+    left, layers = found["layers_with_amplitude"].sum(), found["neuron_layers"].sum()
+    return exact(
+        left == 0, f"{left:,} of {layers:,} neuron layers keep an amplitude", tuple(dict.fromkeys(found["id"]))
+    )
+
+
+@check
+def folded_symbols(tables: Tables) -> Finding:
+    """The alphabet {-a, 0, a} divided by a: how many symbols it has."""
+    symbols = sorted({b * Fraction(3, 2) / Fraction(3, 2) for b in (-1, 0, 1)})
+    result = f"what remains after folding is {{{', '.join(str(s) for s in symbols)}}}: ternary, not binary"
+    return exact(symbols == [0, 1], result, evidence=DERIVED)
+
+
+@check
+def reset_equations(tables: Tables) -> Finding:
+    """Eqs. 1-3 and Eq. 4 side by side, in exact arithmetic, on every input sequence of a grid."""
+    threshold, decay = Fraction(1, 2), Fraction(1, 4)
+    levels = [Fraction(n, 4) for n in range(-4, 5)]
+    differing = total = 0
+    for inputs in product(levels, repeat=4):
+        v = u = Fraction(0)
+        o = 0
+        for x in inputs:
+            before = decay * v + x
+            fired = int(before >= threshold)
+            v = Fraction(0) if fired else before
+            u = decay * u * (1 - o) + x
+            o = int(u >= threshold)
+            differing += fired != o
+            total += 1
+    return exact(differing == 0, f"{differing} of {total:,} spikes differ, inputs −1 to 1 in quarters, T = 4")
+
+
+@check
+def additions_only(tables: Tables) -> Finding:
+    """From the energy stage: which layers behind the encoder get anything but (averages of) spikes."""
+    found = tables["energy_layers"]
+    if found.empty or "input" not in found:
+        return untested("no operations have been counted yet")
+    behind = found[found["input"] != "image"]
+    other = behind[~behind["input"].isin(["spikes", "pooled spikes"])]
+    pooled = behind[behind["input"] == "pooled spikes"]
+    share = 100 * pooled["synops"].sum() / behind["synops"].sum()
+    result = (
+        f"{len(other)} of {len(behind)} layers behind the encoder multiply; {len(pooled)} get averages of spikes, "
+        f"sums of weights times a constant ({share:.2g} % of the synaptic operations)"
+    )
+    return exact(other.empty, result, tuple(dict.fromkeys(found["id"])))
+
+
+# orderings -------------------------------------------------------------------------------------------
+
+QUANTITIES = {
+    # the last epoch's: among our own runs nothing calls for the best epoch, which peeks at the test set
+    "accuracy": ("last_epoch_mean_percent", "last_epoch_std_percent", "points", 2),
+    "entropy": ("entropy_mean_bits", "entropy_std_bits", "bit", 3),
+}
+
+
+def _quantity(row: pd.Series, quantity: str) -> Sample | None:
+    mean, std, _, _ = QUANTITIES[quantity]
+    if pd.isna(row[mean]):
+        return None
+    return Sample(float(row[mean]), None if pd.isna(row[std]) else float(row[std]), int(row["n"]))
+
+
+@check
+def ordering(tables: Tables, quantity: str, better: str, base: str) -> Finding:
+    """Whether one neuron is above another wherever both ran, other things equal."""
+    groups, reduced = _groups(tables, better, base)
+    found, words = [], []
+    _, _, unit, digits = QUANTITIES[quantity]
+    for group in groups:
+        first, second = (_quantity(group[neuron], quantity) for neuron in (better, base))
+        if first is None or second is None:
+            continue
+        outcome = verdicts.ordering_at_scale(first, second)
+        found.append(outcome.verdict)
+        words.append(f"{_place(group[better])}: {outcome.difference:+.{digits}f} {unit} ({outcome.basis})")
+    if not found:
+        return _absent(tables, better, base)
+    verdict = _together(found)
+    if reduced:
+        return Finding(REDUCED, "; ".join(words), verdict, _ids(groups), reduced)
+    return Finding(MEASURED, "; ".join(words), _IN_FULL[verdict], _ids(groups))
+
+
+def _row(tables: Tables, table: int, dataset: str, architecture: str, timesteps: int, neuron: str) -> pd.Series:
+    """The row of tables/table<n>.csv for one of the paper's own rows."""
+    found = tables[f"table{table}"]
+    own = found[found["kind"] == "paper"]
+    name = paper.DATASETS[dataset].name
+    fits = (own["dataset"] == name) & (own["architecture"].str.lower() == architecture)
+    return own[fits & (own["timesteps"] == timesteps) & (own["neuron"] == neuron)].iloc[0]
+
+
+def _ran(row: pd.Series) -> bool:
+    return not pd.isna(row.get("n")) and row["n"] > 0
+
+
+@check
+def accuracy_row(tables: Tables, table: int, dataset: str, architecture: str, timesteps: int, neuron: str) -> Finding:
+    """One own row of Tables 1-4, by the verdict that the table has."""
+    row = _row(tables, table, dataset, architecture, timesteps, neuron)
+    if not _ran(row):
+        return untested(row["state"])
+    ours = sample(row)
+    reached = f"{ours.mean:.2f}" + (f" ± {ours.std:.2f}" if ours.std is not None else "") + f" % (n = {ours.n})"
+    if row["reduced"]:
+        return untested(f"a reduced run reached {reached}; not compared, reduced: {row['reduced']}")
+    basis = f"; {row['basis']}" if row["basis"] else ""
+    result = f"{reached}, {row['difference_points']:+.2f} points ± {row['standard_error_points']:.2f}{basis}"
+    return Finding(MEASURED, result, row["verdict"], (row["id"],))
+
+
+@check
+def gain(
+    tables: Tables, table: int, dataset: str, architecture: str, timesteps: int, better: str, base: str
+) -> Finding:
+    """A difference of two own rows: against the paper's where both ran in full, else whether the ordering holds."""
+    place = (table, dataset, architecture, timesteps)
+    rows = [_row(tables, *place, neuron) for neuron in (better, base)]
+    if absent := [row["state"] for row in rows if not _ran(row)]:
+        return untested(absent[0])
+    runs = tuple(row["id"] for row in rows)
+    reduced = "; ".join(dict.fromkeys(row["reduced"] for row in rows if row["reduced"]))
+    if reduced:
+        found = verdicts.ordering_at_scale(*(sample(row, "last_epoch") for row in rows))
+        return Finding(REDUCED, f"{found.difference:+.2f} points ({found.basis})", found.verdict, runs, reduced)
+    ours = tuple(sample(row) for row in rows)
+    theirs = tuple(printed(paper.own(*place, neuron)) for neuron in (better, base))
+    test_samples = paper.DATASETS[dataset].test_samples
+    found = verdicts.compare_gains(ours, theirs, test_samples)
+    difference = f"{found.difference:+.2f} ± {found.standard_error:.2f} from the paper's"
+    result = f"{ours[0].mean - ours[1].mean:+.2f} points, {difference}"
+    return Finding(MEASURED, result + (f"; {found.basis}" if found.basis else ""), found.verdict, runs)
+
+
+@check
+def beats_prior(tables: Tables, table: int, dataset: str, architecture: str) -> Finding:
+    """Our best full row of a network against the best row of prior work, as the paper quotes it."""
+    name = paper.DATASETS[dataset].name
+    prior = _prior(table, name, architecture)
+    rows = tables[f"table{table}"]
+    own = rows[
+        (rows["kind"] == "paper") & (rows["dataset"] == name) & (rows["architecture"].str.lower() == architecture)
+    ]
+    finished = own[[_ran(row) for _, row in own.iterrows()]]
+    if finished.empty:
+        return untested(own["state"].iloc[0])
+    full = finished[finished["reduced"] == ""]
+    if full.empty:
+        return untested(f"only reduced runs ({finished['reduced'].iloc[0]}): not compared with prior work")
+    best = full.loc[full["best_epoch_mean_percent"].astype(float).idxmax()]
+    margin = best["best_epoch_mean_percent"] - prior.accuracy_percent
+    result = (
+        f"{best['best_epoch_mean_percent']:.2f} % (T = {best['timesteps']}), {margin:+.2f} points to {prior.method}"
+    )
+    return Finding(MEASURED, result, AGREES if margin > 0 else BELOW, (best["id"],))
+
+
+# the neurons -----------------------------------------------------------------------------------------
+
+#: distributions of layers "differ much" if they lie this much further apart than one layer's between seeds
+APART = 2.0
+
+
+@check
+def membrane_differs(tables: Tables) -> Finding:
+    """Distances between layers' membrane distributions against one layer's between seeds."""
+    distances = tables["membrane"].merge(tables["summary"][["id", "reduced", "variant"]], on="id")
+    distances = distances[distances["between_layers"].notna() & (distances["variant"].fillna("") == "")]
+    if distances.empty:
+        return untested("no membrane distribution has been measured yet")
+    full = distances[distances["reduced"] == ""]
+    used = distances if full.empty else full
+    layers, seeds = used["between_layers"].min(), used["between_seeds"].astype(float).max()
+    result = f"distance between layers at least {layers:.2f} (mean over pairs, of 1)"
+    if pd.isna(seeds):
+        verdict, result = SCALE[2], f"{result}; one seed only"
+    else:
+        verdict = SCALE[0] if layers > APART * seeds else SCALE[1]
+        result += f", of one layer between seeds at most {seeds:.2f}"
+    if full.empty:
+        return Finding(REDUCED, result, verdict, tuple(used["id"]), "; ".join(dict.fromkeys(used["reduced"])))
+    return Finding(MEASURED, result, _IN_FULL[verdict], tuple(used["id"]))
+
+
+#: an amplitude this close to its initial 1 counts as unmoved
+UNMOVED = 0.01
+#: amplitudes "differ" if the largest and the smallest of a network are at least this far apart
+SPREAD = 0.05
+
+
+@check
+def amplitudes_differ(tables: Tables) -> Finding:
+    """Spread of a network's trained amplitudes over its layers, and how many layers kept the initial 1."""
+    layers = tables["layers"]
+    layers = layers[layers["amplitude"].notna()] if len(layers) else layers
+    layers = layers.merge(tables["summary"][["id", "reduced", "variant", "neuron"]], on="id")
+    layers = layers[(layers["neuron"] == "trainable") & (layers["variant"].fillna("") == "")]
+    if layers.empty:
+        return untested("no network with trainable amplitudes has been evaluated yet")
+    full = layers[layers["reduced"] == ""]
+    used = layers if full.empty else full
+    amplitudes = used.groupby(["id", "seed"])["amplitude"]
+    spread = (amplitudes.max() - amplitudes.min()).astype(float)
+    unmoved = int(((used["amplitude"].astype(float) - 1).abs() <= UNMOVED).sum())
+    lowest, highest = used["amplitude"].min(), used["amplitude"].max()
+    result = f"amplitudes from {lowest:.2f} to {highest:.2f}; {unmoved} of {len(used)} stayed at 1 (± {UNMOVED})"
+    verdict = SCALE[0] if (spread >= SPREAD).all() else SCALE[1]
+    runs = tuple(dict.fromkeys(used["id"]))
+    if full.empty:
+        return Finding(REDUCED, result, verdict, runs, "; ".join(dict.fromkeys(used["reduced"])))
+    return Finding(MEASURED, result, _IN_FULL[verdict], runs)
+
+
+# energy ----------------------------------------------------------------------------------------------
+
+#: a measured extra of energy agrees with a claimed one up to this many percentage points
+EXTRA_TOLERANCE = 0.5
+
+
+@check
+def extra_energy(tables: Tables, claimed: float) -> Finding:
+    """Energy of ternary over binary networks, by the paper's method at measured rates, against the claimed extra."""
+    groups, reduced = _groups(tables, "ternary", "binary")
+    groups = [g for g in groups if not any(pd.isna(row["energy_mean_microjoule"]) for row in g.values())]
+    if not groups:
+        return _absent(tables, "ternary", "binary")
+    extras = [
+        100 * (g["ternary"]["energy_mean_microjoule"] / g["binary"]["energy_mean_microjoule"] - 1) for g in groups
+    ]
+    words = [f"{_place(g['ternary'])}: {extra:+.2f} %" for g, extra in zip(groups, extras, strict=True)]
+    worst = max(extras)
+    if reduced:
+        verdict = SCALE[0] if worst <= claimed + EXTRA_TOLERANCE else SCALE[1]
+        return Finding(REDUCED, "; ".join(words), verdict, _ids(groups), reduced)
+    own = [g for g in groups if g["ternary"]["dataset"] == "cifar10" and g["ternary"]["architecture"] == "resnet20"]
+    if not own:
+        return untested(f"Table 5's network has not run; others: {'; '.join(words)}")
+    worst = max(extras[i] for i, g in enumerate(groups) if any(g is o for o in own))
+    verdict = AGREES if abs(worst - claimed) <= EXTRA_TOLERANCE else ABOVE if worst > claimed else BELOW
+    return Finding(MEASURED, "; ".join(words), verdict, _ids(own))
+
+
+@check
+def firing_rate(tables: Tables, neuron: str) -> Finding:
+    """Share of neurons and timesteps that fire, in Table 5's network only: another network's rate is another matter."""
+    theirs = next(row for row in paper.energies() if row.neuron == neuron)
+    summary = _plain(tables["summary"])
+    fits = (summary["dataset"] == paper.DATASET_OF_NAME[theirs.dataset]) & (summary["neuron"] == neuron)
+    fits &= (summary["architecture"] == theirs.architecture.lower()) & (summary["timesteps"] == theirs.timesteps)
+    rows = summary[fits & summary["rate_mean_percent"].notna()]
+    full = rows[rows["reduced"] == ""]
+    if full.empty:
+        others = summary[(summary["neuron"] == neuron) & summary["rate_mean_percent"].notna()]
+        seen = [f"{_place(row)}: {row['rate_mean_percent']:.1f} %" for _, row in others.iterrows()]
+        return untested(f"Table 5's network has not run{'; others: ' if seen else ''}{'; '.join(seen)}")
+    row = full.iloc[0]
+    rate, std = row["rate_mean_percent"], row["rate_std_percent"]
+    ours = Sample(rate, None if pd.isna(std) else std, int(row["n"]))
+    # the test set's sampling plays no part: a rate is a mean over millions of neurons
+    error = 0.0 if ours.std is None else ours.std / math.sqrt(ours.n)
+    difference = rate - theirs.sparsity_percent
+    agrees = abs(difference) <= max(verdicts.TOLERANCE_POINTS, verdicts.STANDARD_ERRORS * error)
+    verdict = AGREES if agrees else ABOVE if difference > 0 else BELOW
+    return Finding(MEASURED, f"{rate:.2f} %, {difference:+.2f} points", verdict, (row["id"],))
+
+
+# the paper against itself: everything from its own printed figures -----------------------------------
+
+
+def _own(table: int, dataset: str, architecture: str, **wanted) -> list[paper.Accuracy]:
+    rows = [r for r in paper.accuracies() if r.table == table and r.own and r.dataset == dataset]
+    rows = [r for r in rows if r.architecture.lower() == architecture.lower()]
+    return [r for r in rows if all(getattr(r, key) == value for key, value in wanted.items())]
+
+
+def _prior(table: int, dataset: str, architecture: str | None = None) -> paper.Accuracy:
+    """The best row of prior work."""
+    rows = [r for r in paper.accuracies() if r.table == table and not r.own and r.dataset == dataset]
+    if architecture:
+        rows = [r for r in rows if r.architecture.lower() == architecture.lower()]
+    return max(rows, key=lambda row: row.accuracy_percent)
+
+
+def _best(rows: list[paper.Accuracy]) -> paper.Accuracy:
+    return max(rows, key=lambda row: row.accuracy_percent)
+
+
+@check
+def prior_best(tables: Tables, table: int, dataset: str, architecture: str, claimed: float) -> Finding:
+    """The highest prior accuracy of a network, as the text gives it, against the table's."""
+    best = _prior(table, dataset, architecture)
+    result = f"Table {table}'s highest is {best.accuracy_percent:.2f} % ({best.method}, T = {best.timesteps})"
+    return exact(best.accuracy_percent == claimed, result)
+
+
+@check
+def fewer_timesteps(tables: Tables, table: int, dataset: str, architecture: str, method: str) -> Finding:
+    """Timesteps of the best own row against those of the best prior row of the same network."""
+    best, prior = _best(_own(table, dataset, architecture, method=method)), _prior(table, dataset, architecture)
+    result = (
+        f"{best.accuracy_percent:.2f} % takes {best.timesteps} timesteps, {prior.method}'s "
+        f"{prior.accuracy_percent:.2f} % {prior.timesteps}"
+    )
+    return exact(best.timesteps < prior.timesteps, result)
+
+
+@check
+def printed_margin(
+    tables: Tables,
+    table: int,
+    dataset: str,
+    architecture: str,
+    timesteps: int,
+    over: list[str],
+    claimed: float,
+    within: float,
+) -> Finding:
+    """The best own row at some T against the best of named methods (of all prior work if none is named)."""
+    best = _best(_own(table, dataset, architecture, timesteps=timesteps))
+    rows = [r for r in paper.accuracies() if r.table == table and not r.own and r.dataset == dataset]
+    prior = _best([r for r in rows if not over or r.method in over])
+    margin = best.accuracy_percent - prior.accuracy_percent
+    result = (
+        f"{best.accuracy_percent:.2f} % is {margin:+.2f} points to {prior.method}'s {prior.accuracy_percent:.2f} % "
+        f"({prior.architecture}, T = {prior.timesteps})"
+    )
+    return exact(abs(margin - claimed) <= within, result)
+
+
+@check
+def printed_gains(tables: Tables, table: int, better: str, base: str, claimed: float, within: float) -> Finding:
+    """Best row of one neuron less best row of another, for each network of a table."""
+    own = [row for row in paper.accuracies() if row.table == table and row.own]
+    gains = {}
+    for architecture in dict.fromkeys(row.architecture for row in own):
+        first, second = (
+            _best([r for r in own if r.architecture == architecture and r.neuron == neuron])
+            for neuron in (better, base)
+        )
+        gains[architecture] = first.accuracy_percent - second.accuracy_percent
+    result = ", ".join(f"{architecture} {value:+.2f} points" for architecture, value in gains.items())
+    return exact(all(abs(value - claimed) <= within for value in gains.values()), result)
+
+
+@check
+def consistently_best(tables: Tables) -> Finding:
+    """The best own row of each network and dataset in Tables 2-4 against the best prior row of the same two."""
+    rows = [row for row in paper.accuracies() if row.table in (2, 3, 4)]
+    places = dict.fromkeys((row.table, row.dataset, row.architecture) for row in rows if row.own)
+    beaten, total = [], 0
+    for table, dataset, architecture in places:
+        quoted = [
+            r for r in rows if not r.own and (r.table, r.dataset, r.architecture) == (table, dataset, architecture)
+        ]
+        if not quoted:
+            continue
+        total += 1
+        best, prior = _best(_own(table, dataset, architecture)), _best(quoted)
+        if best.accuracy_percent <= prior.accuracy_percent:
+            beaten.append(
+                f"{dataset}, {architecture}: {best.accuracy_percent:.2f} % is below {prior.method}'s "
+                f"{prior.accuracy_percent:.2f} % (T = {prior.timesteps})"
+            )
+    result = f"above in {total - len(beaten)} of {total} places" + (f"; {'; '.join(beaten)}" if beaten else "")
+    return exact(not beaten, result)
+
+
+def _rounds_to(value: float, printed_value: float, decimals: int = paper.ENERGY_DECIMALS) -> bool:
+    return abs(value - printed_value) <= 0.5 * 10**-decimals + 1e-9
+
+
+@check
+def printed_energy(tables: Tables) -> Finding:
+    """12.5 pJ x FLOPs + 77 fJ x SOPs + 3.7 pJ x sign operations from the printed counts."""
+    rows = paper.energies()
+    result = ", ".join(f"{r.neuron} {r.from_counts():.3f} µJ (printed {r.energy_microjoule:.2f})" for r in rows)
+    return exact(all(_rounds_to(row.from_counts(), row.energy_microjoule) for row in rows), result)
+
+
+@check
+def printed_extra(tables: Tables, claimed: float) -> Finding:
+    """Ternary over binary energy, from the two printed energies."""
+    energy = {row.neuron: row.energy_microjoule for row in paper.energies()}
+    extra = 100 * (energy["ternary"] / energy["binary"] - 1)
+    return exact(_rounds_to(extra, claimed), f"{extra:.3f} %")
+
+
+@check
+def printed_additions(tables: Tables) -> Finding:
+    """The ranges of A that the rounded counts and sparsities of the two rows allow, and whether they overlap."""
+    half = 0.005
+    ranges = {}
+    for row in paper.energies():
+        low = (row.sops_million - half) / ((row.sparsity_percent + half) / 100 * row.timesteps)
+        high = (row.sops_million + half) / ((row.sparsity_percent - half) / 100 * row.timesteps)
+        ranges[row.neuron] = (low, high)
+    result = ", ".join(f"{neuron} row: A = {low:.2f} to {high:.2f} M" for neuron, (low, high) in ranges.items())
+    lows, highs = zip(*ranges.values(), strict=True)
+    return exact(max(lows) <= min(highs), result)
+
+
+@check
+def printed_signs(tables: Tables, neurons: int, comparisons: dict[str, int]) -> Finding:
+    """Sign operations = comparisons x s x T x neurons, against the printed counts."""
+    words, holds = [], True
+    for row in paper.energies():
+        count = comparisons[row.neuron] * row.sparsity_percent / 100 * row.timesteps * neurons / 1e6
+        words.append(f"{row.neuron} {count:.4f} M (printed {row.sign_million:.2f})")
+        holds &= _rounds_to(count, row.sign_million)
+    return exact(holds, ", ".join(words))

@@ -1,0 +1,48 @@
+"""From tables to the report: what the notebooks import, and what executes them and assembles the pages.
+
+Nothing here imports torch: notebooks read small files only.
+"""
+
+from ternary_spike.report.figures import direct_label, figure, subplots
+from ternary_spike.report.palette import COLOURS, MARKERS, NEURONS
+from ternary_spike.report.results import Results
+from ternary_spike.report.show import (
+    Column,
+    claims,
+    in_words,
+    neuron,
+    note,
+    number,
+    place,
+    run_link,
+    signed,
+    spread,
+    state,
+    table,
+    text,
+    verdict,
+)
+
+__all__ = [
+    "COLOURS",
+    "MARKERS",
+    "NEURONS",
+    "Column",
+    "Results",
+    "claims",
+    "direct_label",
+    "figure",
+    "in_words",
+    "neuron",
+    "note",
+    "number",
+    "place",
+    "run_link",
+    "signed",
+    "spread",
+    "state",
+    "subplots",
+    "table",
+    "text",
+    "verdict",
+]

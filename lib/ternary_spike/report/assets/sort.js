@@ -1,0 +1,24 @@
+// Click a column's heading to sort its table. Nothing on these pages needs this script to be read.
+for (const table of document.querySelectorAll("main table")) {
+  const body = table.tBodies[0];
+  if (!body || body.rows.length < 3 || table.querySelector("tr.group")) continue;
+  for (const [column, head] of [...table.tHead.rows[0].cells].entries()) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const up = head.getAttribute("aria-sort") !== "ascending";
+      for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const key = (row) => row.cells[column]?.dataset.order ?? row.cells[column]?.textContent ?? "";
+      const compare = (a, b) => {
+        const [x, y] = [key(a), key(b)];
+        const numbers = x !== "" && y !== "" && !isNaN(x) && !isNaN(y);
+        return numbers ? x - y : x.localeCompare(y, "en", { numeric: true });
+      };
+      const rows = [...body.rows].sort(compare);
+      body.append(...(up ? rows : rows.reverse()));
+    });
+  }
+}

@@ -1,0 +1,139 @@
+"""Figures: drawn once, written as SVG and PDF at paper size, and shown in the page in the page's own colours."""
+
+import io
+import re
+from html import escape, unescape
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from ternary_spike.report import palette
+from ternary_spike.report.results import Results
+
+#: width of a paper's text in inches
+TEXT_WIDTH = 6.75
+#: pixels of a page for a point of a figure
+SCALE = 1.75
+
+matplotlib.rcParams.update(
+    {
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
+        "font.size": 8.5,
+        "axes.titlesize": 8.5,
+        "axes.labelsize": 8.5,
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": palette.RULE,
+        "grid.linewidth": 0.5,
+        "lines.linewidth": 1.4,
+        "lines.markersize": 4.5,
+        "text.color": palette.INK,
+        "axes.edgecolor": palette.INK,
+        "axes.labelcolor": palette.INK,
+        "xtick.color": palette.INK,
+        "ytick.color": palette.INK,
+        "figure.facecolor": "none",
+        "axes.facecolor": "none",
+        "legend.frameon": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "ternary-spike",
+        "pdf.fonttype": 42,
+    }
+)
+
+
+def subplots(rows: int = 1, columns: int = 1, height: float = 2.4, width: float = TEXT_WIDTH, **options):
+    """A figure at paper size (inches) and its axes, as matplotlib's ``Figure.subplots`` gives them."""
+    drawn = Figure(figsize=(width, height), layout="constrained")
+    return drawn, drawn.subplots(rows, columns, **options)
+
+
+def direct_label(axes, x: float, y: float, name: str, label: str | None = None, **options) -> None:
+    """Write a neuron's name in its colour beside its line's point (x, y), instead of a legend."""
+    options = {"xytext": (5, 0), "va": "center"} | options
+    axes.annotate(
+        label or name, (x, y), textcoords="offset points", color=palette.COLOURS[name], annotation_clip=False, **options
+    )
+
+
+def svg_text(drawn: Figure, alt: str = "", caption: str = "") -> str:
+    """A figure as SVG, the same text each time; alternative text and caption are in its metadata."""
+    stream = io.StringIO()
+    metadata = {"Date": None, "Creator": None, "Title": alt, "Description": caption}
+    drawn.savefig(stream, format="svg", metadata=metadata)
+    return stream.getvalue()
+
+
+def inline(svg: str, name: str, alt: str) -> str:
+    """An SVG file's content as an element of a page: colours from the page, ids of its own, a text alternative."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
+    svg = re.sub(r'\sid="([^"]+)"', rf' id="{name}-\1"', svg)
+    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    for neuron, colour in palette.COLOURS.items():
+        svg = svg.replace(colour, f"var(--{neuron}, {colour})")
+    svg = svg.replace(palette.INK, "currentColor").replace(palette.RULE, f"var(--rule, {palette.RULE})")
+    head, rest = svg.split(">", 1)
+    points = float(re.search(r'\swidth="([\d.]+)pt"', head)[1])
+    head = re.sub(r'\s(width|height)="[^"]+"', "", head)
+    # letters of a figure are about as large as the page's, and shrink to no less than two thirds on a phone
+    size = f"max-width: {points * SCALE / 16:.1f}rem; min-width: {min(points, 0.68 * points * SCALE) / 16:.1f}rem"
+    return f'{head} style="{size}" role="img" aria-label="{escape(alt, quote=True)}">{rest}'
+
+
+class Shown:
+    """A piece of HTML that a notebook displays."""
+
+    def __init__(self, html: str) -> None:
+        self.html = html
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return "(see the page)"
+
+
+def figure(results: Results, drawn: Figure, name: str, alt: str, caption: str) -> Shown:
+    """Write a figure to results/<preset>/figures/<name>.svg and .pdf and show it.
+
+    Args:
+        results: the preset.
+        drawn: from :func:`subplots`.
+        name: file name without its ending.
+        alt: what the picture shows, for those who do not see it.
+        caption: how to read it.
+    """
+    folder = results.folder / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    svg = svg_text(drawn, alt, caption)
+    (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+    drawn.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "ModDate": None})
+    return Shown(framed(inline(svg, name, alt), name, caption))
+
+
+def framed(svg: str, name: str, caption: str) -> str:
+    """A figure element: picture, caption and links to the files."""
+    files = " ".join(f'<a href="files/figures/{name}.{kind}">{kind.upper()}</a>' for kind in ("svg", "pdf"))
+    return (
+        f'<figure id="figure-{name}"><div class="scroll" tabindex="0" role="group" aria-label="Figure">{svg}</div>'
+        f"<figcaption>{escape(caption)} <span class='files'>{files}</span></figcaption></figure>"
+    )
+
+
+def drawn_before(results: Results, name: str) -> str | None:
+    """A figure that a notebook wrote, for another page; None if it has not been drawn."""
+    path = Path(results.folder) / "figures" / f"{name}.svg"
+    if not path.exists():
+        return None
+    svg = path.read_text(encoding="utf-8")
+    alt, caption = (
+        unescape(re.search(rf"<dc:{key}>(.*?)</dc:{key}>", svg, re.S)[1]) for key in ("title", "description")
+    )
+    return framed(inline(svg, name, alt), name, caption)

@@ -1,0 +1,100 @@
+"""Executing one notebook and rendering it as the body of a page."""
+
+import re
+from pathlib import Path
+
+from ternary_spike.errors import UserError
+from ternary_spike.files import write_text
+
+
+def execute(notebook: Path, results: Path, out: Path) -> Path:
+    """Execute a notebook, written in jupytext's percent format, with papermill, and render it.
+
+    Args:
+        notebook: the ``.py`` file; its cell tagged ``parameters`` sets ``results``.
+        results: results/<preset>, given to the notebook as its parameter.
+        out: folder for ``<name>.ipynb`` (kept, with the error in it, if the notebook fails) and ``<name>.html``.
+
+    Returns:
+        The HTML file: the body of a page, without head and style.
+
+    Raises:
+        UserError: if the file is missing or has no parameters cell, or a cell fails.
+    """
+    import jupytext
+    import nbformat
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    notebook, out = Path(notebook), Path(out)
+    name = notebook.stem
+    try:
+        # without the format named, a header that lacks `extension` would be read as one cell with no parameters tag
+        content = jupytext.reads(notebook.read_text(encoding="utf-8"), fmt="py:percent")
+    except OSError as error:
+        raise UserError(f"cannot read {notebook}: {error.strerror}; name one of the files in notebooks/") from None
+    if not any("parameters" in cell.metadata.get("tags", []) for cell in content.cells):
+        raise UserError(f'{notebook} has no cell tagged "parameters"; tag the one that sets `results`')
+    out.mkdir(parents=True, exist_ok=True)
+    executed, page = out / f"{name}.ipynb", out / f"{name}.html"
+    page.unlink(missing_ok=True)
+    content.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(content, executed)
+    try:
+        papermill.execute_notebook(
+            str(executed),
+            str(executed),
+            parameters={"results": str(results)},
+            progress_bar=False,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        )
+    except PapermillExecutionError as error:
+        raise UserError(
+            f"{notebook} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; see {executed}"
+        ) from None
+    write_text(page, render(executed))
+    return page
+
+
+def render(executed: Path) -> str:
+    """An executed notebook as HTML: code folded away, formulas as MathML, headings with anchors.
+
+    Written with a template of our own: nbconvert takes a second to import, in each of a dozen notebooks, and brings a
+    style and scripts that this report would have to undo.
+    """
+    import nbformat
+    from markupsafe import Markup
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import PythonLexer
+
+    from ternary_spike.report.templating import environment
+
+    templates = environment()
+    templates.filters["prose"] = lambda markdown: Markup(prose(markdown))
+    templates.filters["highlighted"] = lambda code: Markup(highlight(code, PythonLexer(), HtmlFormatter(nowrap=True)))
+    return templates.get_template("body.html.j2").render(cells=nbformat.read(executed, as_version=4).cells)
+
+
+def _mathml(formula: str, options: dict) -> str:
+    from latex2mathml.converter import convert
+
+    return convert(formula, display="block" if options.get("display_mode") else "inline")
+
+
+def prose(markdown: str) -> str:
+    """Markdown to HTML: tables, $formulas$ as MathML, headings with anchors."""
+    from markdown_it import MarkdownIt
+    from mdit_py_plugins.anchors import anchors_plugin
+    from mdit_py_plugins.dollarmath import dollarmath_plugin
+
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    anchors_plugin(parser, max_level=3)
+    dollarmath_plugin(parser, renderer=_mathml, double_inline=True)
+    return parser.render(markdown)
+
+
+def title(body: str) -> str:
+    """The first heading of a rendered notebook, as text."""
+    found = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.S)
+    return re.sub(r"<[^>]+>", "", found[1]).strip() if found else "Untitled"

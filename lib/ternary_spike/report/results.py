@@ -1,0 +1,106 @@
+"""Reading a preset's small files: what notebooks and pages are made from."""
+
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from ternary_spike.collect import run_folder
+from ternary_spike.errors import UserError
+from ternary_spike.files import read_json
+from ternary_spike.report.palette import NEURONS
+
+
+class Results:
+    """The results of a preset, results/<preset>.
+
+    Args:
+        folder: the preset's folder.
+
+    Raises:
+        UserError: if a file that is asked for is missing or damaged.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def preset(self) -> str:
+        """The preset's name, which is its folder's."""
+        return self.folder.resolve().name
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table by its name, ``tables/<name>.csv``; empty text is "", a missing number NaN."""
+        path = self.folder / "tables" / f"{name}.csv"
+        try:
+            # text is text: a commit of digits only is no number
+            frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXT, str))
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing; run the `collect` stage first") from None
+        except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} cannot be read as CSV ({error}); run the `collect` stage again") from None
+        for column in TEXT & set(frame.columns):
+            frame[column] = frame[column].fillna("").astype(object)
+        return frame
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """A row a run id, neurons in their usual order within a dataset, network and T."""
+        frame = self.table("summary")
+        rank = frame["neuron"].map({name: i for i, name in enumerate(NEURONS)}).fillna(len(NEURONS))
+        place = frame.groupby(["dataset", "architecture", "timesteps"], sort=False).ngroup()
+        return (
+            frame.assign(_place=place, _rank=rank)
+            .sort_values(["_place", "_rank"], kind="stable")
+            .drop(columns=["_place", "_rank"])
+        )
+
+    @cached_property
+    def done(self) -> pd.DataFrame:
+        """The rows of :attr:`summary` that have at least one finished seed."""
+        return self.summary[self.summary["n"] > 0]
+
+    def evaluation(self, run: str, seed: int) -> dict:
+        """evaluation.json of a run and seed."""
+        return read_json(run_folder(self.folder, run, seed) / "evaluation.json")
+
+    def has(self, run: str, seed: int, file: str) -> bool:
+        """Whether a run has written a file."""
+        return (run_folder(self.folder, run, seed) / file).exists()
+
+    def run(self, run: str, seed: int) -> dict:
+        """run.json of a run and seed."""
+        return read_json(run_folder(self.folder, run, seed) / "run.json")
+
+
+#: columns that hold text, in whichever table
+TEXT = {
+    *(
+        "id",
+        "dataset",
+        "architecture",
+        "neuron",
+        "variant",
+        "tables",
+        "control",
+        "state",
+        "reduced",
+        "data_label",
+        "seeds",
+    ),
+    *(
+        "commit",
+        "device",
+        "cpu",
+        "python",
+        "torch",
+        "started",
+        "finished",
+        "warnings",
+        "missing",
+        "recipe",
+        "code_hash",
+    ),
+    *("group", "statement", "where", "evidence", "result", "verdict", "runs", "notebook", "basis", "kind", "method"),
+    *("citation", "type", "layer", "input", "data_checksum"),
+}

@@ -1,0 +1,59 @@
+"""Drawing the workflow's rule graph without graphviz: Snakemake's dot text in, a layered SVG out."""
+
+import re
+
+import networkx as nx
+
+from ternary_spike.report import palette
+from ternary_spike.report.figures import subplots, svg_text
+
+NODE = re.compile(r'^\s*(\d+)\s*\[\s*label\s*=\s*"([^"]*)"', re.M)
+EDGE = re.compile(r"^\s*(\d+)\s*->\s*(\d+)", re.M)
+
+
+def parse(dot: str) -> nx.DiGraph:
+    """The graph of ``snakemake --rulegraph``'s output; nodes are rule names.
+
+    Raises:
+        ValueError: if there is no node in it, or an edge of an unknown node, or a circle.
+    """
+    names = {number: label.split("\\n")[0] for number, label in NODE.findall(dot)}
+    if not names:
+        raise ValueError("no rule in it")
+    graph = nx.DiGraph()
+    graph.add_nodes_from(names.values())
+    for first, second in EDGE.findall(dot):
+        if first not in names or second not in names:
+            raise ValueError(f"an edge {first} -> {second} without its rules")
+        graph.add_edge(names[first], names[second])
+    if not nx.is_directed_acyclic_graph(graph):
+        raise ValueError("its rules run in a circle")
+    return nx.transitive_reduction(graph)
+
+
+def draw(graph: nx.DiGraph) -> str:
+    """The graph as SVG text, in layers from top to bottom, each rule below all that it reads from."""
+    layers = list(nx.topological_generations(graph))
+    places = {}
+    for level, layer in enumerate(layers):
+        # below the mean of what a rule reads from, so that edges cross little
+        wanted = {
+            name: sum(places[p][0] for p in graph.predecessors(name)) / max(1, graph.in_degree(name)) for name in layer
+        }
+        for i, name in enumerate(sorted(layer, key=lambda name: (wanted[name], name))):
+            places[name] = ((i + 0.5) / len(layer), -level)
+    drawn, axes = subplots(height=0.5 * len(layers) + 0.2, width=5.0)
+    axes.set_axis_off()
+    axes.set_xlim(0, 1)
+    axes.set_ylim(-len(layers) + 0.5, 0.5)
+    for first, second in graph.edges:
+        axes.annotate(
+            "",
+            xy=places[second],
+            xytext=places[first],
+            arrowprops={"arrowstyle": "-|>", "color": palette.INK, "lw": 0.8, "shrinkA": 9, "shrinkB": 9},
+        )
+    for name, (x, y) in places.items():
+        box = {"boxstyle": "round,pad=0.35", "fc": palette.PAPER, "ec": palette.COLOURS["binary"], "lw": 1.0}
+        axes.text(x, y, name, ha="center", va="center", bbox=box)
+    return svg_text(drawn).replace(palette.PAPER, f"var(--paper, {palette.PAPER})")

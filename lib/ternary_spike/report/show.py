@@ -1,0 +1,217 @@
+"""What notebooks and pages show: tables with aligned numbers, verdicts, links to runs, and prose with its numbers."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from html import escape
+
+import pandas as pd
+
+from ternary_spike.report.figures import Shown
+from ternary_spike.report.palette import NEURONS
+from ternary_spike.report.results import Results
+from ternary_spike.verdicts import ABOVE, AGREES, BELOW, EXACT, NOT_TESTED, SCALE
+
+DASH = "–"
+
+#: CSS class and sign of each verdict: the sign says without colour what the colour says
+VERDICTS = {
+    AGREES: ("good", "✓"),
+    BELOW: ("bad", "▼"),
+    ABOVE: ("other", "▲"),
+    SCALE[0]: ("good", "✓"),
+    SCALE[1]: ("bad", "✗"),
+    SCALE[2]: ("open", "?"),
+    EXACT[0]: ("good", "✓"),
+    EXACT[1]: ("bad", "✗"),
+    NOT_TESTED: ("none", "○"),
+}
+
+
+def missing(value) -> bool:
+    """Whether a cell has no value."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value)) or value is pd.NA
+
+
+def decimal(value: float, digits: int, sign: bool = False) -> str:
+    """A number with thousands separators and a proper minus sign."""
+    return f"{value:{'+' if sign else ''},.{digits}f}".replace("-", "−")
+
+
+def in_words(mean: float, std: float | None = None, digits: int = 2, unit: str = "") -> str:
+    """A mean with its standard deviation for prose, such as "97.10 ± 0.20 %"; "–" if there is none."""
+    if missing(mean):
+        return DASH
+    spread = "" if missing(std) else f" ± {decimal(std, digits)}"
+    return f"{decimal(mean, digits)}{spread}{f' {unit}' if unit else ''}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column.
+
+    Attributes:
+        label: its heading, with the unit.
+        cell: from a row to the cell's HTML.
+        order: from a row to what the column sorts by; None for what the cell shows.
+        numeric: whether it is aligned as numbers are.
+    """
+
+    label: str
+    cell: Callable[[pd.Series], str]
+    order: Callable[[pd.Series], float | str] | None = None
+    numeric: bool = False
+
+
+def text(label: str, key: str) -> Column:
+    """A column of plain text."""
+    return Column(label, lambda row: DASH if missing(row.get(key)) else escape(str(row[key])))
+
+
+def number(label: str, key: str, digits: int = 2, scale: float = 1.0, sign: bool = False) -> Column:
+    """A column of numbers with a fixed number of digits."""
+
+    def cell(row: pd.Series) -> str:
+        return DASH if missing(row.get(key)) else decimal(float(row[key]) * scale, digits, sign)
+
+    return Column(label, cell, lambda row: row.get(key), numeric=True)
+
+
+def signed(label: str, key: str, digits: int = 2) -> Column:
+    """A column of differences."""
+    return number(label, key, digits, sign=True)
+
+
+def spread(label: str, name: str, unit: str = "percent", digits: int = 2) -> Column:
+    """A column of means ± sample standard deviations, from ``<name>_mean_<unit>`` and ``<name>_std_<unit>``."""
+    mean, std = f"{name}_mean_{unit}", f"{name}_std_{unit}"
+    return Column(
+        label, lambda row: in_words(row.get(mean), row.get(std), digits), lambda row: row.get(mean), numeric=True
+    )
+
+
+def neuron(label: str = "Neuron", key: str = "neuron") -> Column:
+    """A column of neurons, each with its colour."""
+
+    def cell(row: pd.Series) -> str:
+        name = row.get(key)
+        if missing(name):
+            return DASH
+        variant = "" if missing(row.get("variant")) else f" {escape(str(row['variant']))}"
+        return f'<span class="neuron {escape(name)}">{escape(name)}</span>{variant}'
+
+    return Column(label, cell, lambda row: NEURONS.index(row[key]) if row.get(key) in NEURONS else len(NEURONS))
+
+
+def run_link(label: str = "Run", key: str = "id") -> Column:
+    """A column of links to the runs' pages."""
+
+    def cell(row: pd.Series) -> str:
+        run = row.get(key)
+        return DASH if missing(run) else f'<a href="runs/{escape(run)}.html">{escape(run)}</a>'
+
+    return Column(label, cell)
+
+
+def state(label: str = "State") -> Column:
+    """A column that says what gave no number and why, and how what gave one is reduced."""
+
+    def cell(row: pd.Series) -> str:
+        parts = [] if missing(row.get("state")) or row["state"] == "done" else [escape(row["state"])]
+        if not missing(row.get("reduced")):
+            parts.append(f'<span class="reduced">reduced: {escape(row["reduced"])}</span>')
+        return "; ".join(parts) or ("done" if row.get("state") == "done" else DASH)
+
+    return Column(label, cell)
+
+
+def badge(word: str) -> str:
+    """A verdict as HTML."""
+    if missing(word):
+        return DASH
+    kind, sign = VERDICTS[word]
+    return f'<span class="verdict {kind}"><span aria-hidden="true">{sign}</span> {escape(word)}</span>'
+
+
+def verdict(label: str = "Verdict") -> Column:
+    """A column of verdicts."""
+    return Column(label, lambda row: badge(row.get("verdict")), lambda row: str(row.get("verdict", "")))
+
+
+def place(row: pd.Series) -> str:
+    """What runs have in common that differ in the neuron only."""
+    return f"{row['data_label'] or row['dataset']}, {row['architecture']}, T = {row['timesteps']}"
+
+
+def table(
+    rows: pd.DataFrame,
+    columns: Iterable[Column],
+    caption: str,
+    source: str | None = None,
+    group: Callable[[pd.Series], str] | None = None,
+) -> Shown:
+    """A table: numbers aligned, sortable by column where JavaScript runs, scrolling by itself where the page is narrow.
+
+    Args:
+        rows: a row a row.
+        columns: see :class:`Column`.
+        caption: what the table shows.
+        source: name of the table file that the rows come from, linked in the caption.
+        group: from a row to the heading that it stands under with its neighbours; such a table does not sort.
+    """
+    columns = list(columns)
+    head = "".join(
+        f'<th scope="col"{" class=number" if column.numeric else ""}>{escape(column.label)}</th>' for column in columns
+    )
+    body, heading = [], None
+    for _, row in rows.iterrows():
+        cells = []
+        if group and group(row) != heading:
+            heading = group(row)
+            body.append(
+                f'<tr class="group"><th colspan="{len(columns)}" scope="colgroup"><span>{escape(heading)}</span></th></tr>'
+            )
+        for column in columns:
+            order = column.order(row) if column.order else None
+            key = "" if missing(order) else f' data-order="{escape(str(order), quote=True)}"'
+            cells.append(f"<td{' class=number' if column.numeric else ''}{key}>{column.cell(row)}</td>")
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    link = f' <a class="files" href="files/tables/{source}.csv">{source}.csv</a>' if source else ""
+    empty = f'<tr><td colspan="{len(columns)}">nothing to show yet</td></tr>'
+    return Shown(
+        f'<div class="scroll" tabindex="0" role="group" aria-label="Table: {escape(caption, quote=True)}"><table>'
+        f"<caption>{escape(caption)}{link}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(body) or empty}</tbody></table></div>"
+    )
+
+
+class Prose:
+    """Markdown whose numbers were computed in the cell that shows it."""
+
+    def __init__(self, markdown: str) -> None:
+        self.markdown = markdown
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown
+
+    def __repr__(self) -> str:
+        return self.markdown
+
+
+def note(*sentences: str) -> Prose:
+    """Sentences as a paragraph of Markdown; empty ones are left out."""
+    return Prose(" ".join(sentence for sentence in sentences if sentence))
+
+
+def claims(results: Results, notebook: str) -> Shown:
+    """The ledger's rows whose evidence a notebook is."""
+    found = results.table("claims")
+    found = found[found["notebook"].str.split("#").str[0] == notebook]
+    columns = [
+        Column("Claim", lambda row: f'<a href="claims.html#{row["id"]}">{escape(row["statement"])}</a>'),
+        text("Where", "where"),
+        text("Evidence", "evidence"),
+        text("Result", "result"),
+        verdict(),
+    ]
+    return table(found, columns, "Claims of the paper that are judged here", "claims")

@@ -1,0 +1,311 @@
+"""Assembling the report: front page, claims ledger, a page a notebook, a page a run, and the files behind them.
+
+The folder that comes out needs nothing beside it: every table, figure and run file that a number comes from is copied
+into ``files/``, so that the report can be moved or published whole.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup
+
+from ternary_spike import paper
+from ternary_spike.collect import RUN_FILES, run_folder
+from ternary_spike.errors import UserError
+from ternary_spike.files import write_text
+from ternary_spike.report import figures, notebooks, palette, rulegraph, show
+from ternary_spike.report.results import Results
+from ternary_spike.report.templating import environment
+from ternary_spike.verdicts import EXACT, FULL, NOT_TESTED, SCALE
+
+HERE = Path(__file__).parent
+
+#: notebooks in the order of the argument; others follow by name
+ORDER = (
+    "comparison", "information", "neuron", "membrane", "amplitude", "rates", "folding", "table1", "table2", "table3",
+    "table4", "table5", "cost",
+)  # fmt: skip
+GROUPS = (
+    "theory", "neurons", "energy", "the paper against itself", "table 1", "table 2", "table 3", "table 4",
+)  # fmt: skip
+
+
+def build(results: Path, out: Path) -> Path:
+    """Write the whole report.
+
+    Args:
+        results: results/<preset> with tables/ and notebooks/ (whichever notebooks were executed).
+        out: the report's folder; ``rulegraph.dot`` in it, if there is one, is drawn.
+
+    Returns:
+        index.html.
+
+    Raises:
+        UserError: if a table is missing or a folder cannot be written.
+    """
+    site = _Site(Results(results), Path(out))
+    try:
+        site.copy_files()
+        site.write_assets()
+    except OSError as error:
+        raise UserError(f"cannot write the report to {out}: {error.strerror or error}; make room there") from None
+    site.write_notebooks()
+    site.write_runs()
+    site.write_claims()
+    site.write_files()
+    return site.write_front()
+
+
+class _Site:
+    def __init__(self, results: Results, out: Path) -> None:
+        self.results = results
+        self.out = out
+        self.templates = environment()
+        self.templates.filters["badge"] = lambda word: Markup(show.badge(word))
+        self.summary = results.summary
+        self.runs = results.table("runs")
+        self.claims = results.table("claims")
+        found = {path.stem: path for path in sorted((results.folder / "notebooks").glob("*.html"))}
+        failed = [path.stem for path in (results.folder / "notebooks").glob("*.ipynb") if path.stem not in found]
+        names = [*(name for name in ORDER if name in found), *(name for name in found if name not in ORDER)]
+        self.bodies = {name: found[name].read_text(encoding="utf-8") for name in names}
+        self.titles = {name: notebooks.title(body) for name, body in self.bodies.items()}
+        self.failed = sorted(failed)
+
+    # pages ------------------------------------------------------------------------------------------------------------
+
+    def _write(self, page: str, template: str, title: str, **values) -> Path:
+        root = "../" * page.count("/")
+        html = self.templates.get_template(template).render(
+            title=title,
+            root=root,
+            page=page,
+            preset=self.results.preset,
+            titles=self.titles,
+            failed=self.failed,
+            **values,
+        )
+        path = self.out / page
+        write_text(path, html)
+        return path
+
+    def write_notebooks(self) -> None:
+        """A page a notebook."""
+        for name, body in self.bodies.items():
+            self._write(
+                f"{name}.html", "notebook.html.j2", self.titles[name], name=name, body=Markup(self._checked(body))
+            )
+
+    def _checked(self, body: str) -> str:
+        """A notebook's body without links to runs that have no page."""
+        known = set(self.summary["id"])
+
+        def kept(match: re.Match) -> str:
+            return match[0] if match[1] in known else match[2]
+
+        return re.sub(r'<a href="runs/([^"]+)\.html">(.*?)</a>', kept, body)
+
+    def write_runs(self) -> None:
+        """A page a run id: its seeds, their provenance and their files."""
+        for _, row in self.summary.iterrows():
+            seeds = []
+            for _, seed in self.runs[self.runs["id"] == row["id"]].iterrows():
+                folder = run_folder(self.results.folder, row["id"], seed["seed"])
+                base = f"../files/runs/{row['id']}/seed{seed['seed']}"
+                files = {name: f"{base}/{name}" for name in RUN_FILES if (folder / name).exists()}
+                record = self.results.run(row["id"], seed["seed"]) if "run.json" in files and seed["commit"] else {}
+                seeds.append({"seed": seed["seed"], "row": _filled(seed), "files": files, "run": record})
+            used = self.claims[self.claims["runs"].map(lambda ids, run=row["id"]: run in ids.split())]
+            accuracy = {
+                which: show.in_words(row[f"{which}_mean_percent"], row[f"{which}_std_percent"], 2, "%")
+                for which in ("last_epoch", "best_epoch", "rate")
+            }
+            self._write(
+                f"runs/{row['id']}.html",
+                "run.html.j2",
+                row["id"],
+                row=_filled(row),
+                seeds=seeds,
+                accuracy=accuracy,
+                claims=used.to_dict("records"),
+                wall=_duration(row["wall_seconds"]),
+            )
+        shutil.rmtree(self.out / "runs", ignore_errors=True) if self.summary.empty else None
+        for stale in (self.out / "runs").glob("*.html"):
+            if stale.stem not in set(self.summary["id"]):
+                stale.unlink()
+
+    def write_claims(self) -> None:
+        """The ledger."""
+        groups = {group: self.claims[self.claims["group"] == group].to_dict("records") for group in GROUPS}
+        self._write(
+            "claims.html",
+            "claims.html.j2",
+            "The claims ledger",
+            groups=groups,
+            counts=self._counts(),
+            known=self.titles,
+        )
+
+    def write_files(self) -> None:
+        """A list of every file behind the report."""
+        kinds = {}
+        for path in sorted((self.out / "files").rglob("*")):
+            if path.is_file():
+                relative = path.relative_to(self.out / "files")
+                kind = relative.parts[0] if len(relative.parts) > 1 else "plan"
+                kinds.setdefault(kind, []).append((str(relative), path.stat().st_size))
+        self._write("files.html", "files.html.j2", "Files", kinds=kinds)
+
+    def write_front(self) -> Path:
+        """The front page."""
+        done = self.results.done
+        equivalence = self.results.table("equivalence")
+        absent = self.summary[self.summary["n"] == 0]
+        reasons = absent.groupby("state", sort=False).size().sort_values(ascending=False)
+        headline = self.claims[self.claims["headline"].astype(bool)]
+        graph = self._rule_graph()
+        return self._write(
+            "index.html",
+            "index.html.j2",
+            "Ternary Spike, reproduced",
+            paper_title=paper.TITLE,
+            planned=len(self.runs),
+            finished=int(self.runs["last_epoch_percent"].notna().sum()),
+            ids=len(self.summary),
+            reasons=[(state, int(count)) for state, count in reasons.items()],
+            reductions=list(dict.fromkeys(text for text in done["reduced"] if text)),
+            datasets=list(dict.fromkeys(label for label in done["data_label"] if label)),
+            comparison=Markup(self._comparison(done)),
+            picture=Markup(figures.drawn_before(self.results, "accuracy-and-rate") or ""),
+            headline=headline.to_dict("records"),
+            counts=self._counts(),
+            fold=_fold(equivalence),
+            energy=[row for row in headline.to_dict("records") if row["group"] == "energy"],
+            provenance=self._provenance(),
+            graph=Markup(graph) if graph else None,
+            total=len(self.claims),
+        )
+
+    # parts ------------------------------------------------------------------------------------------------------------
+
+    def _comparison(self, done: pd.DataFrame) -> str:
+        """The three neurons side by side, and nothing else: variants of controls are in the notebook."""
+        rows = done[done["variant"] == ""]
+        columns = [
+            show.neuron(),
+            show.spread("Last epoch, %", "last_epoch"),
+            show.spread("Best epoch, %", "best_epoch"),
+            show.number("Seeds", "n", 0),
+            show.spread("Firing rate, %", "rate", digits=1),
+            show.spread("Energy, µJ", "energy", "microjoule"),
+            show.run_link("From"),
+        ]
+        caption = "Test accuracy, firing rate and energy per image, mean ± standard deviation over seeds"
+        return show.table(rows, columns, caption, "summary", group=show.place).html
+
+    def _counts(self) -> list[tuple[str, int]]:
+        counts = self.claims["verdict"].value_counts()
+        return [(word, int(counts[word])) for word in (*FULL, *SCALE, *EXACT, NOT_TESTED) if word in counts]
+
+    def _provenance(self) -> dict[str, str]:
+        done = self.runs[self.runs["last_epoch_percent"].notna()]
+        if done.empty:
+            return {}
+        listed = lambda column: ", ".join(dict.fromkeys(str(v) for v in done[column] if not show.missing(v)))  # noqa: E731
+        commits = dict.fromkeys(
+            commit + (" with changes" if str(dirty) == "True" else "")
+            for commit, dirty in zip(done["commit"], done["dirty"], strict=True)
+        )
+        return {
+            "Commit": ", ".join(commits),
+            "Python": listed("python"),
+            "torch": listed("torch"),
+            "Hardware": f"{listed('cpu')}; {listed('device')}; {listed('cores')} cores",
+            "Seeds": ", ".join(str(seed) for seed in sorted(set(done["seed"]))),
+            "Wall time": f"{_duration(done['wall_seconds'].sum())} of training in {len(done)} runs",
+            "When": f"{done['started'].min()} to {done['finished'].max()}",
+        }
+
+    def _rule_graph(self) -> str | None:
+        path = self.out / "rulegraph.dot"
+        if not path.exists():
+            return None
+        try:
+            svg = rulegraph.draw(rulegraph.parse(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise UserError(
+                f"{path} is not a rule graph: {error}; delete it and let the workflow write it again"
+            ) from None
+        return figures.inline(svg, "rulegraph", "The workflow's rules, each below those whose files it reads")
+
+    # files ------------------------------------------------------------------------------------------------------------
+
+    def copy_files(self) -> None:
+        """The small files that numbers come from, into ``files/``; stale ones go."""
+        source, target = self.results.folder, self.out / "files"
+        wanted = {Path("tables") / path.name: path for path in (source / "tables").glob("*.csv")}
+        wanted |= {Path("figures") / path.name: path for path in (source / "figures").glob("*") if path.is_file()}
+        wanted |= {Path("notebooks") / path.name: path for path in (source / "notebooks").glob("*.ipynb")}
+        if (source / "plan.csv").exists():
+            wanted[Path("plan.csv")] = source / "plan.csv"
+        for run, seed in zip(self.runs["id"], self.runs["seed"], strict=True):
+            folder = run_folder(source, run, seed)
+            wanted |= {Path("runs") / run / f"seed{seed}" / n: folder / n for n in RUN_FILES if (folder / n).exists()}
+        for path in sorted(target.rglob("*"), reverse=True):
+            if path.is_file() and path.relative_to(target) not in wanted:
+                path.unlink()
+            elif path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        for relative, path in wanted.items():
+            (target / relative).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target / relative)
+
+    def write_assets(self) -> None:
+        """Style and the few lines of script."""
+        folder = self.out / "assets"
+        folder.mkdir(parents=True, exist_ok=True)
+        style = (HERE / "assets" / "style.css").read_text(encoding="utf-8")
+        (folder / "style.css").write_text(f"{palette.css()}\n{style}\n{_highlighting()}", encoding="utf-8")
+        shutil.copyfile(HERE / "assets" / "sort.js", folder / "sort.js")
+
+
+def _filled(row: pd.Series) -> dict:
+    """A row for a template: missing values as empty text."""
+    return {key: "" if show.missing(value) else value for key, value in row.items()}
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if show.missing(seconds):
+        return show.DASH
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 86_400:.3g} days"
+
+
+def _fold(equivalence: pd.DataFrame) -> dict | None:
+    """The fold's figures for the front page."""
+    if equivalence.empty:
+        return None
+    return {
+        "networks": len(equivalence),
+        "spikes": f"{int(equivalence['float64_spikes'].sum()):,}",
+        "differing": f"{int(equivalence['float64_differing_spikes'].sum()):,}",
+        "logits": f"{equivalence['float64_largest_relative_logit_difference'].max():.1e}",
+        "bound": f"{equivalence['bound'].max():.0e}",
+        "differing32": f"{int(equivalence['float32_differing_spikes'].sum()):,}",
+        "agreement32": f"{equivalence['float32_class_agreement_percent'].min():.2f}",
+    }
+
+
+def _highlighting() -> str:
+    """Code colours for light and dark, from pygments' accessible styles."""
+    from pygments.formatters import HtmlFormatter
+
+    light = HtmlFormatter(style="xcode").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n.highlight {{ background: none; }}\n"

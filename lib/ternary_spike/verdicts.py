@@ -1,0 +1,121 @@
+"""The rules by which results are judged, in two vocabularies that never mix.
+
+A full run (the paper's data, network and schedule) is compared with the paper's figure. A reduced or substituted run
+says nothing about that figure: at most an ordering or a ratio of the paper's holds, or does not, at its scale.
+"""
+
+import math
+from dataclasses import dataclass
+
+AGREES, BELOW, ABOVE = "agrees with the paper", "below the paper", "above the paper"
+FULL = (AGREES, BELOW, ABOVE)
+SCALE = ("holds at this scale", "does not hold at this scale", "not decided at this scale")
+#: for what is derived or computed exactly, where scale plays no part
+EXACT = ("holds", "does not hold")
+NOT_TESTED = "not tested"
+
+#: differences up to this many percentage points agree whatever their standard error
+TOLERANCE_POINTS = 0.5
+STANDARD_ERRORS = 2.0
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A mean over n trials with their sample standard deviation (None for one trial), all in percent."""
+
+    mean: float
+    std: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A verdict with its figures: the difference (ours - theirs), its standard error, and what it rests on."""
+
+    verdict: str
+    difference: float
+    standard_error: float
+    basis: str
+
+
+def _trial_variance(ours: Sample, theirs: Sample) -> tuple[float, str]:
+    """Variance of the difference of two means from the trials' spread; one-trial figures borrow the other's spread."""
+    known = [s.std for s in (ours, theirs) if s.std is not None]
+    if not known:
+        return 0.0, "one trial on each side: the spread of trials is unknown"
+    spread = max(known)
+    variance = sum((spread if s.std is None else s.std) ** 2 / s.n for s in (ours, theirs))
+    single = [who for who, s in (("ours", ours), ("the paper's", theirs)) if s.std is None]
+    return variance, f"{' and '.join(single)} one trial" if single else ""
+
+
+def compare_with_paper(ours: Sample, theirs: Sample, test_samples: int) -> Comparison:
+    """Accuracy of full runs against the paper's printed one (best epoch against best epoch).
+
+    Agrees if the difference is within :data:`TOLERANCE_POINTS` or within :data:`STANDARD_ERRORS` standard errors: the
+    trials' on both sides and the test set's sampling, p (1 - p) / N, combined.
+
+    Args:
+        ours: accuracy over our seeds, percent.
+        theirs: the printed accuracy, percent.
+        test_samples: N.
+    """
+    trials, basis = _trial_variance(ours, theirs)
+    sampling = ours.mean * (100.0 - ours.mean) / test_samples
+    return _judged(ours.mean - theirs.mean, math.sqrt(trials + sampling), basis)
+
+
+def compare_gains(ours: tuple[Sample, Sample], theirs: tuple[Sample, Sample], test_samples: int) -> Comparison:
+    """A difference of two accuracies of full runs against the same in the paper; pairs are (better, base)."""
+    notes, variance = [], 0.0
+    for mine, printed in zip(ours, theirs, strict=True):
+        trials, basis = _trial_variance(mine, printed)
+        variance += trials + mine.mean * (100.0 - mine.mean) / test_samples
+        notes += [basis] if basis and basis not in notes else []
+    gain = (ours[0].mean - ours[1].mean) - (theirs[0].mean - theirs[1].mean)
+    return _judged(gain, math.sqrt(variance), "; ".join(notes))
+
+
+def _judged(difference: float, error: float, basis: str) -> Comparison:
+    if abs(difference) <= max(TOLERANCE_POINTS, STANDARD_ERRORS * error):
+        verdict = AGREES
+    else:
+        verdict = BELOW if difference < 0 else ABOVE
+    return Comparison(verdict, difference, error, basis)
+
+
+def welch_interval(better: Sample, base: Sample) -> tuple[float, float]:
+    """Half-width of the 95 % interval of a difference of two means over seeds, and its standard error (Welch).
+
+    Infinite where a side has fewer than two trials.
+    """
+    if better.std is None or base.std is None:
+        return math.inf, math.inf
+    a, b = better.std**2 / better.n, base.std**2 / base.n
+    if a + b == 0:
+        return 0.0, 0.0
+    from scipy.stats import t
+
+    freedom = (a + b) ** 2 / (a**2 / (better.n - 1) + b**2 / (base.n - 1))
+    error = math.sqrt(a + b)
+    return float(t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error, error
+
+
+def ordering_at_scale(better: Sample, base: Sample, above: float = 0.0) -> Comparison:
+    """Whether ``better`` exceeds ``base`` by more than ``above`` in reduced or substituted runs.
+
+    Holds if the whole 95 % interval of the difference over seeds lies above ``above``, does not hold if all of it lies
+    at or below, and is not decided where the interval includes it or one side has a single trial.
+    """
+    half, error = welch_interval(better, base)
+    difference = better.mean - base.mean
+    holds, fails, undecided = SCALE
+    if difference - half > above:
+        verdict = holds
+    elif difference + half <= above:
+        verdict = fails
+    else:
+        verdict = undecided
+    basis = "fewer than two seeds" if math.isinf(half) else f"95 % interval ± {half:.2f}"
+    return Comparison(verdict, difference, error, basis)

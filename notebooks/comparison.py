@@ -1,0 +1,126 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% tags=["parameters"]
+results = "../results/demo"
+
+# %% [markdown]
+# # Are ternary spikes better than binary ones?
+#
+# **Asked:** with everything else equal, does a network of ternary neurons reach a higher accuracy than one of binary
+# neurons, does a trainable amplitude add to it, and what do the spikes cost? Every run of this preset is shown,
+# whether or not the paper has a row for it.
+
+# %%
+from ternary_spike import report
+from ternary_spike.report import COLOURS, MARKERS, NEURONS
+
+results = report.Results(results)
+done = results.done
+runs = results.table("runs")
+runs = runs[runs["last_epoch_percent"].notna()]
+claims = results.table("claims").set_index("id")
+
+# %% [markdown]
+# ## Accuracy
+#
+# Mean ± sample standard deviation over seeds. The *last epoch* is the honest figure: nothing was chosen by looking at
+# the test set. The *best epoch* is the paper's protocol, and the one that is compared with the paper's figures.
+
+# %%
+report.table(
+    done,
+    [
+        report.neuron(),
+        report.spread("Last epoch, %", "last_epoch"),
+        report.spread("Best epoch, %", "best_epoch"),
+        report.number("Seeds", "n", 0),
+        report.spread("Firing rate, %", "rate", digits=1),
+        report.spread("Synaptic operations", "synops", "per_image", digits=0),
+        report.run_link(),
+    ],
+    "Every finished run of this preset",
+    "summary",
+    group=report.place,
+)
+
+# %%
+places = [place for place, _ in done.groupby(["data_label", "architecture", "timesteps"], sort=False)]
+shown = None
+if places:
+    across = min(len(places), 3)
+    down = -(-len(places) // across)
+    figure, grid = report.subplots(down, across, height=2.7 * down, squeeze=False)
+    for axes in grid.flat[len(places) :]:
+        axes.set_visible(False)
+    for axes, place in zip(grid.flat, places, strict=False):
+        here = runs.set_index(["data_label", "architecture", "timesteps"]).sort_index().loc[[place]]
+        here = here[here["variant"] == ""]
+        for name in (name for name in NEURONS if name in set(here["neuron"])):
+            mine = here[here["neuron"] == name]
+            rate, accuracy = mine["rate_percent"], mine["last_epoch_percent"]
+            axes.scatter(rate, accuracy, s=18, color=COLOURS[name], marker=MARKERS[name], alpha=0.6, lw=0)
+            axes.errorbar(
+                rate.mean(), accuracy.mean(), accuracy.std(), rate.std(), color=COLOURS[name], capsize=3, lw=1.4
+            )
+            report.direct_label(axes, rate.mean(), accuracy.mean(), name, xytext=(7, 8))
+        axes.margins(x=0.35, y=0.2)
+        axes.set_title(f"{place[0]}\n{place[1]}, T = {place[2]}")
+        axes.set_xlabel("Neurons that fire, %")
+        axes.set_ylabel("Test accuracy, last epoch, %")
+    shown = report.figure(
+        results,
+        figure,
+        "accuracy-and-rate",
+        "Test accuracy against firing rate: one point a seed and a bar for mean and standard deviation, a colour a neuron",
+        "Last-epoch test accuracy against the share of neurons that fire: a point a seed, a cross for mean ± standard "
+        "deviation.",
+    )
+shown
+
+# %% [markdown]
+# ## An equal budget
+#
+# A ternary spike costs two comparisons instead of one and, where its network fires more, more synaptic operations.
+# The same accuracies against operations:
+
+# %%
+counted = done[done["synops_mean_per_image"].notna()]
+shown = None
+if len(counted):
+    figure, axes = report.subplots(height=2.6, width=4.6)
+    for _, row in counted.iterrows():
+        name = row["neuron"]
+        x, y = row["synops_mean_per_image"] / 1e6, row["last_epoch_mean_percent"]
+        axes.errorbar(x, y, row["last_epoch_std_percent"], color=COLOURS[name], marker=MARKERS[name], capsize=3, lw=1.4)
+        report.direct_label(axes, x, y, name, f"{name} {row['variant']}".strip(), xytext=(7, 7))
+    axes.margins(x=0.3, y=0.2)
+    axes.set_xlabel("Synaptic operations per image, millions")
+    axes.set_ylabel("Test accuracy, last epoch, %")
+    shown = report.figure(
+        results,
+        figure,
+        "accuracy-and-operations",
+        "Test accuracy against synaptic operations per image, one point a neuron with its standard deviation",
+        "Last-epoch test accuracy (mean ± standard deviation over seeds) against additions per image.",
+    )
+shown
+
+# %% [markdown]
+# ## What was found
+
+# %%
+found = [claims.loc[name] for name in ("ternary-above-binary", "trainable-above-ternary")]
+report.note(*(f"{row['statement']} **{row['verdict'].capitalize()}**: {row['result']}." for row in found))
+
+# %%
+report.claims(results, "comparison")

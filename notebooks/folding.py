@@ -1,0 +1,86 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% tags=["parameters"]
+results = "../results/demo"
+
+# %% [markdown]
+# # Does folding change the network?
+#
+# **Asked:** a trained amplitude makes a spike a real number, and the multiplication that spikes avoid comes back. The
+# paper folds the amplitude into the next weights for inference (Eqs. 15–17) and calls the result output-invariant. Is
+# it, for every spike of every layer, shortcuts and batch norm included?
+
+# %%
+from ternary_spike import report
+
+results = report.Results(results)
+equivalence = results.table("equivalence").merge(results.summary[["id", "neuron", "variant"]], on="id")
+claims = results.table("claims").set_index("id")
+
+# %% [markdown]
+# ## The equations
+#
+# A layer's spikes are $\mathbf{F} = a \cdot \mathbf{B}$ with $\mathbf{B}$ in $\{-1, 0, 1\}$. Convolution is linear, so
+#
+# $$\mathbf{G} = \mathbf{K} * (a \cdot \mathbf{B}) = (a \cdot \mathbf{K}) * \mathbf{B}
+# = \tilde{\mathbf{K}} * \mathbf{B}.$$
+#
+# Batch norm in inference is a factor and a bias for each output channel of the same kernel. Average pooling and the
+# classifier are linear too. On an identity shortcut there is no weight: there the amplitude stays as the constant
+# that a spike adds to the membrane, an addition still.
+
+# %% [markdown]
+# ## Equivalence
+#
+# Each network and its folded form see the same test images. In float64 not one spike may differ and the logits must
+# agree to the bound; in float32 rounding moves a membrane across the threshold now and then, and how often is shown.
+
+# %%
+report.table(
+    equivalence,
+    [
+        report.neuron(),
+        report.number("Seed", "seed", 0),
+        report.number("Images", "samples", 0),
+        report.number("Spikes compared", "float64_spikes", 0),
+        report.number("Differ, float64", "float64_differing_spikes", 0),
+        report.Column(
+            "Logits, float64 (relative)",
+            lambda row: f"{row['float64_largest_relative_logit_difference']:.1e}",
+            lambda row: row["float64_largest_relative_logit_difference"],
+            numeric=True,
+        ),
+        report.number("Differ, float32", "float32_differing_spikes", 0),
+        report.number("Same class, float32, %", "float32_class_agreement_percent", 2),
+        report.number("Layers with an amplitude", "layers_with_amplitude", 0),
+        report.run_link(),
+    ],
+    "Original against folded network, on test images",
+    "equivalence",
+)
+
+# %% [markdown]
+# ## What remains after folding
+#
+# The folded network's neurons emit −1, 0 and 1 (the binary network's 0 and 1). The paper's conclusion calls them
+# "standard binary spikes"; they are ternary.
+
+# %% [markdown]
+# ## What was found
+
+# %%
+found = [claims.loc[name] for name in ("folding-output-invariant", "folding-normalises")]
+report.note(*(f"{row['statement']} **{row['verdict'].capitalize()}**: {row['result']}." for row in found))
+
+# %%
+report.claims(results, "folding")

@@ -1,0 +1,209 @@
+"""Made-up run folders in the stages' formats, for tests that need controlled values. Nothing here is a result."""
+
+import csv
+import json
+import math
+import random
+from pathlib import Path
+
+LAYERS = ("stem1", "stage1.block1.1", "stage1.block1.2", "stage2.block1.1", "stage2.block1.2")
+NEURONS = (4096, 4096, 4096, 2048, 2048)
+PLAN_COLUMNS = (
+    "id", "seed", "dataset", "architecture", "timesteps", "neuron", "variant", "recipe", "tables", "control", "status",
+    "reason", "reduced",
+)  # fmt: skip
+LAST = {"binary": 97.5, "ternary": 98.9, "trainable": 99.0}
+RATE = {"binary": 0.33, "ternary": 0.68, "trainable": 0.66}
+
+
+def plan_row(dataset: str, architecture: str, timesteps: int, neuron: str, seed: int, **more) -> dict:
+    """A row of plan.csv, runnable unless told otherwise."""
+    variant = more.get("variant", "")
+    run = "-".join(filter(None, [dataset, architecture, f"T{timesteps}", neuron, variant]))
+    row = dict.fromkeys(PLAN_COLUMNS, "") | {
+        "id": run,
+        "seed": seed,
+        "dataset": dataset,
+        "architecture": architecture,
+        "timesteps": timesteps,
+        "neuron": neuron,
+        "recipe": "digits",
+        "status": "runnable",
+    }
+    return row | more
+
+
+def write_plan(folder: Path, rows: list[dict]) -> Path:
+    path = folder / "plan.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, PLAN_COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def write_run(folder: Path, row: dict, **wanted) -> Path:
+    """The files of one finished run.
+
+    ``wanted`` sets what a test controls: last, best (accuracies in percent), label, test_samples, changed, rate, energy,
+    differing (spikes that differ in float64), amplitudes.
+    """
+    run = folder / "runs" / row["id"] / f"seed{row['seed']}"
+    run.mkdir(parents=True, exist_ok=True)
+    neuron, seed = row["neuron"], row["seed"]
+    noise = random.Random(f"{row['id']} {seed}")
+    last = wanted.get("last", LAST[neuron] + noise.uniform(-0.2, 0.2))
+    best = wanted.get("best", last + 0.3)
+    label = wanted.get("label", "scikit-learn digits, 16x16")
+    samples = wanted.get("test_samples", 450)
+    epochs = 4
+    provenance = {
+        "commit": "0" * 40,
+        "dirty": False,
+        "code_hash": "f" * 64,
+        "versions": {"python": "3.11.7", "torch": "0.0.test"},
+        "hardware": {"cpu": "made-up processor", "cores": 2, "device": "cpu"},
+        "threads": 1,
+        "command": ["python", "-m", "ternary_spike", "train"],
+        "started": "2000-01-01T00:00:00Z",
+        "finished": "2000-01-01T00:01:00Z",
+    }
+    _json(
+        run / "run.json",
+        {
+            **{key: row[key] for key in ("id", "dataset", "architecture", "neuron", "timesteps", "seed")},
+            "model": {"architecture": row["architecture"], "neuron": neuron, "timesteps": row["timesteps"]},
+            "recipe": {"name": "digits", "epochs": epochs, "batch_size": 64, "learning_rate": 0.1},
+            "changed": wanted.get("changed", {}),
+            "data": {
+                "dataset": row["dataset"],
+                "label": label,
+                "checksum": "d" * 64,
+                "source": {"kind": "made up"},
+                "train_samples": 1347,
+                "test_samples": samples,
+            },
+            "accuracy": {"last_epoch_percent": last, "best_epoch_percent": best, "best_epoch": 3},
+            "cost": {"wall_seconds": 12.5, "images_per_second": 1000.0, "peak_memory_bytes": 10**9, "resumed": 0},
+            "files": {"weights.safetensors": "a" * 64, "history.csv": "b" * 64},
+            "warnings": [],
+            "provenance": provenance,
+        },
+    )
+    with (run / "history.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(
+            ["epoch", "train_loss", "train_accuracy_percent", "test_accuracy_percent", "learning_rate", "seconds"]
+        )
+        for epoch in range(1, epochs + 1):
+            accuracy = last - 20 * (epochs - epoch) / epochs
+            writer.writerow([epoch, 2 / epoch, accuracy, accuracy - noise.random(), 0.1 / epoch, 3.0])
+    rate = wanted.get("rate", RATE[neuron])
+    amplitudes = wanted.get("amplitudes", [1.0, 1.0, 1.6, 1.0, 1.3] if neuron == "trainable" else [None] * 5)
+    _json(
+        run / "evaluation.json",
+        {
+            "samples": samples,
+            "accuracy_percent": last,
+            "data": {"label": label, "checksum": "d" * 64},
+            "layers": [
+                _layer(name, count, position, neuron, rate, amplitudes[position], row["timesteps"], noise)
+                for position, (name, count) in enumerate(zip(LAYERS, NEURONS, strict=True))
+            ],
+            "provenance": provenance,
+        },
+    )
+    _json(run / "folded.json", {"operations": [], "provenance": provenance})
+    differing = wanted.get("differing", 0)
+    precision = {"spikes": 10**6, "class_agreement_percent": 100.0, "layers": dict.fromkeys(LAYERS, 0)}
+    _json(
+        run / "equivalence.json",
+        {
+            "samples": samples,
+            "bound": 1e-9,
+            "passed": differing == 0,
+            "float64": {**precision, "differing_spikes": differing, "largest_relative_logit_difference": 3e-14},
+            "float32": {
+                **precision,
+                "differing_spikes": 40,
+                "largest_relative_logit_difference": 2e-3,
+                "largest_logit_difference": 0.02,
+            },
+            "amplitudes_after_folding": {"neuron_layers": len(LAYERS), "with_amplitude": 0},
+            "provenance": provenance,
+        },
+    )
+    energy = wanted.get("energy", 4.0 if neuron == "binary" else 5.0)
+    with (run / "energy.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["layer", "input", "macs", "neurons", "rate", "synops"])
+        writer.writerow(["stem1.conv", "image", 36864, 4096, "", 0])
+        for name, count in zip(LAYERS[1:], NEURONS[1:], strict=True):
+            writer.writerow([name, "spikes", 589824, count, rate, 589824 * rate * row["timesteps"]])
+        writer.writerow(["classifier", "pooled spikes", 320, 0, rate, 320 * rate])
+    counts = {"rate": rate, "flops": 73728, "synops": 2e6 * rate, "sign": 16384 * rate}
+    _json(
+        run / "energy.json",
+        {
+            "constants_pj": {"mac": 12.5, "synop": 0.077, "sign": 3.7},
+            "methods": [
+                {"method": "paper", **counts, "energy_microjoule": energy},
+                {"method": "encoder once", **counts, "energy_microjoule": energy * 0.6},
+            ],
+            "provenance": provenance,
+        },
+    )
+    return run
+
+
+def demo(folder: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> Path:
+    """A finished demo: three neurons on the digits; returns the plan's path."""
+    rows = [plan_row("digits", "resnet8", 2, neuron, seed) for neuron in LAST for seed in seeds]
+    for row in rows:
+        write_run(folder, row)
+    return write_plan(folder, rows)
+
+
+def nothing_run(folder: Path) -> Path:
+    """A paper preset of which nothing has run: every own row of Tables 1-4, with the reason."""
+    from ternary_spike import paper
+
+    tables: dict[tuple, list[str]] = {}
+    for row in paper.accuracies():
+        if row.own:
+            key = (paper.DATASET_OF_NAME[row.dataset], row.architecture.lower(), row.timesteps, row.neuron)
+            tables.setdefault(key, []).append(str(row.table))
+    rows = []
+    for key, numbers in tables.items():
+        more = {"tables": ";".join(numbers), "status": "not run", "reason": f"no data at data/{key[0]}"}
+        rows += [plan_row(*key, seed, **more) for seed in range(3)]
+    return write_plan(folder, rows)
+
+
+def _json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=1))
+
+
+def _layer(name, count, position, neuron, rate, amplitude, timesteps, noise) -> dict:
+    positive = rate if neuron == "binary" else rate / 2
+    negative = rate - positive
+    shares = [p for p in (positive, negative, 1 - rate) if p > 0]
+    centre, width = 0.2 * position, 0.5 + 0.2 * position
+    edges = [-4 + 0.1 * i for i in range(81)]
+    counts = [
+        round(1e5 * 0.1 * math.exp(-((left + 0.05 - centre) ** 2) / (2 * width**2)) * (1 + 0.02 * noise.random()))
+        for left in edges[:-1]
+    ]
+    return {
+        "layer": name,
+        "neurons": count,
+        "amplitude": amplitude,
+        "rate_positive": positive,
+        "rate_negative": negative,
+        "rate": rate,
+        "rate_by_timestep": [rate] * timesteps,
+        "entropy_bits": -sum(p * math.log2(p) for p in shares),
+        "entropy_per_neuron_bits": -0.8 * sum(p * math.log2(p) for p in shares),
+        "membrane": {"edges": edges, "counts": counts, "below": 3, "above": 5, "mean": centre, "std": width},
+    }
