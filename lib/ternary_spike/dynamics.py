@@ -104,7 +104,6 @@ def integrate(x: Tensor, v: Tensor | None, dynamics: Dynamics) -> Tensor:
     Returns:
         u [T, ...], in float32 for half-precision input, else in x's dtype.
     """
-<<<<<<< HEAD
     potentials = []
     for current in x.to(membrane_dtype(x)):
         potentials.append(charge(current, v, dynamics))
@@ -207,17 +206,6 @@ def unflat(y: Tensor, shape: torch.Size, order: tuple[int, ...]) -> Tensor:
     for place, axis in enumerate((0, *order)):
         inverse[axis] = place
     return y.view(y.shape[0], *(shape[axis] for axis in order)).permute(inverse)
-=======
-    u = torch.empty_like(x, dtype=membrane_dtype(x))
-    for t in range(x.shape[0]):
-        if v is None:
-            u[t].copy_(x[t])
-        else:
-            # two roundings, never a fused multiply-add: the same spikes whatever the shape and the processor
-            torch.add(v.to(u.dtype) * dynamics.decay, x[t], out=u[t])
-        v = reset(u[t], dynamics) if t + 1 < x.shape[0] else None
-    return u
->>>>>>> workflow
 
 
 class _MultiStep(torch.autograd.Function):
@@ -308,8 +296,4 @@ def multi_step(
         raise ValueError(f"the input current must be floating point, not {x.dtype}")
     if v is not None and v.shape != x.shape[1:]:
         raise ValueError(f"the membrane potential's shape is {tuple(v.shape)}, a timestep's is {tuple(x.shape[1:])}")
-<<<<<<< HEAD
     return _MultiStep.apply(x, amplitude, v, dynamics, keep_state)
-=======
-    return _MultiStep.apply(x, amplitude, v, dynamics)
->>>>>>> workflow
