@@ -42,7 +42,7 @@ def write_cifar(root: Path, dataset: str, train: int, test: int, seed: int = 0) 
         images = rng.integers(0, 100, (count, 3, 32, 32), dtype=np.uint8)
         for image, label in zip(images, labels, strict=True):
             row, column = divmod(label % 10, 4)
-            image[label % 3, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8] += 80 + label
+            image[label % 3, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = 120 + label
         written[split] = images, labels
         for name, part in zip(batches, np.array_split(np.arange(count), len(batches)), strict=True):
             content = {"data": images[part].reshape(len(part), -1), label_key: labels[part].tolist()}

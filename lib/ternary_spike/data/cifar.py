@@ -81,7 +81,8 @@ def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], 
     """
     label, described = dataset.sources[source], {"kind": source}
     if source == "jpeg-npz":
-        splits = {split: _read_jpeg_copy(root, split) for split in ("train", "test")}
+        _require_jpeg_copy(root)
+        splits = {split: _read_jpeg_copy(root / f"{split}.npz") for split in ("train", "test")}
         described["sha256"] = JPEG_COPY_SHA256
     else:
         reader = _reader(dataset)
@@ -155,12 +156,16 @@ def _read_batches(reader: type, root: Path, train: bool) -> Split:
     return Split(torch.from_numpy(data.data).permute(0, 3, 1, 2), torch.tensor(data.targets))
 
 
-def _read_jpeg_copy(root: Path, split: str) -> Split:
-    path = root / f"{split}.npz"
-    if not path.is_file():
-        raise UserError(f"{path} is missing; point the root of source jpeg-npz at {ROOTS['jpeg-npz']}")
-    if sha256_of(path) != JPEG_COPY_SHA256[split]:
-        raise UserError(f"{path} is not the JPEG copy: its sha256 is another one; copy the file again")
+def _require_jpeg_copy(root: Path) -> None:
+    for split, sha256 in JPEG_COPY_SHA256.items():
+        path = root / f"{split}.npz"
+        if not path.is_file():
+            raise UserError(f"{path} is missing; point the root of source jpeg-npz at {ROOTS['jpeg-npz']}")
+        if sha256_of(path) != sha256:
+            raise UserError(f"{path} is not the JPEG copy: its sha256 is another one; copy the file again")
+
+
+def _read_jpeg_copy(path: Path) -> Split:
     with np.load(path, allow_pickle=False) as content:
         header, scans = content["header"].tobytes(), content["scans"].tobytes()
         ends = content["lengths"].astype(np.int64).cumsum()
