@@ -248,6 +248,8 @@ class _Files:
             num_workers=self._workers,
             collate_fn=collated,
             pin_memory=pinned,
+            # for the workers' own seeds, which nothing uses; without it they would come from the global generator
+            generator=Generator(),
         )
         for batch in loader:
             if isinstance(batch, UserError):

@@ -198,9 +198,11 @@ def read_split(folder: Path, name: str) -> Split:
     """One split of prepared arrays, its checksum verified.
 
     Raises:
-        UserError: if a file is missing or corrupt, or the split is not in the manifest.
+        UserError: if a file is missing or corrupt, the split is not in the manifest, or the data are picture files.
     """
     manifest, path, sha256 = _entry(folder, name)
+    if manifest.root is not None:
+        raise UserError(f"{path} is a list of picture files, and arrays are needed; choose another dataset")
     tensors, _ = read_tensors(path, sha256)
     images, labels = tensors["images"], tensors["labels"]
     if images.dtype != torch.uint8 or len(images) != len(labels) or int(labels.max()) >= manifest.num_classes:
