@@ -61,7 +61,7 @@ def test_the_whole_set_is_listed_as_imagefolder_lists_it(whole, tmp_path):
         assert [(str(whole / path), label) for path, label in zip(files.paths, files.labels.tolist(), strict=True)] == (
             theirs.samples
         )
-        assert files.sizes == [Path(path).stat().st_size for path, _ in theirs.samples]
+        assert files.sizes.tolist() == [Path(path).stat().st_size for path, _ in theirs.samples]
     assert "root" not in manifest.source
 
 
@@ -232,7 +232,7 @@ def test_a_moved_folder_and_a_changed_list_are_refused(folder, root):
     root.rename(root.with_name("elsewhere"))
     with pytest.raises(UserError, match="is not there; run `prepare` again"):
         EvaluationBatches(folder, "test", RECIPE, 4)
-    (folder / "test.tsv").write_text("0\t1\tx.JPEG\n")
+    (folder / "test.safetensors").write_bytes((folder / "train.safetensors").read_bytes())
     with pytest.raises(UserError, match="sha256"):
         EvaluationBatches(folder, "test", RECIPE, 4)
 

@@ -164,6 +164,11 @@ def test_cifar10dvs_is_downloaded_and_a_cut_off_unpacking_repaired(server, tmp_p
         path.unlink()
     assert "truck" in registry.availability("cifar10dvs", None, root, offline=True)
     registry.download("cifar10dvs", root)
+    cut_off = root / "CIFAR10DVS" / "ship" / "cifar10_ship_1.aedat4"
+    content = cut_off.read_bytes()
+    cut_off.write_bytes(b"")
+    registry.download("cifar10dvs", root)
+    assert cut_off.read_bytes() == content
     assert fetched and len(asked) == fetched
     assert registry.prepare("cifar10dvs", None, root, {}, tmp_path / "out").label == "CIFAR10-DVS"
 

@@ -89,9 +89,17 @@ def download(dataset: Dataset, root: Path) -> None:
     reader = _reader()
     with fetching(dataset.name, reader.url, root):
         # tonic takes 1,000 recordings for enough and then leaves a cut-off unpacking as it is
-        reader._check_exists = lambda self: missing(dataset, "tonic", root, {}) is None
+        reader._check_exists = lambda self: _is_whole(root)
         reader(str(root))
-    _recordings(root, whole=True)
+    _require_filled(root, _recordings(root, whole=True), whole=True)
+
+
+def _is_whole(root: Path) -> bool:
+    try:
+        _require_filled(root, _recordings(root, whole=True), whole=True)
+    except UserError:
+        return False
+    return True
 
 
 def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], folder: Path) -> Manifest:
@@ -105,6 +113,7 @@ def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], 
     if importlib.util.find_spec("aedat") is None:
         raise UserError("tonic reads CIFAR10-DVS with the package aedat but does not bring it; install aedat==2.3.0")
     by_class = _recordings(root, whole=source == "tonic")
+    _require_filled(root, by_class, whole=source == "tonic")
     reader = _reader()
     reader._check_exists = lambda self: True  # more was checked above; without this it may turn to the network
     recordings = reader(str(root))
@@ -136,44 +145,50 @@ def _reader() -> type:
 
 
 def _recordings(root: Path, whole: bool) -> list[list[Path]]:
-    """The recordings of each class by their numbers, checked for completeness.
+    """The recordings of each class by their numbers. Folders are listed, files are not touched.
 
     Raises:
-        UserError: if a class or recording is missing, empty, or of another format; the message's first part, up to a
-            semicolon, says what, its second part what to do.
+        UserError: if a class or recording is missing or of another format; the message's first part, up to a semicolon,
+            says what, its second part what to do.
     """
     folder = root / FOLDER
-    cure = "run `download --dataset cifar10dvs`, which unpacks its archive again" if whole else "copy the subset again"
+    cure = _cure(whole)
     found = []
     for name in CLASSES:
         class_folder = folder / name
         if not class_folder.is_dir():
             raise UserError(f"{class_folder} is missing; {cure}")
-        paths = [path for path in class_folder.iterdir() if path.suffix == SUFFIX]
-        if not paths and any(path.suffix == ".aedat" for path in class_folder.iterdir()):
+        files = list(class_folder.iterdir())
+        paths = [path for path in files if path.suffix == SUFFIX]
+        if not paths and any(path.suffix == ".aedat" for path in files):
             raise UserError(
                 f"{class_folder} holds AEDAT 2.0 recordings (.aedat), but tonic reads AEDAT 4; {cure} to another folder"
             )
         if (whole and len(paths) != RECORDINGS) or len(paths) < 2:
             wanted = f"{RECORDINGS:,}" if whole else "at least 2"
             raise UserError(f"{class_folder} holds {len(paths):,} recordings, not {wanted}; {cure}")
-        found.append(_in_order(paths, cure))
-    strays = [path for path in folder.glob(f"**/*{SUFFIX}") if path.parent.name not in CLASSES]
-    if strays:
-        raise UserError(f"{strays[0]} is in no class's folder; remove it")
+        numbered = {}
+        for path in paths:
+            number = re.search(r"(\d+)$", path.stem)
+            if number is None or int(number[1]) in numbered:
+                raise UserError(f"{path} has no number of its own at the end of its name; {cure}")
+            numbered[int(number[1])] = path
+        found.append([numbered[number] for number in sorted(numbered)])
     return found
 
 
-def _in_order(paths: list[Path], cure: str) -> list[Path]:
-    numbered = {}
-    for path in paths:
-        number = re.search(r"(\d+)$", path.stem)
-        if number is None or int(number[1]) in numbered:
-            raise UserError(f"{path} has no number of its own at the end of its name; {cure}")
+def _require_filled(root: Path, by_class: list[list[Path]], whole: bool) -> None:
+    """Raise UserError if a recording is empty, or tonic would meet one outside of the classes' folders."""
+    for path in (path for paths in by_class for path in paths):
         if path.stat().st_size == 0:
-            raise UserError(f"{path} is empty; {cure}")
-        numbered[int(number[1])] = path
-    return [numbered[number] for number in sorted(numbered)]
+            raise UserError(f"{path} is empty; {_cure(whole)}")
+    for path in (root / FOLDER).glob(f"**/*{SUFFIX}"):
+        if path.parent.parent != root / FOLDER or path.parent.name not in CLASSES:
+            raise UserError(f"{path} is in no class's folder; remove it")
+
+
+def _cure(whole: bool) -> str:
+    return "run `download --dataset cifar10dvs`, which unpacks its archive again" if whole else "copy the subset again"
 
 
 def _parted(paths: list[Path], options: dict[str, Any], label: int) -> tuple[list[Path], list[Path]]:

@@ -142,7 +142,8 @@ def _listed(root: Path, split: str, classes: list[str]) -> PictureFiles:
     sizes = [Path(path).stat().st_size for path in paths]
     if 0 in sizes:
         raise UserError(f"{paths[sizes.index(0)]} is empty; {_unpack(split)}")
-    return PictureFiles(root, [os.path.relpath(path, root) for path in paths], sizes, torch.tensor(listed.targets))
+    relative = [os.path.relpath(path, root) for path in paths]
+    return PictureFiles(root, relative, torch.tensor(sizes), torch.tensor(listed.targets))
 
 
 def _require_all(folder: Path, split: str, files: PictureFiles, classes: list[str]) -> None:

@@ -4,8 +4,8 @@ A folder with ``manifest.json`` and one safetensors file a split, each with ``im
 pictures or [N, T, C, H, W] for event frames) and ``labels`` (int64, [N]). The manifest names the source that every
 result made from the data is labelled with, and the files' checksums, which are verified at each reading.
 
-A dataset too large for that (ImageNet) stays where it is: its prepared form is the manifest, with the folder's path,
-and one list a split of its picture files, with label and size.
+A dataset too large for that (ImageNet) stays where it is: the manifest has its folder's path, and a split's file has in
+place of ``images`` the picture files' relative ``paths`` (uint8: UTF-8, a line each) and ``sizes`` (int64 [N], bytes).
 """
 
 from dataclasses import asdict, dataclass
@@ -18,11 +18,9 @@ from ternary_spike.errors import UserError
 from ternary_spike.files import (
     read_json,
     read_tensors,
-    require_sha256,
     sha256_of,
     write_json,
     write_tensors,
-    write_text,
 )
 
 MANIFEST = "manifest.json"
@@ -70,11 +68,11 @@ class Split:
 
 @dataclass(frozen=True)
 class PictureFiles:
-    """Picture files below ``root``: relative paths, sizes in bytes, and labels (int64, [N])."""
+    """Picture files below ``root``: relative paths, sizes in bytes and labels (int64, [N])."""
 
     root: Path
     paths: list[str]
-    sizes: list[int]
+    sizes: Tensor
     labels: Tensor
 
     def __len__(self) -> int:
@@ -104,7 +102,7 @@ def write_prepared(
     shape = splits["train"].images.shape
     return _write_manifest(
         folder,
-        {name: (f"{name}.safetensors", len(split)) for name, split in splits.items()},
+        {name: len(split) for name, split in splits.items()},
         dataset=dataset,
         label=label,
         source=source,
@@ -141,11 +139,12 @@ def write_picture_lists(
     folder = Path(folder)
     (folder / MANIFEST).unlink(missing_ok=True)
     for name, files in splits.items():
-        rows = zip(files.labels.tolist(), files.sizes, files.paths, strict=True)
-        write_text(folder / f"{name}.tsv", "".join(f"{index}\t{size}\t{path}\n" for index, size, path in rows))
+        paths = torch.frombuffer(bytearray("\n".join(files.paths).encode()), dtype=torch.uint8)
+        tensors = {"paths": paths, "sizes": files.sizes, "labels": files.labels}
+        write_tensors(folder / f"{name}.safetensors", tensors)
     return _write_manifest(
         folder,
-        {name: (f"{name}.tsv", len(files)) for name, files in splits.items()},
+        {name: len(files) for name, files in splits.items()},
         dataset=dataset,
         label=label,
         source=source,
@@ -157,12 +156,12 @@ def write_picture_lists(
     )
 
 
-def _write_manifest(folder: Path, files: dict[str, tuple[str, int]], **known) -> Manifest:
-    """The manifest of split files (name -> file, samples) that have been written."""
-    recorded = {
-        name: {"file": file, "samples": samples, "sha256": sha256_of(folder / file)}
-        for name, (file, samples) in files.items()
-    }
+def _write_manifest(folder: Path, samples: dict[str, int], **known) -> Manifest:
+    """The manifest of splits (name -> number of samples) whose files have been written."""
+    recorded = {}
+    for name, count in samples.items():
+        file = f"{name}.safetensors"
+        recorded[name] = {"file": file, "samples": count, "sha256": sha256_of(folder / file)}
     checksum = _combined([entry["sha256"] for entry in recorded.values()])
     manifest = Manifest(**known, splits=recorded, checksum=checksum)
     write_json(folder / MANIFEST, asdict(manifest))
@@ -218,12 +217,11 @@ def read_picture_list(folder: Path, name: str) -> PictureFiles:
             manifest.
     """
     manifest, path, sha256 = _entry(folder, name)
-    require_sha256(path, sha256)
+    tensors, _ = read_tensors(path, sha256)
     if manifest.root is None or not Path(manifest.root).is_dir():
         raise UserError(f"{manifest.root}, the folder of the pictures in {path}, is not there; run `prepare` again")
-    rows = [line.split("\t", 2) for line in path.read_text(encoding="utf-8").splitlines()]
-    labels, sizes = (torch.tensor([int(row[column]) for row in rows]) for column in (0, 1))
-    return PictureFiles(Path(manifest.root), [row[2] for row in rows], sizes.tolist(), labels)
+    paths = tensors["paths"].numpy().tobytes().decode().split("\n")
+    return PictureFiles(Path(manifest.root), paths, tensors["sizes"], tensors["labels"])
 
 
 def _entry(folder: Path, name: str) -> tuple[Manifest, Path, str]:
