@@ -56,20 +56,52 @@ class BatchNorm2d(nn.BatchNorm2d):
         """
         if not self.training:
             return super().forward(x)
-        if self.per_step:  # T updates towards the same statistics are one update with a larger momentum
-            momentum = 1 - (1 - self.momentum) ** timesteps
-            y = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, True, momentum, self.eps)
-            self.num_batches_tracked += timesteps
-            return y
+        return self._moving_repeated(
+            x, timesteps, lambda *running: F.batch_norm(x, *running[:2], self.weight, self.bias, True, *running[2:])
+        )
+
+    @torch.no_grad()
+    def statistics(self, x: Tensor, timesteps: int) -> tuple[Tensor, Tensor]:
+        """Batch mean and 1 / sqrt(variance + eps) as :meth:`forward` uses them in training; moves running statistics.
+
+        Args:
+            x: [T, B, C, H, W], or [B, C, H, W] for an input that is the same at each of the timesteps.
+            timesteps: T.
+
+        Returns:
+            Two tensors [P, C], P populations: T if each step is one of x's and normalised on its own, else 1.
+        """
+        if x.dim() == 4:
+            parts = [
+                self._moving_repeated(x, timesteps, lambda *running: torch.batch_norm_update_stats(x, *running[:3]))
+            ]
+        else:
+            populations = x.unbind(0) if self.per_step else [x.flatten(0, 1)]
+            parts = [
+                torch.batch_norm_update_stats(p, self.running_mean, self.running_var, self.momentum)
+                for p in populations
+            ]
+            self.num_batches_tracked += len(parts)
+        mean, variance = (torch.stack(statistic) for statistic in zip(*parts, strict=True))
+        return mean, (variance + self.eps).rsqrt()
+
+    def _moving_repeated(self, x: Tensor, timesteps: int, normalise: Callable):
+        """Call normalise(running mean, running variance, momentum, eps) so that they move as by T repetitions of x."""
         mean, variance = self.running_mean.clone(), self.running_var.clone()
-        y = F.batch_norm(x, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
-        # the unbiased variance of T copies divides by n T - 1, that of one copy by n - 1
-        n = x.numel() // x.shape[1]
-        kept = (1 - self.momentum) * self.running_var
-        self.running_var.copy_(kept + (variance - kept) * ((n - 1) / n * (n * timesteps) / (n * timesteps - 1)))
+        # T updates towards the same statistics are one update with a larger momentum
+        momentum = 1 - (1 - self.momentum) ** timesteps if self.per_step else self.momentum
+        result = normalise(mean, variance, momentum, self.eps)
+        if self.per_step:
+            self.num_batches_tracked += timesteps
+        else:
+            # the unbiased variance of T copies divides by n T - 1, that of one copy by n - 1
+            n = x.numel() // x.shape[1]
+            kept = (1 - momentum) * self.running_var
+            variance = kept + (variance - kept) * ((n - 1) / n * (n * timesteps) / (n * timesteps - 1))
+            self.num_batches_tracked += 1
         self.running_mean.copy_(mean)
-        self.num_batches_tracked += 1
-        return y
+        self.running_var.copy_(variance)
+        return result
 
 
 class AvgPool2d(nn.AvgPool2d):

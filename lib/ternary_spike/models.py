@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ternary_spike.layers import AvgPool2d, BatchNorm2d, Conv2d
 from ternary_spike.neurons import make_neuron
+from ternary_spike.normalised_neuron import normalise_and_fire, normalise_and_fire_static
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,11 @@ class ConvUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[T, B, C, H, W] to spikes [T, B, C', H', W']."""
-        return self.neuron(self.bn(self.conv(x)))
+        return normalise_and_fire(self.bn, self.neuron, self.conv(x))
 
     def encode(self, image: Tensor, timesteps: int) -> Tensor:
         """A static image [B, C, H, W], the same at each timestep, to spikes [T, B, C', H', W'] (the encoder layer)."""
-        current = self.bn.repeated(self.conv(image), timesteps)
-        return self.neuron(current.expand(timesteps, *current.shape))
+        return normalise_and_fire_static(self.bn, self.neuron, self.conv(image), timesteps)
 
 
 class Shortcut(nn.Module):
@@ -128,8 +128,10 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Spikes [T, B, C, H, W] to spikes [T, B, C', H', W']."""
-        y = self.bn2(self.conv2(self.neuron1(self.bn1(self.conv1(x)))))
-        return self.neuron2(y + (x if self.shortcut is None else self.shortcut(x)))
+        y = normalise_and_fire(self.bn1, self.neuron1, self.conv1(x))
+        return normalise_and_fire(
+            self.bn2, self.neuron2, self.conv2(y), x if self.shortcut is None else self.shortcut(x)
+        )
 
 
 class SpikingResNet(nn.Module):
