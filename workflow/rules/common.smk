@@ -263,6 +263,15 @@ def finished_files(wildcards):
     return [file for file in files if Path(file).exists()] if finished_only() else files
 
 
+def notebook_pages(wildcards):
+    """The rendered notebooks; without those that failed, where the report is to be made of what there is."""
+    pages = {name: f"{RESULTS}/notebooks/{name}.html" for name in NOTEBOOKS}
+    if not finished_only():
+        return list(pages.values())
+    failed = [name for name in pages if Path(f"{LOGS}/notebook/{name}.log").exists() and not Path(pages[name]).exists()]
+    return [page for name, page in pages.items() if name not in failed]
+
+
 def plan_arguments():
     """The command line that makes the same plan as the configuration."""
     words = []

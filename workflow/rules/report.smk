@@ -42,14 +42,15 @@ rule notebook:
         tables=f"{RESULTS}/tables",
     output:
         report(
-            f"{RESULTS}/report/{{notebook}}.html",
+            f"{RESULTS}/notebooks/{{notebook}}.html",
             caption="../report/notebook.rst",
             category="Notebooks",
             labels={"notebook": "{notebook}"},
         ),
     log:
-        notebook=f"{RESULTS}/notebooks/{{notebook}}.ipynb",
         text=f"{LOGS}/notebook/{{notebook}}.log",
+        # kept when a cell fails, with the error in it
+        notebook=f"{RESULTS}/notebooks/{{notebook}}.ipynb",
     conda:
         "../../envs/report.yaml"
     resources:
@@ -57,17 +58,15 @@ rule notebook:
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
         results=subpath(input.tables, parent=True),
+        out=subpath(output[0], parent=True),
     shell:
-        # without --from, a header that lacks its extension would be read as another format, without parameters cell
-        "( jupytext --from py:percent --to ipynb --set-kernel python3 --output {log.notebook} {input.source:q}"
-        " && papermill {log.notebook} {log.notebook} --parameters results {params.results} --no-progress-bar"
-        " && python -m nbconvert --to html --embed-images --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url="
-        ' --output-dir "$(dirname {output})" --output "$(basename {output})" {log.notebook} ) > {log.text} 2>&1'
+        "python -m ternary_spike notebook --notebook {input.source:q} --results {params.results} --out {params.out}"
+        " > {log.text} 2>&1"
 
 
 rule report:
     input:
-        expand(f"{RESULTS}/report/{{notebook}}.html", notebook=NOTEBOOKS),
+        notebook_pages,
         tables=f"{RESULTS}/tables",
         graph=f"{RESULTS}/report/rulegraph.dot",
     output:
@@ -78,6 +77,6 @@ rule report:
         "../../envs/report.yaml"
     params:
         results=subpath(input.tables, parent=True),
-        title=config["title"],
+        out=subpath(output[0], parent=True),
     shell:
-        "python -m ternary_spike report --results {params.results} --title {params.title:q} --out {output} > {log} 2>&1"
+        "python -m ternary_spike report --results {params.results} --out {params.out} > {log} 2>&1"
