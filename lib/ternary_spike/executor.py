@@ -12,6 +12,7 @@ neuron that it reaches (Eqs. 10 and 12). What the paper's wording leaves out is 
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -314,3 +315,37 @@ def _events(spikes: Tensor) -> tuple[Tensor, Tensor]:
     by_sign = torch.cat([spikes > 0, spikes < 0], dim=1)
     site, channel = by_sign.nonzero(as_tuple=True)
     return site, channel
+
+
+def compare_with_dense(network: FoldedNetwork, images: Iterable[Tensor]) -> tuple[dict, Operations]:
+    """Run images by additions and densely, and count the spikes that differ.
+
+    Args:
+        network: a folded network on the CPU; float64 for trained weights.
+        images: [C, H, W] or event frames [T, C, H, W] each.
+
+    Returns:
+        Samples, spikes compared, differing spikes, the largest relative difference of the class scores; and what the
+        executor did, summed over the images.
+    """
+    executor = AdditionOnlyExecutor(network)
+    operations = Operations()
+    samples = spikes = differing = 0
+    largest = 0.0
+    for image in images:
+        image = image.to(network.dtype)
+        dense: dict[str, Tensor] = {}
+        scores = network.run(image.unsqueeze(0), lambda layer, _, b: dense.__setitem__(layer, b[:, 0]))[0]  # noqa: B023
+        found: dict[str, Tensor] = {}
+        by_additions = executor.run(image, found.__setitem__, operations)
+        for layer, expected in dense.items():
+            spikes += expected.numel()
+            differing += int((found[layer] != expected).sum())
+        samples += 1
+        largest = max(largest, ((by_additions - scores).abs().max() / scores.abs().max()).item())
+    return {
+        "samples": samples,
+        "spikes": spikes,
+        "differing_spikes": differing,
+        "largest_relative_logit_difference": largest,
+    }, operations

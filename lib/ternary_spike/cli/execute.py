@@ -1,0 +1,37 @@
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+HELP = "run a folded network spike by spike with additions alone, compare it with the dense one, count what it does"
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, help="folder of the trained run")
+    parser.add_argument("--folded", type=Path, required=True, help="folder of its folded network")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared data it was trained on")
+    parser.add_argument("--out", type=Path, required=True, help="execution.json to write")
+    parser.add_argument("--samples", type=int, default=20, help="test samples to run (default 20)")
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads; torch's choice by default")
+
+
+def run(args: Namespace) -> None:
+    from dataclasses import asdict
+
+    from ternary_spike.cli._stages import open_run
+    from ternary_spike.executor import compare_with_dense
+    from ternary_spike.files import write_json
+    from ternary_spike.inference import FoldedNetwork
+    from ternary_spike.progress import watched
+    from ternary_spike.provenance import now, provenance
+
+    started = now()
+    args.device = "cpu"
+    record, _, batches, device = open_run(args, args.samples)
+    network = FoldedNetwork.load(args.folded)
+    images = watched([image for x, _ in batches for image in x], f"{record['id']}: executing", "image")
+    result, operations = compare_with_dense(network, images)
+    content = {"id": record["id"], **result, "operations": asdict(operations)}
+    write_json(args.out, {**content, "provenance": provenance(device, started)})
+    print(
+        f"{record['id']}: {result['differing_spikes']} of {result['spikes']} spikes differ between additions and the "
+        f"dense network, {sum(operations.additions.values()) / result['samples']:.0f} additions an image, in {args.out}"
+    )
