@@ -166,7 +166,7 @@ def test_a_mistake_in_a_training_is_one_line(data, recipe, tmp_path, capsys, cha
     line = mistake(capsys, train_words(data, recipe, tmp_path, **changes))
     for word in expected:
         assert word in line
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_pictures_too_small_for_the_network(recipe, tmp_path, capsys, monkeypatch):

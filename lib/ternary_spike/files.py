@@ -46,6 +46,17 @@ def replaced(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def require_writable(folder: Path) -> None:
+    """Make a folder and try to write into it, so that long work does not end at a folder that takes no results.
+
+    Raises:
+        UserError: if it cannot be made or written.
+    """
+    with replaced(Path(folder) / ".writable"):
+        pass
+    (Path(folder) / ".writable").unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically. Raises UserError as :func:`replaced` does."""
     with replaced(path) as temporary:

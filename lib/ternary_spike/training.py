@@ -20,7 +20,7 @@ from ternary_spike.data.loading import EvaluationBatches, TrainingBatches
 from ternary_spike.data.prepared import read_manifest
 from ternary_spike.errors import UserError
 from ternary_spike.evaluation import accuracy, evaluate
-from ternary_spike.files import sha256_of, write_csv, write_json, write_tensors
+from ternary_spike.files import require_writable, sha256_of, write_csv, write_json, write_tensors
 from ternary_spike.models import SpikingResNet
 from ternary_spike.optimisation import Sgd
 from ternary_spike.provenance import now, provenance
@@ -197,6 +197,7 @@ def train(
         Interrupted: after SIGTERM, SIGINT or SIGUSR1, with the state saved.
     """
     manifest = read_manifest(plan.data)
+    require_writable(out)
     code_hash = training_code_hash()
     decisive = {
         "code": code_hash,

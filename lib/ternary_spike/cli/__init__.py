@@ -55,6 +55,10 @@ def main(argv: list[str] | None = None) -> None:
         if args.debug:
             raise
         sys.exit(_mistake(str(error)))
+    except OSError as error:
+        if args.debug:
+            raise
+        sys.exit(_mistake(f"{error.filename or 'the system'}: {error.strerror or error}"))
     except ModuleNotFoundError as error:
         if args.debug or (error.name or "").startswith("ternary_spike"):
             raise
