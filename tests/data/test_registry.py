@@ -26,7 +26,7 @@ def test_every_dataset_is_described():
         assert next(iter(known.sources.values())) == known.label
         others = list(known.sources.values())[1:]
         assert known.label not in others
-        assert set(known.needs_root) <= set(known.sources) and set(known.downloadable) <= set(known.sources)
+        assert set(known.downloadable) <= {kind for kind in known.sources if registry.root_of(name, kind)}
         for option in known.options.values():
             assert not option.choices or option.default in option.choices
 

@@ -43,14 +43,12 @@ DATASETS = {
         label="CIFAR-10",
         num_classes=10,
         sources={"torchvision": "CIFAR-10", "jpeg-npz": "CIFAR-10 (JPEG copy)", "subset": "CIFAR-10 subset"},
-        needs_root=("torchvision", "jpeg-npz", "subset"),
     ),
     "cifar100": _dataset(
         name="cifar100",
         label="CIFAR-100",
         num_classes=100,
         sources={"torchvision": "CIFAR-100", "subset": "CIFAR-100 subset"},
-        needs_root=("torchvision", "subset"),
     ),
 }
 

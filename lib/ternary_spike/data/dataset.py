@@ -30,7 +30,6 @@ class Dataset:
         num_classes, channels, image_size: of the prepared data, with default options.
         sources: kind -> label of the results; the first is the original and the default. A kind called "subset" is
             a smaller set in the original's own format, and its label is completed by its size.
-        needs_root: kinds of source that need a path.
         downloadable: kinds of source that ``download`` fetches.
         options: settings of the preparation.
         frames: T of event frames, None for static pictures.
@@ -42,7 +41,6 @@ class Dataset:
     channels: int
     image_size: int
     sources: Mapping[str, str]
-    needs_root: tuple[str, ...]
     downloadable: tuple[str, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
     frames: int | None = None

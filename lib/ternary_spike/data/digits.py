@@ -16,6 +16,7 @@ from ternary_spike.data.prepared import Manifest, Split, write_prepared
 SIZE = 16
 TEST_SAMPLES = 450
 SPLIT_SEED = 0
+ROOTS: dict[str, str] = {}
 HOW_TO_GET = "scikit-learn brings it along; run `prepare` at once"
 
 DATASETS = {
@@ -26,7 +27,6 @@ DATASETS = {
         channels=1,
         image_size=SIZE,
         sources={"scikit-learn": "scikit-learn digits, 16x16"},
-        needs_root=(),
     )
 }
 

@@ -49,7 +49,6 @@ DATASETS = {
         image_size=48,
         frames=10,
         sources={"tonic": "CIFAR10-DVS", "subset": "CIFAR10-DVS subset"},
-        needs_root=("tonic", "subset"),
         downloadable=("tonic",),
         options={
             "split": Option(

@@ -39,7 +39,6 @@ DATASETS = {
         channels=3,
         image_size=224,
         sources={"imagefolder": "ImageNet", "subset": "ImageNet subset"},
-        needs_root=("imagefolder", "subset"),
         options={"image_size": Option(224, "side of the crops that the network sees, in pixels")},
     )
 }

@@ -60,7 +60,7 @@ def prepare(
         UserError: if a name or value is not known, or the files are missing, incomplete or corrupt.
     """
     known, source, root, settings = _resolved(dataset, source, root, options)
-    if root is None and source in known.needs_root:
+    if root is None and root_of(dataset, source):
         raise UserError(_no_root(dataset, source))
     return _module(dataset).prepare(known, source, root, settings, Path(out))
 
@@ -99,7 +99,7 @@ def availability(
         UserError: if a name or value is not known.
     """
     known, source, root, settings = _resolved(dataset, source, root, options)
-    if root is None and source in known.needs_root:
+    if root is None and root_of(dataset, source):
         return _no_root(dataset, source)
     reason = _module(dataset).missing(known, source, root, settings)
     if reason is None:
@@ -109,8 +109,13 @@ def availability(
     return f"{reason}; set offline: false to have it downloaded" if offline else None
 
 
+def root_of(dataset: str, source: str) -> str | None:
+    """What the path of a kind of source is, in words; None if it needs none."""
+    return _module(dataset).ROOTS.get(source)
+
+
 def _no_root(dataset: str, source: str) -> str:
-    return f"{dataset}: no path is set; set data.{dataset}.root to {_module(dataset).ROOTS[source]}"
+    return f"{dataset}: no path is set; set data.{dataset}.root to {root_of(dataset, source)}"
 
 
 def _module(dataset: str) -> ModuleType:
