@@ -22,6 +22,9 @@ BACKENDS = ("eager", "compiled")
 # Elements a timestep and thread that eager works on at a time: a dozen float32 temporaries of it fill a 2 MiB cache,
 # and it is the least that torch gives a thread of its own.
 PIECE = 32_768
+# Elements a timestep up to which compiled hands over to eager. On a processor torch compiles sums of up to 4,096 terms
+# anew, without its more exact summation, and so small a call is all overhead either way; elsewhere size 1 is special.
+SMALL = {"cpu": 4096}
 # What compiling saves, in seconds for each update of a neuron in training (one thread, `make bench`: eager minus
 # compiled), and what it costs at the start of a run.
 SAVED_SECONDS = 4e-9
@@ -76,7 +79,7 @@ def choose(total_steps: int, updates_per_step: int, device: str | torch.device =
     """
     if total_steps * updates_per_step * SAVED_SECONDS < 2 * COMPILE_SECONDS:
         return "eager"
-    return "compiled" if _compiler_works(torch.device(device).type) else "eager"
+    return "compiled" if not notices and _compiler_works(torch.device(device).type) else "eager"
 
 
 def run(kernel: Kernel, sequences: Sequence[Tensor | None], shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
@@ -94,7 +97,7 @@ def run(kernel: Kernel, sequences: Sequence[Tensor | None], shared: Sequence) ->
         return _whole(kernel, [None if s is None else list(s.unbind(0)) for s in sequences], shared)
     first = sequences[0]
     with torch.autocast(first.device.type, enabled=False):
-        if _backend == "compiled" and first[0].numel() > 1:  # torch compiles anew for size 1
+        if _backend == "compiled" and first[0].numel() > SMALL.get(first.device.type, 1):
             try:
                 steps = [None if s is None else [_alias(step) for step in s.unbind(0)] for s in sequences]
                 fixed = [

@@ -213,19 +213,16 @@ class _MultiStep(torch.autograd.Function):
     def forward(ctx, x: Tensor, amplitude: Tensor | None, v: Tensor | None, dynamics: Dynamics, keep_state: bool):
         ctx.save_for_backward(x, amplitude, v)
         ctx.dynamics = dynamics
-        ctx.set_materialize_grads(False)
         y, last = _emit(x, v, dynamics, keep_state, amplitude if _one(amplitude) else None)
         if amplitude is not None and not _one(amplitude):
             y = (y * amplitude).to(x.dtype)
-        return y, last
+        return (y, last) if keep_state else y  # None among the outputs would keep torch.compile from following
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_y: Tensor | None, grad_last: Tensor | None):
+    def backward(ctx, grad_y: Tensor, grad_last: Tensor | None = None):
         x, amplitude, v = ctx.saved_tensors
         dynamics = ctx.dynamics
-        if grad_y is None:
-            grad_y = torch.zeros_like(x)
         grad_amplitude = None
         inside = amplitude if _one(amplitude) else None
         if amplitude is not None and inside is None:  # one amplitude a channel: outside of the flat computation
@@ -296,4 +293,5 @@ def multi_step(
         raise ValueError(f"the input current must be floating point, not {x.dtype}")
     if v is not None and v.shape != x.shape[1:]:
         raise ValueError(f"the membrane potential's shape is {tuple(v.shape)}, a timestep's is {tuple(x.shape[1:])}")
-    return _MultiStep.apply(x, amplitude, v, dynamics, keep_state)
+    result = _MultiStep.apply(x, amplitude, v, dynamics, keep_state)
+    return result if keep_state else (result, None)

@@ -1,0 +1,51 @@
+"""What the neurons are timed against: the plain loop; SpikingJelly and snnTorch (the ``bench`` extra) where present."""
+
+from collections.abc import Callable
+
+import torch
+from benchmarks.plain import plain_loop
+from torch import Tensor
+
+
+def neurons() -> dict[str, Callable[[Tensor], Tensor]]:
+    """Rival neuron layers by name, each a function of an input current [T, B, C, H, W]; those installed here."""
+    found: dict[str, Callable[[Tensor], Tensor]] = {"plain loop": lambda x: plain_loop(x)[0]}
+    try:
+        from spikingjelly.activation_based import neuron, surrogate
+    except ImportError:
+        pass
+    else:
+        ternary = neuron.TernaryLIFNode(
+            tau=4 / 3,
+            decay_input=False,
+            v_threshold=0.5,
+            surrogate_function=surrogate.Rect(alpha=1.0),
+            step_mode="m",
+        )
+        binary = neuron.LIFNode(
+            tau=4 / 3, decay_input=False, v_threshold=0.5, surrogate_function=surrogate.Rect(alpha=1.0), step_mode="m"
+        )
+        found["SpikingJelly TernaryLIFNode"] = lambda x: _reset(ternary)(x)
+        found["SpikingJelly LIFNode (binary)"] = lambda x: _reset(binary)(x)
+    try:
+        import snntorch
+    except ImportError:
+        pass
+    else:
+        leaky = snntorch.Leaky(beta=0.25, threshold=0.5, reset_mechanism="zero", reset_delay=False)
+
+        def snn(x: Tensor) -> Tensor:
+            membrane = leaky.init_leaky()
+            spikes = []
+            for current in x:
+                spike, membrane = leaky(current, membrane)
+                spikes.append(spike)
+            return torch.stack(spikes)
+
+        found["snnTorch Leaky (binary)"] = snn
+    return found
+
+
+def _reset(node):
+    node.reset()
+    return node

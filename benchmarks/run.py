@@ -1,0 +1,403 @@
+"""Time and memory of the neuron and of a training step: ``python benchmarks/run.py --out results/bench``.
+
+Every variant runs once in each round, in random order, so that a busy machine is busy for all of them alike; what is
+reported is the median over rounds of the ratio within a round. On a processor time is the CPU time of one thread.
+Writes neuron.csv, training_step.csv, start_up.csv, benchmark.json (hardware, versions, settings) and benchmark.png.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+# Above glibc's limit every tensor would be fetched from the system and given back, page by page. Read at process start.
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
+ROOT = Path(__file__).resolve().parent.parent
+
+if __name__ == "__main__":
+    if any(name not in os.environ for name in ALLOCATOR):
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
+    sys.path[:0] = [str(ROOT), str(ROOT / "lib")]
+
+import torch  # noqa: E402
+from benchmarks import rivals  # noqa: E402
+from benchmarks.plain import plain_loop  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+
+from ternary_spike import BinaryLIF, SpikingResNet, TernaryLIF, TrainableTernaryLIF, backends  # noqa: E402
+from ternary_spike.models import named_neurons  # noqa: E402
+
+
+class Bench:
+    """Times variants on one device, in interleaved rounds."""
+
+    def __init__(self, device: str, rounds: int, seed: int = 0) -> None:
+        self.device, self.rounds, self.random = device, rounds, random.Random(seed)
+
+    def seconds(self, call: Callable[[], None]) -> float:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            call()
+            torch.cuda.synchronize()
+            return time.perf_counter() - start
+        start = time.process_time()
+        call()
+        return time.process_time() - start
+
+    def compare(self, variants: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
+        """Seconds of each variant in each round, after one call to warm up."""
+        for call in variants.values():
+            call()
+        times: dict[str, list[float]] = {name: [] for name in variants}
+        for _ in range(self.rounds):
+            for name in self.random.sample(list(variants), len(variants)):
+                times[name].append(self.seconds(variants[name]))
+        return times
+
+    def peak_bytes(self, call: Callable[[], None]) -> int:
+        """Most memory held at a time beyond what was held before the call."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+            before = torch.cuda.memory_allocated()
+            torch.cuda.reset_peak_memory_stats()
+            call()
+            return torch.cuda.max_memory_allocated() - before
+        with torch.profiler.profile(profile_memory=True) as profile:
+            call()
+        held = peak = 0
+        for event in profile.profiler.kineto_results.events():
+            if event.name() == "[memory]":
+                held += event.nbytes()
+                peak = max(peak, held)
+        return peak
+
+
+def ratio(numerator: list[float], denominator: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
+
+
+def saved_bytes(forward: Callable[[], Tensor], parameters: set[int] = frozenset()) -> int:
+    """Memory kept for the backward pass, each piece of it once, parameters left out."""
+    kept = {}
+
+    def pack(t: Tensor) -> Tensor:
+        storage = t.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        y = forward()
+    del y
+    return sum(kept.values())
+
+
+def with_backend(name: str, call: Callable) -> Callable:
+    def run(*arguments):
+        backends.use(name)
+        return call(*arguments)
+
+    return run
+
+
+def bench_neuron(bench: Bench, timesteps: int, dtype: torch.dtype) -> list[dict]:
+    """Forward and backward pass of one layer, input [T, 32, 64, 32, 32]."""
+    shape = (timesteps, 32, 64, 32, 32)
+    x = torch.randn(shape, device=bench.device, dtype=dtype, requires_grad=True)
+    grad, target = torch.randn_like(x), torch.empty_like(x)
+    layers = dict(rivals.neurons()) if dtype == torch.float32 else {"plain loop": lambda x: plain_loop(x)[0]}
+    layers["torch.compile of the plain loop"] = torch.compile(lambda x: plain_loop(x)[0])
+    for backend in backends.BACKENDS:
+        for name, neuron in (("binary", BinaryLIF()), ("ternary", TernaryLIF()), ("trainable", TrainableTernaryLIF())):
+            layers[f"{name}, {backend}"] = with_backend(backend, neuron.to(bench.device))
+
+    def step(layer):
+        def call():
+            x.grad = None
+            layer(x).backward(grad)
+
+        return call
+
+    variants = {name: step(layer) for name, layer in layers.items()}
+    variants["copy"] = lambda: target.copy_(grad)
+    times = bench.compare(variants)
+    rows = []
+    for name, seconds in times.items():
+        row = {
+            "device": bench.device,
+            "dtype": str(dtype).removeprefix("torch."),
+            "timesteps": timesteps,
+            "variant": name,
+            "milliseconds": 1e3 * statistics.median(seconds),
+            "times_five_memory_passes": ratio(seconds, times["copy"]) / 2.5,  # a copy reads once and writes once
+        }
+        for rival in ("plain loop", "SpikingJelly TernaryLIFNode"):
+            row[f"speed_over_{rival.split()[0].lower()}"] = ratio(times[rival], seconds) if rival in times else ""
+        if name in layers:
+            x.grad = None
+            row["saved_bytes_per_element"] = saved_bytes(lambda name=name: layers[name](x)) / x.numel()
+            row["peak_bytes_per_element"] = bench.peak_bytes(variants[name]) / x.numel()
+        rows.append(row)
+    return rows
+
+
+class PlainNeuron(nn.Module):
+    """A ternary layer by the plain loop."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return plain_loop(x)[0]
+
+
+class PassOn(nn.Module):
+    """In place of batch norm or neuron where only the convolutions are wanted."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def repeated(self, x: Tensor, timesteps: int) -> Tensor:
+        return x
+
+
+def networks(timesteps: int, batch: int, device: str) -> dict[str, tuple[nn.Module, str, Tensor]]:
+    """ResNet20 by variant: (network, backend, input batch)."""
+    image = torch.randn(batch, 3, 32, 32, device=device)
+    frames = image.unsqueeze(1).repeat(1, timesteps, 1, 1, 1)
+
+    def make() -> SpikingResNet:
+        torch.manual_seed(0)
+        return SpikingResNet("resnet20", "ternary", timesteps).to(device, memory_format=torch.channels_last).train()
+
+    plain = make().to(memory_format=torch.contiguous_format)
+    for layer, module in named_neurons(plain).items():
+        replace(plain, module, PlainNeuron())
+        del layer
+    convolutions = make()
+    for module in list(convolutions.modules()):
+        if isinstance(module, nn.BatchNorm2d) or module in named_neurons(convolutions).values():
+            replace(convolutions, module, PassOn())
+    return {
+        "plain loop, image repeated": (plain, "eager", frames),
+        "ternary, eager": (make(), "eager", image),
+        "ternary, compiled": (make(), "compiled", image),
+        "convolutions alone": (convolutions, "eager", image),
+    }
+
+
+def replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            if child is old:
+                setattr(parent, name, new)
+
+
+def bench_training_step(bench: Bench, timesteps: int, batch: int, autocast: torch.dtype | None) -> list[dict]:
+    """Forward and backward pass of ResNet20 on 3x32x32, cross-entropy included, optimiser left out."""
+    labels = torch.randint(10, (batch,), device=bench.device)
+    nets = networks(timesteps, batch, bench.device)
+
+    def forward(name):
+        model, backend, inputs = nets[name]
+        backends.use(backend)
+        with torch.autocast(bench.device, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
+            return nn.functional.cross_entropy(model(inputs).float(), labels)
+
+    def step(name):
+        def call():
+            nets[name][0].zero_grad(set_to_none=True)
+            forward(name).backward()
+
+        return call
+
+    times = bench.compare({name: step(name) for name in nets})
+    rows = []
+    for name, seconds in times.items():
+        parameters = {p.untyped_storage().data_ptr() for p in nets[name][0].parameters()}
+        rows.append(
+            {
+                "device": bench.device,
+                "dtype": "float32" if autocast is None else str(autocast).removeprefix("torch.") + " autocast",
+                "timesteps": timesteps,
+                "batch": batch,
+                "variant": name,
+                "milliseconds": 1e3 * statistics.median(seconds),
+                "images_per_second": batch / statistics.median(seconds),
+                "times_convolutions_alone": ratio(seconds, times["convolutions alone"]),
+                "speed_over_plain": ratio(times["plain loop, image repeated"], seconds),
+                "saved_mib_per_image": saved_bytes(lambda name=name: forward(name), parameters) / batch / 2**20,
+                "peak_mib_per_image": bench.peak_bytes(step(name)) / batch / 2**20,
+            }
+        )
+    return rows
+
+
+START_UP = """
+import time; start = time.perf_counter()
+import torch; torch.set_num_threads(1)
+from ternary_spike import SpikingResNet, backends
+model = SpikingResNet("resnet20w16", "trainable", {timesteps}).to("{device}", memory_format=torch.channels_last)
+images = torch.randn(16, 3, 32, 32, device="{device}")
+backends.use("{backend}")
+model(images).sum().backward()
+assert backends.current() == "{backend}"
+print(time.perf_counter() - start)
+"""
+
+
+def bench_start_up(device: str) -> list[dict]:
+    """Seconds from the first import to the end of the first training step, in a new process each."""
+    rows = []
+    with tempfile.TemporaryDirectory() as cache:
+        for backend, timesteps, what in (
+            ("eager", 2, "no compilation"),
+            ("compiled", 2, "first compilation on this machine"),
+            ("compiled", 4, "further timesteps"),
+            ("compiled", 2, "compiled before"),
+        ):
+            code = START_UP.format(backend=backend, timesteps=timesteps, device=device)
+            environment = {**os.environ, "PYTHONPATH": str(ROOT / "lib"), "TORCHINDUCTOR_CACHE_DIR": cache}
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+            seconds = float(done.stdout) if done.returncode == 0 else ""
+            rows.append(
+                {"device": device, "backend": backend, "timesteps": timesteps, "case": what, "seconds": seconds}
+            )
+    return rows
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    fields = list(dict.fromkeys(key for row in rows for key in row))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fields)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+def draw(path: Path, neuron: list[dict], training: list[dict], setting: dict) -> None:
+    """Milliseconds of each variant, longest at the top, on one axis a panel."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    panels = [
+        (f"neuron, T = {t}", [r for r in neuron if r["timesteps"] == t])
+        for t in sorted({r["timesteps"] for r in neuron})
+    ] + [
+        (f"ResNet20 step, T = {t}, {d}", [r for r in training if (r["timesteps"], r["dtype"]) == (t, d)])
+        for t, d in sorted({(r["timesteps"], r["dtype"]) for r in training})
+    ]
+    heights = [len(rows) for _, rows in panels]
+    figure, axes = plt.subplots(
+        len(panels),
+        1,
+        figsize=(8, 0.32 * sum(heights) + 0.9 * len(panels)),
+        height_ratios=heights,
+        layout="constrained",
+    )
+    for axis, (title, rows) in zip(axes, panels, strict=True):
+        rows = sorted(rows, key=lambda row: row["milliseconds"])
+        ours = [row["variant"].startswith(("binary,", "ternary,", "trainable,")) for row in rows]
+        bars = axis.barh(
+            [row["variant"] for row in rows],
+            [row["milliseconds"] for row in rows],
+            color=["tab:blue" if mine else "tab:gray" for mine in ours],
+        )
+        axis.bar_label(bars, fmt="%.3g", padding=3)
+        axis.margins(x=0.12)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_title(title, loc="left")
+        axis.set_xlabel("milliseconds, forward and backward")
+    figure.suptitle(f"{setting['processor']}, torch {setting['torch']}, {setting['time']}", fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
+def processor(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if (info.exists())
+        else []
+    )
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the tables and the figure")
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default 7)")
+    parser.add_argument("--timesteps", type=int, nargs="+", default=[2, 4], help="timesteps to measure (default 2 4)")
+    parser.add_argument("--batch", type=int, default=32, help="images in a training step (default 32)")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], nargs="+", help="default: cpu, and cuda where there is one"
+    )
+    parser.add_argument("--only", choices=["neuron", "training", "start-up"], nargs="+", help="a part of it")
+    arguments = parser.parse_args()
+    parts = arguments.only or ["neuron", "training", "start-up"]
+    devices = arguments.device or ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    torch.set_num_threads(1)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    neuron, training, start_up = [], [], []
+    for device in devices:
+        bench = Bench(device, arguments.rounds)
+        for timesteps in arguments.timesteps:
+            if "neuron" in parts:
+                print(f"{device}: neuron, T = {timesteps}", file=sys.stderr)
+                neuron += bench_neuron(bench, timesteps, torch.float32)
+            if "training" in parts:
+                for autocast in [None, torch.bfloat16]:
+                    if autocast and device == "cpu" and not has_bfloat16():
+                        print("cpu: no bfloat16 instructions here, that part is left out", file=sys.stderr)
+                        continue
+                    print(f"{device}: training step, T = {timesteps}, {autocast or 'float32'}", file=sys.stderr)
+                    training += bench_training_step(bench, timesteps, arguments.batch, autocast)
+        if "start-up" in parts:
+            print(f"{device}: start-up", file=sys.stderr)
+            start_up += bench_start_up(device)
+    setting = {
+        "processor": processor(devices[-1]),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+        "time": "CPU time of one thread" if devices == ["cpu"] else "time of the device",
+        "rounds": arguments.rounds,
+        "bfloat16_instructions": has_bfloat16(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **{name: version(name) for name in ("spikingjelly", "snntorch")},
+        "notices": backends.notices,
+    }
+    for name, rows in (("neuron", neuron), ("training_step", training), ("start_up", start_up)):
+        if rows:
+            write(arguments.out / f"{name}.csv", rows)
+    (arguments.out / "benchmark.json").write_text(json.dumps(setting, indent=2) + "\n")
+    if neuron or training:
+        draw(arguments.out / "benchmark.png", neuron, training, setting)
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 numbers itself (otherwise they are converted, and slower)."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def version(package: str) -> str | None:
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+if __name__ == "__main__":
+    main()

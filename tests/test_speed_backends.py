@@ -1,0 +1,237 @@
+"""Backends: equal numbers, one compilation for all shapes, fallback, the choice; SpikingJelly as an oracle."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from benchmarks.plain import plain_loop
+
+from ternary_spike import BinaryLIF, SpikingResNet, TernaryLIF, TrainableTernaryLIF, backends
+from ternary_spike.dynamics import Dynamics, multi_step
+from ternary_spike.surrogate import SURROGATES
+
+SHAPES = [(2, 3, 4, 5, 5), (2, 1, 1), (2, 70_001), (2, 2, 64, 8, 9), (2, 1, 4097)]
+
+
+@pytest.fixture(autouse=True)
+def eager_again():
+    yield
+    backends.use("eager")
+    backends.notices.clear()
+
+
+@pytest.fixture
+def compiler():
+    """Skip, saying so, where torch finds no compiler; elsewhere a silent fallback is a failure."""
+    if not backends._compiler_works("cpu"):
+        pytest.skip("no C++ compiler here")
+
+
+def both(x, dynamics, amplitude=None):
+    """(spikes, input gradient, amplitude gradient) of the same input, eager and compiled."""
+    results = []
+    generator = torch.Generator().manual_seed(1)
+    grad = torch.randn(x.shape, dtype=x.dtype, generator=generator)
+    for backend in backends.BACKENDS:
+        backends.use(backend)
+        leaf = x.detach().requires_grad_()
+        a = None if amplitude is None else amplitude.clone().requires_grad_()
+        spikes, _ = multi_step(leaf, dynamics, a, keep_state=False)
+        spikes.backward(grad)
+        results.append((spikes.detach(), leaf.grad, None if a is None else a.grad))
+        assert backends.current() == backend and not backends.notices
+    return results
+
+
+def assert_same(eager, compiled):
+    assert torch.equal(eager[0], compiled[0])
+    torch.testing.assert_close(compiled[1], eager[1], rtol=1e-6, atol=1e-7)
+    if eager[2] is not None:
+        torch.testing.assert_close(compiled[2], eager[2], rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.usefixtures("compiler")
+def test_compiled_equals_eager_for_every_shape_and_layout_with_one_compilation():
+    torch.manual_seed(0)
+    both(torch.randn(2, 5000), Dynamics(), torch.tensor(1.2))  # compiles
+    with torch._dynamo.config.patch(error_on_recompile=True):  # from here on a compilation would fall back, and show
+        for shape in SHAPES:
+            x = torch.randn(shape)
+            x.flatten()[::3] = 0.5  # exactly at the threshold
+            assert_same(*both(x, Dynamics(), torch.tensor(1.2)))
+        x = torch.randn(2, 2, 64, 8, 8).permute(0, 1, 4, 2, 3)
+        assert_same(*both(x, Dynamics(), torch.tensor(1.2)))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.usefixtures("compiler")
+def test_compiled_knows_every_surrogate_and_reset(surrogate, signed):
+    torch.manual_seed(0)
+    for timesteps, detach in ((1, False), (4, True)):
+        x = torch.randn(timesteps, 4500, dtype=torch.float64)
+        x[:, :9] = torch.tensor([0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 0.25, 2.0, -2.0], dtype=torch.float64)
+        dynamics = Dynamics(signed, surrogate=surrogate, window=0.75, detach_reset=detach)
+        eager, compiled = both(x, dynamics, torch.tensor(0.7, dtype=torch.float64))
+        assert torch.equal(eager[0], compiled[0])
+        torch.testing.assert_close(compiled[1], eager[1], rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(compiled[2], eager[2], rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("compiler")
+def test_compiled_half_precision_and_state():
+    torch.manual_seed(0)
+    assert_same(*both(torch.randn(2, 5000).bfloat16(), Dynamics()))
+    x, v = torch.randn(3, 5000), torch.randn(5000)
+    backends.use("compiled")
+    spikes, last = multi_step(x, Dynamics(), v=v)
+    assert backends.current() == "compiled"
+    plain, last_plain = plain_loop(x, v=v)
+    assert torch.equal(spikes, plain) and torch.equal(last, last_plain)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.usefixtures("compiler")
+def test_a_compiled_network_trains_as_an_eager_one(order):
+    results = []
+    for backend in backends.BACKENDS:
+        torch.manual_seed(0)
+        model = SpikingResNet("resnet8w8", "trainable", 2, image_size=16).double().to(memory_format=order)
+        backends.use(backend)
+        scores = model(torch.randn(8, 3, 16, 16, dtype=torch.float64))
+        scores.square().sum().backward()
+        assert backends.current() == backend
+        results.append([scores.detach(), *(p.grad for p in model.parameters()), *model.buffers()])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("compiler")
+def test_the_whole_model_can_be_compiled_by_its_user():
+    torch.manual_seed(0)
+    model = SpikingResNet("resnet6w4", "trainable", 2, image_size=8).double()
+    twin = SpikingResNet("resnet6w4", "trainable", 2, image_size=8).double()
+    twin.load_state_dict(model.state_dict())
+    image = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    for function in (model, torch.compile(twin, fullgraph=True)):
+        function(image).square().sum().backward()
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
+    for a, b in zip(model.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_eager_pieces_equal_one_piece(monkeypatch):
+    torch.manual_seed(0)
+    x = torch.randn(3, 4, 6, 5, 5, dtype=torch.float64)
+    grad = torch.randn_like(x)
+    results = []
+    for piece in (1 << 20, 64, 1):
+        monkeypatch.setattr(backends, "PIECE", piece)
+        leaf, a = x.clone().requires_grad_(), torch.tensor(1.3, dtype=torch.float64, requires_grad=True)
+        v = torch.ones(4, 6, 5, 5, dtype=torch.float64, requires_grad=True)
+        spikes, last = multi_step(leaf, Dynamics(), a, v)
+        torch.autograd.backward((spikes, last), (grad, grad[0]))
+        results.append((spikes, last, leaf.grad, v.grad))
+        torch.testing.assert_close(a.grad, (spikes.detach() * grad).sum() / 1.3, rtol=1e-11, atol=1e-12)
+    for other in results[1:]:
+        assert all(torch.equal(p, q) for p, q in zip(results[0], other, strict=True))
+
+
+def test_without_a_compiler_one_line_says_so_and_eager_goes_on(tmp_path):
+    code = """
+import torch
+from ternary_spike import TernaryLIF, backends
+x = torch.randn(2, 5000)
+expected = TernaryLIF()(x)
+backends.use("compiled")
+for _ in range(3):
+    assert torch.equal(TernaryLIF()(x), expected)
+assert backends.current() == "eager" and len(backends.notices) == 1
+assert backends.choose(10**9, 10**9) == "eager"
+"""
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": "", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "eager" in line]
+    assert len(lines) == 1 and lines[0].startswith("no compiled neurons"), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_short_runs_choose_eager_and_a_choice_is_stable():
+    digits = 11 * 64 * 2 * 12_000  # the demo's order of magnitude: steps of 64 pictures, two timesteps
+    assert backends.choose(11 * 20, digits // 11) == "eager"
+    assert backends.current() == "eager"  # choosing sets nothing
+
+
+@pytest.mark.usefixtures("compiler")
+def test_long_runs_choose_compiled_where_there_is_a_compiler():
+    assert backends.choose(400 * 391, 128 * 2 * 319_488) == "compiled"
+
+
+def test_unknown_backend_raises():
+    with pytest.raises(ValueError, match="unknown backend 'jit': choose one of eager, compiled"):
+        backends.use("jit")
+
+
+def test_amplitude_gradient_in_float32_keeps_its_digits():
+    torch.manual_seed(0)
+    x, grad = torch.randn(2, 1_000_003), torch.randn(2, 1_000_003)
+    neuron = TrainableTernaryLIF()
+    spikes = neuron(x)
+    spikes.backward(grad)
+    exact = (spikes.detach().double() * grad).sum()
+    scale = (spikes.detach() * grad).abs().sum()
+    assert (neuron.amplitude.grad - exact).abs() <= 1e-6 * scale
+
+
+@pytest.mark.parametrize("timesteps", [1, 2, 4])
+def test_spikingjelly_agrees_on_the_detached_neuron(timesteps):
+    node = pytest.importorskip("spikingjelly.activation_based.neuron", reason="spikingjelly (bench extra) is absent")
+    from spikingjelly.activation_based import surrogate
+
+    torch.manual_seed(0)
+    x = torch.randn(timesteps, 20_000, dtype=torch.float64)
+    # on the thresholds, not on the window's edges 0 and 1: these belong to the window here and not there
+    x[:, :4] = torch.tensor([0.5, -0.5, 2.0, -2.0], dtype=torch.float64)
+    theirs = node.TernaryLIFNode(
+        tau=4 / 3,
+        decay_input=False,
+        v_threshold=0.5,
+        surrogate_function=surrogate.Rect(alpha=1.0),
+        detach_reset=True,
+        step_mode="m",
+    )
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    grad = torch.randn_like(x)
+    ours = TernaryLIF(detach_reset=True)(a)
+    spikes = theirs(b)
+    assert torch.equal(ours, spikes)
+    ours.backward(grad)
+    spikes.backward(grad)
+    torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("neuron", [BinaryLIF(), TernaryLIF(), TrainableTernaryLIF()])
+def test_pieces_need_little_memory_beyond_input_output_and_gradients(neuron):
+    """Peak of one forward and backward pass: spikes and the input's gradient (8 bytes an element) and the pieces."""
+    x = torch.randn(2, 4_000_000, requires_grad=True)
+    grad = torch.ones_like(x)
+    neuron(x[:, :100]).sum().backward()
+    x.grad = None
+    with torch.profiler.profile(profile_memory=True) as profile:
+        neuron(x).backward(grad)
+    held = peak = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    assert peak / x.numel() <= 8.5
