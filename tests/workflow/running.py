@@ -1,0 +1,86 @@
+"""Running the workflow on a copy of the repository, small enough for a test."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+PARTS = ("Snakefile", "workflow", "lib", "config", "notebooks", "profiles", "envs")
+HEAD = "dataset,architecture,timesteps,neuron,variant,neuron_options,recipe,seeds,tables,control\n"
+SMOKE_ROWS = """digits,resnet6w4,2,ternary,,,digits,0,demo,false
+digits,resnet6w4,1,binary,,,digits,0,demo,false
+"""
+# its threshold is refused by the network, when the training starts
+FAILING_ROW = "digits,resnet6w4,1,ternary,failing,threshold=-1,digits,0,demo,false\n"
+SMOKE_CONFIG = """preset: smoke
+experiments: table.csv
+data:
+  digits: {source: scikit-learn}
+epochs: 1
+recipe_changes: {train_samples: 200}
+verify_samples: 16
+measure_costs: false
+"""
+SMOKE_RUNS = {"digits-resnet6w4-T2-ternary-e1-train_samples_200", "digits-resnet6w4-T1-binary-e1-train_samples_200"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of snakemake ended, and everything that it printed."""
+
+    status: int
+    text: str
+
+    def jobs(self, rule: str) -> set[str]:
+        """The runs that a dry run would run a rule for."""
+        found, current = set(), None
+        for line in self.text.splitlines():
+            if match := re.match(r"\s*(?:local)?rule (\w+):", line):
+                current = match[1]
+            elif current == rule and (match := re.match(r"\s*wildcards: run=([^,]+), seed=\d+", line)):
+                found.add(match[1])
+        return found
+
+
+def copied(folder: Path, notebooks: tuple[str, ...] = ("comparison",)) -> Path:
+    """A copy of what the workflow consists of, with the named notebooks only."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        source = REPOSITORY / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=ignored)
+        else:
+            shutil.copy2(source, folder / part)
+    for notebook in (folder / "notebooks").glob("*.py"):
+        if notebook.stem not in notebooks:
+            notebook.unlink()
+    (folder / "table.csv").write_text(HEAD + SMOKE_ROWS)
+    (folder / "smoke.yaml").write_text(SMOKE_CONFIG)
+    return folder
+
+
+def snakemake(folder: Path, *arguments: str, timeout: float = 600) -> Outcome:
+    """Call snakemake in a copy of the repository, with one thread for whatever it starts."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "SNAKEMAKE_PROFILE")}
+    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout)
+
+
+def smoke(folder: Path, *arguments: str) -> Outcome:
+    """The tiny preset of :func:`copied`."""
+    return snakemake(folder, "--cores", "2", "--configfile", "smoke.yaml", *arguments)

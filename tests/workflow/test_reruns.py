@@ -1,0 +1,118 @@
+"""What makes a finished training run again, and what must not."""
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.running import HEAD, SMOKE_ROWS, SMOKE_RUNS, smoke
+
+pytestmark = pytest.mark.xdist_group("smoke")
+NEW_ROW = "digits,resnet6w4,1,trainable,,,digits,0,demo,false\n"
+NEW_RUN = "digits-resnet6w4-T1-trainable-e1-train_samples_200"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text, f"{path} has no {old!r}"
+    path.write_text(text.replace(old, new, 1))
+
+
+def comment(folder):
+    with (folder / "lib/ternary_spike/dynamics.py").open("a") as file:
+        file.write("\n# a comment\n")
+    with (folder / "workflow/rules/training.smk").open("a") as file:
+        file.write("\n# a comment\n")
+
+
+def docstring(folder):
+    edit(folder / "lib/ternary_spike/neurons.py", '"""', '"""Said differently: ')
+
+
+def plotting(folder):
+    with (folder / "notebooks/comparison.py").open("a") as file:
+        file.write("\n# %%\n1 + 1\n")
+    with (folder / "lib/ternary_spike/energy.py").open("a") as file:
+        file.write("\nADDED = 1\n")
+
+
+def recipe_comment(folder):
+    edit(folder / "config/recipes/digits.yaml", "", "# a comment\n")
+
+
+def touch(folder):
+    """As a checkout of another branch and back would."""
+    for path in [*folder.glob("lib/**/*.py"), *folder.glob("config/**/*"), *folder.glob("results/smoke/data/**/*")]:
+        os.utime(path)
+
+
+def fresh_clone(folder):
+    """Results without snakemake's own records, and with file times as they happened to be copied."""
+    shutil.rmtree(folder / ".snakemake")
+    times = random.Random(0)
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        moment = 1.7e9 + times.random() * 1e6
+        os.utime(path, (moment, moment))
+
+
+def new_row(folder):
+    (folder / "table.csv").write_text(HEAD + NEW_ROW + SMOKE_ROWS)
+
+
+def other_resources(folder):
+    edit(folder / "workflow/rules/common.smk", '"digits": 1500', '"digits": 1600')
+    edit(folder / "workflow/rules/common.smk", "return 1 if planned", "return 2 if planned")
+    with (folder / "smoke.yaml").open("a") as file:
+        file.write("device: cpu\noffline: true\n")
+
+
+HARMLESS = (comment, docstring, plotting, recipe_comment, touch, other_resources)
+
+
+def test_harmless_changes_train_nothing_and_a_new_row_its_own_run_only(finished):
+    for change in (*HARMLESS, new_row):
+        change(finished)
+    planned = smoke(finished, "--dry-run")
+    assert planned.status == 0, planned.text
+    assert planned.jobs("train") == {NEW_RUN}
+    assert "rule notebook" in planned.text
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("change", HARMLESS)
+def test_a_harmless_change_trains_nothing(finished, change):
+    change(finished)
+    planned = smoke(finished, "--dry-run")
+    assert planned.status == 0 and not planned.jobs("train"), planned.text
+
+
+def test_a_fresh_clone_with_results_trains_nothing(finished):
+    fresh_clone(finished)
+    planned = smoke(finished, "--dry-run")
+    assert planned.status == 0, planned.text
+    assert planned.jobs("train") == set()
+
+
+def test_a_changed_equation_trains_every_run(finished):
+    edit(finished / "lib/ternary_spike/surrogate.py", "\ndef ", "\nADDED = 1\n\n\ndef ")
+    assert smoke(finished, "--dry-run").jobs("train") == SMOKE_RUNS
+
+
+def test_a_changed_recipe_trains_its_runs_only(finished):
+    shutil.copy(finished / "config/recipes/digits.yaml", finished / "config/recipes/other.yaml")
+    (finished / "table.csv").write_text(HEAD + SMOKE_ROWS + NEW_ROW.replace(",digits,0,", ",other,0,"))
+    edit(finished / "config/recipes/digits.yaml", "momentum: 0.9", "momentum: 0.8")
+    assert smoke(finished, "--dry-run").jobs("train") == SMOKE_RUNS | {NEW_RUN}
+    edit(finished / "config/recipes/digits.yaml", "momentum: 0.8", "momentum: 0.9")
+    assert smoke(finished, "--dry-run").jobs("train") == {NEW_RUN}
+
+
+def test_other_data_trains_its_runs(finished):
+    """The manifest is newer than the runs and names another checksum, as after `prepare` on other files."""
+    path = finished / "results/smoke/data/digits/manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"checksum": "0" * 64}))
+    planned = smoke(finished, "--dry-run", "--rerun-triggers", "mtime", "params", "input", "code")
+    assert planned.jobs("train") == SMOKE_RUNS

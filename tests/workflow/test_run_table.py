@@ -1,0 +1,109 @@
+"""The paper's run table against the paper's own tables."""
+
+from collections import Counter
+
+import pytest
+
+from ternary_spike import paper, plan
+from ternary_spike.data import registry
+from ternary_spike.models import ARCHITECTURES
+from ternary_spike.neurons import NEURONS
+from ternary_spike.schema import checked, load_schema
+from tests.workflow.running import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return plan.read_experiments(REPOSITORY / "config/experiments.csv")
+
+
+def own(rows):
+    return [row for row in rows if not row["control"]]
+
+
+def test_every_own_row_of_tables_1_to_4_is_one_run_and_nothing_else_is(rows):
+    printed = Counter(
+        (str(row.table), paper.DATASET_OF_NAME[row.dataset], row.architecture.lower(), row.timesteps, row.neuron)
+        for row in paper.accuracies()
+        if row.own
+    )
+    assert max(printed.values()) == 1 and len(printed) == 36
+    ours = Counter(
+        (table, row["dataset"], row["architecture"], row["timesteps"], row["neuron"])
+        for row in own(rows)
+        for table in row["tables"]
+        if table in "1234"
+    )
+    assert ours == printed
+
+
+def test_runs_by_table(rows):
+    counted = Counter(table for row in own(rows) for table in row["tables"])
+    assert counted == {"1": 12, "2": 16, "3": 4, "4": 4, "5": 2, "fig2": 2}
+    # four rows stand in Tables 1 and 3, one in Table 2, Table 5 and Fig. 2: each is trained once
+    assert len(own(rows)) == 34
+
+
+def test_three_seeds_where_the_paper_has_three_trials(rows):
+    for row in own(rows):
+        trials = 3 if set(row["tables"]) & {"2", "3", "4"} else 1
+        assert row["seeds"] == tuple(range(trials)), row
+
+
+def test_table_5_and_figure_2(rows):
+    found = {
+        table: {
+            (row["dataset"], row["architecture"], row["timesteps"], row["neuron"])
+            for row in own(rows)
+            if table in row["tables"]
+        }
+        for table in ("5", "fig2")
+    }
+    assert found["5"] == {("cifar10", "resnet20", 2, neuron) for neuron in ("binary", "ternary")}
+    assert found["fig2"] == {("cifar10", "resnet20", timesteps, "ternary") for timesteps in (1, 2)}
+
+
+def test_controls_give_every_cifar_and_dvs_row_a_binary_twin(rows):
+    keys = ("dataset", "architecture", "timesteps")
+    binary = {tuple(row[key] for key in keys) for row in rows if row["neuron"] == "binary"}
+    assert {tuple(row[key] for key in keys) for row in own(rows)} - {("cifar10", "resnet20", 1)} <= binary
+    assert any(row["control"] and row["neuron"] == "relu" for row in rows)
+
+
+def test_the_paper_s_recipe_of_each_dataset_is_used(rows):
+    assert {(row["dataset"], row["recipe"]) for row in rows} == {
+        (name, name) for name in ("cifar10", "cifar100", "cifar10dvs", "imagenet")
+    }
+
+
+@pytest.mark.parametrize("table", ["experiments.csv", "demo.csv"])
+def test_the_tables_fit_their_schema(table):
+    schema = load_schema(REPOSITORY / "workflow/schemas/experiments.schema.yaml")
+    for row in plan.read_experiments(REPOSITORY / "config" / table):
+        listed = {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
+        assert checked(listed, schema, table) == listed
+
+
+def test_the_schema_knows_what_the_library_knows():
+    known = load_schema(REPOSITORY / "workflow/schemas/experiments.schema.yaml")["properties"]
+    assert set(known) == set(plan.COLUMNS)
+    assert set(known["neuron"]["enum"]) == {*NEURONS, "relu"}
+    assert set(known["dataset"]["enum"]) == set(registry.names())
+    listed = known["architecture"]["pattern"].partition("(")[2].partition(")")[0].split("|")
+    assert {f"resnet{layers}" for layers in listed} == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", ["config", "experiments"])
+def test_a_schema_is_closed_and_says_what_each_key_means(name):
+    schema = load_schema(REPOSITORY / f"workflow/schemas/{name}.schema.yaml")
+    assert schema["additionalProperties"] is False
+    for key, part in schema["properties"].items():
+        assert part["description"].endswith("."), key
+        assert "default" in part or key in schema.get("required", ()), key
+
+
+def test_the_default_configuration_states_only_what_the_schema_knows():
+    schema = load_schema(REPOSITORY / "workflow/schemas/config.schema.yaml")
+    config = checked(load_schema(REPOSITORY / "config/config.yaml"), schema, "config.yaml")
+    assert set(config["data"]) == {"cifar10", "cifar100", "cifar10dvs", "imagenet"}
+    assert not config["controls"] and not config["offline"] and config["epochs"] is None
