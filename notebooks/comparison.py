@@ -65,6 +65,7 @@ if places:
     for axes, place in zip(grid.flat, places, strict=False):
         here = runs.set_index(["data_label", "architecture", "timesteps"]).sort_index().loc[[place]]
         here = here[here["variant"] == ""]
+        ends = []
         for name in (name for name in NEURONS if name in set(here["neuron"])):
             mine = here[here["neuron"] == name]
             rate, accuracy = mine["rate_percent"], mine["last_epoch_percent"]
@@ -72,16 +73,17 @@ if places:
             axes.errorbar(
                 rate.mean(), accuracy.mean(), accuracy.std(), rate.std(), color=COLOURS[name], capsize=3, lw=1.4
             )
-            report.direct_label(axes, rate.mean(), accuracy.mean(), name, xytext=(7, 8))
+            ends.append((rate.mean() + (rate.std() if len(mine) > 1 else 0), accuracy.mean(), name))
         axes.margins(x=0.35, y=0.2)
         axes.set_title(f"{place[0]}\n{place[1]}, T = {place[2]}")
         axes.set_xlabel("Neurons that fire, %")
         axes.set_ylabel("Test accuracy, last epoch, %")
+        report.end_labels(axes, ends)
     shown = report.figure(
         results,
         figure,
         "accuracy-and-rate",
-        "Test accuracy against firing rate: one point a seed and a bar for mean and standard deviation, a colour a neuron",
+        "Test accuracy against firing rate: a point a seed, a cross for mean and standard deviation, a colour a neuron",
         "Last-epoch test accuracy against the share of neurons that fire: a point a seed, a cross for mean ± standard "
         "deviation.",
     )

@@ -30,7 +30,8 @@ claims = results.table("claims").set_index("id")
 # %% [markdown]
 # ## The equations
 #
-# A layer's spikes are $\mathbf{F} = a \cdot \mathbf{B}$ with $\mathbf{B}$ in $\{-1, 0, 1\}$. Convolution is linear, so
+# A layer's spikes are $\mathbf{F} = a \cdot \mathbf{B}$ with $\mathbf{B}$ in $\{-1, 0, 1\}$. Convolution is linear,
+# so
 #
 # $$\mathbf{G} = \mathbf{K} * (a \cdot \mathbf{B}) = (a \cdot \mathbf{K}) * \mathbf{B}
 # = \tilde{\mathbf{K}} * \mathbf{B}.$$

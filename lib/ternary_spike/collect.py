@@ -6,7 +6,6 @@ standard deviations are over seeds; the last epoch's accuracy and the best epoch
 """
 
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ternary_spike.verdicts import Sample, compare_with_paper
 
 PLAN_COLUMNS = ("id", "seed", "dataset", "architecture", "timesteps", "neuron", "status")
 PLAN_OPTIONAL = ("variant", "tables", "reason", "reduced", "control")
+IDENTITY = ("dataset", "architecture", "timesteps", "neuron")
 
 #: files of a run that carry numbers to the tables, in the order in which the stages write them
 RUN_FILES = (
@@ -88,17 +88,20 @@ def reductions(row: pd.Series, run: dict) -> list[str]:
     Judged from what the run recorded, so that no setting of the plan can make a shortened run look full.
     """
     found = [row["reduced"]] if row["reduced"] else []
-    if changed := run["changed"]:
-        listed = ", ".join(f"{key} = {value}" for key, value in changed.items())
-        if not row["reduced"]:
-            found.append(f"recipe changed: {listed}")
-    dataset = paper.DATASETS.get(run["dataset"])
+    if run["changed"] and not row["reduced"]:
+        found.append("recipe changed: " + ", ".join(f"{key} = {value}" for key, value in run["changed"].items()))
+    data, dataset = run["data"], paper.DATASETS.get(run["dataset"])
     if dataset is None:
-        found.append(f"{run['data']['label']} instead of the paper's data")
-    elif run["data"]["label"] != dataset.label:
-        found.append(f"data: {run['data']['label']}")
-    elif run["data"]["test_samples"] != dataset.test_samples:
-        found.append(f"{run['data']['test_samples']:,} of {dataset.test_samples:,} test samples")
+        return [*found, f"{data['label']} instead of the paper's data"]
+    if data["label"] != dataset.label:
+        return [*found, f"data: {data['label']}"]
+    for split in ("train", "test"):
+        samples, whole = data[f"{split}_samples"], getattr(dataset, f"{split}_samples")
+        if samples < whole:
+            found.append(f"{samples:,} of {whole:,} {split} samples")
+    epochs = run["recipe"]["epochs"]
+    if dataset.epochs and epochs < dataset.epochs and not found:
+        found.append(f"{epochs} of {dataset.epochs} epochs")
     return found
 
 
@@ -119,10 +122,7 @@ def _failure(results: Path, run: str, seed: int) -> str:
 
 def _training(row: pd.Series, results: Path) -> dict:
     """A row of runs.csv, but for what the later stages add to it."""
-    base = {
-        key: row[key] for key in ("id", "seed", "dataset", "architecture", "timesteps", "neuron", "variant", "tables")
-    }
-    base["control"] = row["control"]
+    base = {key: row[key] for key in ("id", "seed", *IDENTITY, "variant", "tables", "control")}
     folder = run_folder(results, row["id"], row["seed"])
     failure = _failure(results, row["id"], row["seed"])
     try:
@@ -135,6 +135,8 @@ def _training(row: pd.Series, results: Path) -> dict:
             else:
                 state = f"not run: {row['reason'] or 'no reason given in the plan'}"
             return {**base, "state": state, "reduced": row["reduced"]}
+        if other := [key for key in ("id", "seed", *IDENTITY) if run[key] != row[key]]:
+            raise ValueError(f"run.json is another run's: its {other[0]} is {run[other[0]]}, not {row[other[0]]}")
         data, accuracy, cost, provenance = run["data"], run["accuracy"], run["cost"], run["provenance"]
         return {
             **base,
@@ -165,6 +167,7 @@ def _training(row: pd.Series, results: Path) -> dict:
             "started": provenance["started"],
             "finished": provenance["finished"],
             "warnings": "; ".join(run["warnings"]),
+            "spiking": run["neuron"] != "relu",
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = str(error) if isinstance(error, ValueError) else f"run.json lacks {error}"
@@ -202,7 +205,7 @@ def _over_neurons(layers: list[dict], column: str) -> float:
     return sum(layer[column] * layer["neurons"] for layer in layers) / sum(layer["neurons"] for layer in layers)
 
 
-def _equivalence(key: dict, found: dict) -> dict:
+def _equivalence(key: dict, found: dict, folded: dict) -> dict:
     row = {**key, "samples": found["samples"], "bound": found["bound"], "passed": found["passed"]}
     for precision in ("float64", "float32"):
         part = found[precision]
@@ -212,8 +215,13 @@ def _equivalence(key: dict, found: dict) -> dict:
             f"{precision}_largest_relative_logit_difference": part["largest_relative_logit_difference"],
             f"{precision}_class_agreement_percent": part["class_agreement_percent"],
         }
-    amplitudes = found["amplitudes_after_folding"]
-    return row | {"neuron_layers": amplitudes["neuron_layers"], "layers_with_amplitude": amplitudes["with_amplitude"]}
+    layers = [operation for operation in folded["operations"] if operation["kind"] == "spikes"]
+    amplitudes = [layer for layer in layers if layer["settings"].keys() - NORMALISED]
+    return row | {"neuron_layers": len(layers), "layers_with_amplitude": len(amplitudes)}
+
+
+#: settings of a neuron layer that emits -1, 0 and 1 (or 0 and 1); whatever else it had would scale its spikes
+NORMALISED = {"signed", "threshold", "decay"}
 
 
 # over seeds ------------------------------------------------------------------------------------------
@@ -371,6 +379,7 @@ def energy_table(summary: pd.DataFrame, energy: pd.DataFrame) -> pd.DataFrame:
             "synops": row.sops_million * 1e6,
             "sign": row.sign_million * 1e6,
         }
+        shared |= {"encoder": "every timestep"}
         rows.append({"kind": "paper, as printed", **shared, "energy_mean_microjoule": row.energy_microjoule})
         rows.append({"kind": "paper, from its printed counts", **shared, "energy_mean_microjoule": row.from_counts()})
     for _, run in summary[summary["tables"].map(lambda tables: "5" in _split(tables)).astype(bool)].iterrows():
@@ -378,13 +387,14 @@ def energy_table(summary: pd.DataFrame, energy: pd.DataFrame) -> pd.DataFrame:
         base = {"kind": "ours", **{key: run[key] for key in ("id", "neuron", "state", "reduced")}}
         if len(found) == 0:
             rows.append(base)
-        for method, group in found.groupby("method", sort=False):
+        for (method, encoder), group in found.groupby(["method", "encoder"], sort=False):
             rows.append(
                 {
                     **base,
                     "method": method,
+                    "encoder": encoder,
                     "n": len(group),
-                    "rate_percent": 100 * group["rate"].mean(),
+                    "rate_percent": 100 * group["rate"].astype(float).mean(),
                     **{key: group[key].mean() for key in ("flops", "synops", "sign")},
                     "energy_mean_microjoule": group["energy_microjoule"].mean(),
                     "energy_std_microjoule": group["energy_microjoule"].std(ddof=1) if len(group) > 1 else None,
@@ -417,7 +427,7 @@ def membrane_distances(evaluations: dict[tuple[str, int], dict]) -> pd.DataFrame
 
     Returns:
         A row a run id: mean distance over pairs of layers (and seeds), mean distance of the same layer over pairs of
-        seeds (None with one seed), numbers of layers and seeds.
+        seeds and the largest one (None with one seed), numbers of layers and seeds.
     """
     from itertools import combinations
     from statistics import fmean
@@ -438,16 +448,17 @@ def membrane_distances(evaluations: dict[tuple[str, int], dict]) -> pd.DataFrame
                 "id": run,
                 "between_layers": fmean(layers) if layers else None,
                 "between_seeds": fmean(between) if between else None,
+                "between_seeds_largest": max(between, default=None),
                 "layers": len(seeds[0]),
                 "n": len(seeds),
             }
         )
-    return pd.DataFrame(rows, columns=["id", "between_layers", "between_seeds", "layers", "n"])
+    return pd.DataFrame(rows, columns=["id", "between_layers", "between_seeds", "between_seeds_largest", "layers", "n"])
 
 
 # all of it -------------------------------------------------------------------------------------------
 
-#: what a network's energy is, where one figure stands for it: see the column "method" of energy.csv
+ENERGY_COLUMNS = ("id", "seed", "method", "encoder", "rate", "flops", "synops", "sign", "energy_microjoule")
 LATER_COLUMNS = ("evaluated_percent", "rate_percent", "entropy_bits", "synops", "energy_microjoule", "missing")
 TRAINING_COLUMNS = (
     "data_label",
@@ -459,9 +470,17 @@ TRAINING_COLUMNS = (
 )
 
 
-def headline_energy(methods: list[dict]) -> dict:
-    """The entry that stands for a network where only one figure is shown: the paper's own method, listed first."""
-    return methods[0]
+#: of the several ways to an energy, the one that stands for a network where a single figure is shown: the paper's
+HEADLINE_METHOD = {"method": "paper's formula, mean over neurons", "encoder": "every timestep"}
+COUNTED_METHOD = {"method": "exact count", "encoder": "every timestep"}
+
+
+def _chosen(methods: list[dict], wanted: dict) -> dict:
+    """The estimate of energy.json that was made in a given way. Raises ValueError if there is none."""
+    for method in methods:
+        if all(method[key] == value for key, value in wanted.items()):
+            return method
+    raise ValueError(f"energy.json has no estimate by {' and '.join(wanted.values())}")
 
 
 def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
@@ -483,15 +502,16 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
                 if evaluation := _read(folder / "evaluation.json"):
                     found = _layers(key, evaluation)
                     run["evaluated_percent"] = evaluation["accuracy_percent"]
-                    run["rate_percent"] = _over_neurons(found, "rate_percent")
-                    run["entropy_bits"] = _over_neurons(found, "entropy_bits")
+                    if found:
+                        run["rate_percent"] = _over_neurons(found, "rate_percent")
+                        run["entropy_bits"] = _over_neurons(found, "entropy_bits")
+                        evaluations[row["id"], row["seed"]] = evaluation
                     layers += found
-                    evaluations[row["id"], row["seed"]] = evaluation
                 if checked := _read(folder / "equivalence.json"):
-                    equivalence.append(_equivalence(key, checked))
+                    equivalence.append(_equivalence(key, checked, _read(folder / "folded.json") or {}))
                 if counted := _read(folder / "energy.json"):
-                    run["synops"] = headline_energy(counted["methods"])["synops"]
-                    run["energy_microjoule"] = headline_energy(counted["methods"])["energy_microjoule"]
+                    run["synops"] = _chosen(counted["methods"], COUNTED_METHOD)["synops"]
+                    run["energy_microjoule"] = _chosen(counted["methods"], HEADLINE_METHOD)["energy_microjoule"]
                     energy += [{**key, **method} for method in counted["methods"]]
                 for name, rows in (("history.csv", history), ("energy.csv", energy_layers)):
                     if (folder / name).exists():
@@ -499,7 +519,8 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 what = str(error) if isinstance(error, ValueError) else f"a file of it lacks {error}"
                 run["state"] = f"incomplete, failed: {what}"
-            run["missing"] = " ".join(name for name in RUN_FILES if not (folder / name).exists())
+            expected = RUN_FILES if run["spiking"] else RUN_FILES[:3]
+            run["missing"] = " ".join(name for name in expected if not (folder / name).exists())
         runs.append(run)
 
     def framed(rows: list, *first: str) -> pd.DataFrame:
@@ -514,7 +535,7 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
         if column not in run_table:
             run_table[column] = None
     summary = summarise(run_table)
-    energy_frame = framed(energy, "id", "seed", "method", "rate", "flops", "synops", "sign", "energy_microjoule")
+    energy_frame = framed(energy, *ENERGY_COLUMNS)
     found = {
         "runs": run_table,
         "summary": summary,
@@ -538,8 +559,3 @@ def write_tables(found: dict[str, pd.DataFrame], out: Path) -> list[Path]:
         write_text(path, frame.to_csv(index=False, lineterminator="\n"))
         paths.append(path)
     return paths
-
-
-def is_number(value) -> bool:
-    """Whether a table's cell holds a finite number."""
-    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -12,6 +12,7 @@ PLAN_COLUMNS = (
     "id", "seed", "dataset", "architecture", "timesteps", "neuron", "variant", "recipe", "tables", "control", "status",
     "reason", "reduced",
 )  # fmt: skip
+NORMALISED = {"signed": True, "threshold": 0.5, "decay": 0.25}
 LAST = {"binary": 97.5, "ternary": 98.9, "trainable": 99.0}
 RATE = {"binary": 0.33, "ternary": 0.68, "trainable": 0.66}
 
@@ -46,8 +47,8 @@ def write_plan(folder: Path, rows: list[dict]) -> Path:
 def write_run(folder: Path, row: dict, **wanted) -> Path:
     """The files of one finished run.
 
-    ``wanted`` sets what a test controls: last, best (accuracies in percent), label, test_samples, changed, rate, energy,
-    differing (spikes that differ in float64), amplitudes.
+    ``wanted`` sets what a test controls: last, best (accuracies in percent), label, train_samples, test_samples,
+    epochs, changed, rate, energy, differing (spikes that differ in float64), amplitudes.
     """
     run = folder / "runs" / row["id"] / f"seed{row['seed']}"
     run.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def write_run(folder: Path, row: dict, **wanted) -> Path:
     best = wanted.get("best", last + 0.3)
     label = wanted.get("label", "scikit-learn digits, 16x16")
     samples = wanted.get("test_samples", 450)
-    epochs = 4
+    epochs = wanted.get("epochs", 4)
     provenance = {
         "commit": "0" * 40,
         "dirty": False,
@@ -81,7 +82,7 @@ def write_run(folder: Path, row: dict, **wanted) -> Path:
                 "label": label,
                 "checksum": "d" * 64,
                 "source": {"kind": "made up"},
-                "train_samples": 1347,
+                "train_samples": wanted.get("train_samples", 1347),
                 "test_samples": samples,
             },
             "accuracy": {"last_epoch_percent": last, "best_epoch_percent": best, "best_epoch": 3},
@@ -114,46 +115,30 @@ def write_run(folder: Path, row: dict, **wanted) -> Path:
             "provenance": provenance,
         },
     )
-    _json(run / "folded.json", {"operations": [], "provenance": provenance})
+    neurons = [{"name": n, "kind": "spikes", "inputs": [], "settings": NORMALISED} for n in LAYERS]
+    _json(run / "folded.json", {"format": "made up", "operations": neurons})
     differing = wanted.get("differing", 0)
     precision = {"spikes": 10**6, "class_agreement_percent": 100.0, "layers": dict.fromkeys(LAYERS, 0)}
+    exact = {
+        "differing_spikes": differing,
+        "largest_logit_difference": 1e-13,
+        "largest_relative_logit_difference": 3e-14,
+    }
+    single = {"differing_spikes": 40, "largest_logit_difference": 0.02, "largest_relative_logit_difference": 2e-3}
     _json(
         run / "equivalence.json",
         {
-            "samples": samples,
+            "id": row["id"],
+            "samples": 200,
             "bound": 1e-9,
             "passed": differing == 0,
-            "float64": {**precision, "differing_spikes": differing, "largest_relative_logit_difference": 3e-14},
-            "float32": {
-                **precision,
-                "differing_spikes": 40,
-                "largest_relative_logit_difference": 2e-3,
-                "largest_logit_difference": 0.02,
-            },
-            "amplitudes_after_folding": {"neuron_layers": len(LAYERS), "with_amplitude": 0},
+            "neuron_layers": len(LAYERS),
+            "float64": precision | exact,
+            "float32": precision | single,
             "provenance": provenance,
         },
     )
-    energy = wanted.get("energy", 4.0 if neuron == "binary" else 5.0)
-    with (run / "energy.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["layer", "input", "macs", "neurons", "rate", "synops"])
-        writer.writerow(["stem1.conv", "image", 36864, 4096, "", 0])
-        for name, count in zip(LAYERS[1:], NEURONS[1:], strict=True):
-            writer.writerow([name, "spikes", 589824, count, rate, 589824 * rate * row["timesteps"]])
-        writer.writerow(["classifier", "pooled spikes", 320, 0, rate, 320 * rate])
-    counts = {"rate": rate, "flops": 73728, "synops": 2e6 * rate, "sign": 16384 * rate}
-    _json(
-        run / "energy.json",
-        {
-            "constants_pj": {"mac": 12.5, "synop": 0.077, "sign": 3.7},
-            "methods": [
-                {"method": "paper", **counts, "energy_microjoule": energy},
-                {"method": "encoder once", **counts, "energy_microjoule": energy * 0.6},
-            ],
-            "provenance": provenance,
-        },
-    )
+    _energy(run, row, rate, wanted.get("energy", 4.0 if neuron == "binary" else 5.0), provenance)
     return run
 
 
@@ -179,6 +164,35 @@ def nothing_run(folder: Path) -> Path:
         more = {"tables": ";".join(numbers), "status": "not run", "reason": f"no data at data/{key[0]}"}
         rows += [plan_row(*key, seed, **more) for seed in range(3)]
     return write_plan(folder, rows)
+
+
+def _energy(run: Path, row: dict, rate: float, energy: float, provenance: dict) -> None:
+    columns = ("layer", "kind", "input", "pooled", "macs", "input_neurons", "input_rate", "flops", "synops", "sign",
+               "energy_microjoule")  # fmt: skip
+    timesteps, comparisons = row["timesteps"], 1 if row["neuron"] == "binary" else 2
+    rows = [("stem1.conv", "conv", "image", False, 36864, 0, "", 36864, 0, 0, 0.46)]
+    for name, count in zip(LAYERS[:-1], NEURONS[:-1], strict=True):
+        additions = 589824 * rate * timesteps
+        rows.append((f"{name}.next", "conv", name, False, 589824, count, rate, 0, additions, 0, additions * 77e-9))
+    rows.append(("classifier", "classifier", LAYERS[-1], True, 320, NEURONS[-1], rate, 0, 320 * rate, 0, 1e-5))
+    for name, count in zip(LAYERS, NEURONS, strict=True):
+        signs = comparisons * count * timesteps
+        rows.append((name, "neurons", "", False, 0, count, rate, 0, 0, signs, signs * 3.7e-6))
+    with (run / "energy.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([columns, *rows])
+    methods = []
+    for encoder, share in (("every timestep", 1.0), ("once", 0.6)):
+        for method, used in (
+            ("paper's formula, mean over layers", rate),
+            ("paper's formula, mean over neurons", rate),
+            ("paper's formula, weighted by fan-out", rate),
+            ("exact count", None),
+        ):
+            counts = {"flops": 73728 * share, "synops": 2e6 * rate, "sign": 16384 * rate}
+            totals = {"energy_microjoule": energy * share, "encoder_share": 0.1}
+            methods.append({"method": method, "encoder": encoder, "rate": used, **counts, **totals})
+    content = {"id": row["id"], "samples": 450, "timesteps": timesteps, "macs": 2400000, "encoder_macs": 36864}
+    _json(run / "energy.json", {**content, "neurons": sum(NEURONS), "methods": methods, "provenance": provenance})
 
 
 def _json(path: Path, content: dict) -> None:

@@ -31,19 +31,22 @@ class Dataset:
     Attributes:
         name: the name that the paper prints.
         label: how prepared data from the original source is labelled; a substitute's label differs.
-        test_samples: size of the test split that accuracies are measured on.
+        train_samples, test_samples: sizes of the splits.
+        epochs: length of the schedule in the authors' code; None where they give none.
     """
 
     name: str
     label: str
+    train_samples: int
     test_samples: int
+    epochs: int | None
 
 
 DATASETS = {
-    "cifar10": Dataset("CIFAR-10", "CIFAR-10", 10_000),
-    "cifar100": Dataset("CIFAR-100", "CIFAR-100", 10_000),
-    "imagenet": Dataset("ImageNet", "ImageNet", 50_000),
-    "cifar10dvs": Dataset("CIFAR10-DVS", "CIFAR10-DVS", 1_000),
+    "cifar10": Dataset("CIFAR-10", "CIFAR-10", 50_000, 10_000, 400),
+    "cifar100": Dataset("CIFAR-100", "CIFAR-100", 50_000, 10_000, 400),
+    "imagenet": Dataset("ImageNet", "ImageNet", 1_281_167, 50_000, 320),
+    "cifar10dvs": Dataset("CIFAR10-DVS", "CIFAR10-DVS", 9_000, 1_000, None),
 }
 DATASET_OF_NAME = {dataset.name: key for key, dataset in DATASETS.items()}
 

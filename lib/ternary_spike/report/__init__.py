@@ -3,8 +3,8 @@
 Nothing here imports torch: notebooks read small files only.
 """
 
-from ternary_spike.report.figures import direct_label, figure, subplots
-from ternary_spike.report.palette import COLOURS, MARKERS, NEURONS
+from ternary_spike.report.figures import direct_label, end_labels, figure, subplots
+from ternary_spike.report.palette import COLOURS, INK, MARKERS, NEURONS
 from ternary_spike.report.results import Results
 from ternary_spike.report.show import (
     Column,
@@ -25,12 +25,14 @@ from ternary_spike.report.show import (
 
 __all__ = [
     "COLOURS",
+    "INK",
     "MARKERS",
     "NEURONS",
     "Column",
     "Results",
     "claims",
     "direct_label",
+    "end_labels",
     "figure",
     "in_words",
     "neuron",

@@ -3,6 +3,7 @@
 import io
 import re
 from html import escape, unescape
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -59,6 +60,24 @@ def direct_label(axes, x: float, y: float, name: str, label: str | None = None, 
     axes.annotate(
         label or name, (x, y), textcoords="offset points", color=palette.COLOURS[name], annotation_clip=False, **options
     )
+
+
+def end_labels(axes, points: list[tuple[float, float, str]], gap: float = 10.0) -> None:
+    """Names of neurons at the right ends of their lines, moved apart where they would overlap.
+
+    Args:
+        axes: with its lines drawn.
+        points: (x, y, neuron) of each line's end.
+        gap: least distance of two labels in points.
+    """
+    axes.figure.draw_without_rendering()
+    pixels = [axes.transData.transform((x, y))[1] * 72 / axes.figure.dpi for x, y, _ in points]
+    wanted = list(pixels)
+    order = sorted(range(len(points)), key=lambda i: pixels[i])
+    for below, above in pairwise(order):
+        wanted[above] = max(wanted[above], wanted[below] + gap)
+    for (x, y, name), there, target in zip(points, pixels, wanted, strict=True):
+        direct_label(axes, x, y, name, xytext=(5, target - there))
 
 
 def svg_text(drawn: Figure, alt: str = "", caption: str = "") -> str:

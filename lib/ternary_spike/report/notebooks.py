@@ -46,7 +46,7 @@ def execute(notebook: Path, results: Path, out: Path) -> Path:
             str(executed),
             parameters={"results": str(results)},
             progress_bar=False,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            extra_arguments=["--IPKernelApp.log_level=50"],
         )
     except PapermillExecutionError as error:
         raise UserError(

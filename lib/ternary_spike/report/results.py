@@ -31,14 +31,21 @@ class Results:
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by its name, ``tables/<name>.csv``; empty text is "", a missing number NaN."""
-        path = self.folder / "tables" / f"{name}.csv"
+        return self._csv(self.folder / "tables" / f"{name}.csv", "collect")
+
+    def trace(self) -> pd.DataFrame:
+        """The three neurons on one input, step by step."""
+        return self._csv(self.folder / "trace.csv", "trace")
+
+    @staticmethod
+    def _csv(path: Path, stage: str) -> pd.DataFrame:
         try:
             # text is text: a commit of digits only is no number
             frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXT, str))
         except FileNotFoundError:
-            raise UserError(f"{path} is missing; run the `collect` stage first") from None
+            raise UserError(f"{path} is missing; run the `{stage}` stage first") from None
         except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} cannot be read as CSV ({error}); run the `collect` stage again") from None
+            raise UserError(f"{path} cannot be read as CSV ({error}); run the `{stage}` stage again") from None
         for column in TEXT & set(frame.columns):
             frame[column] = frame[column].fillna("").astype(object)
         return frame

@@ -35,7 +35,9 @@ def missing(value) -> bool:
 
 def decimal(value: float, digits: int, sign: bool = False) -> str:
     """A number with thousands separators and a proper minus sign."""
-    return f"{value:{'+' if sign else ''},.{digits}f}".replace("-", "−")
+    shown = f"{value:{'+' if sign else ''},.{digits}f}"
+    # what rounds to zero has no sign
+    return shown.replace("-", "−") if any(digit in shown for digit in "123456789") else shown.lstrip("+-")
 
 
 def in_words(mean: float, std: float | None = None, digits: int = 2, unit: str = "") -> str:
@@ -55,17 +57,24 @@ class Column:
         cell: from a row to the cell's HTML.
         order: from a row to what the column sorts by; None for what the cell shows.
         numeric: whether it is aligned as numbers are.
+        long: whether its text may break into lines.
     """
 
     label: str
     cell: Callable[[pd.Series], str]
     order: Callable[[pd.Series], float | str] | None = None
     numeric: bool = False
+    long: bool = False
+
+    @property
+    def attributes(self) -> str:
+        """The HTML class of its cells."""
+        return ' class="number"' if self.numeric else ' class="long"' if self.long else ""
 
 
-def text(label: str, key: str) -> Column:
+def text(label: str, key: str, long: bool = False) -> Column:
     """A column of plain text."""
-    return Column(label, lambda row: DASH if missing(row.get(key)) else escape(str(row[key])))
+    return Column(label, lambda row: DASH if missing(row.get(key)) else escape(str(row[key])), long=long)
 
 
 def number(label: str, key: str, digits: int = 2, scale: float = 1.0, sign: bool = False) -> Column:
@@ -122,7 +131,7 @@ def state(label: str = "State") -> Column:
             parts.append(f'<span class="reduced">reduced: {escape(row["reduced"])}</span>')
         return "; ".join(parts) or ("done" if row.get("state") == "done" else DASH)
 
-    return Column(label, cell)
+    return Column(label, cell, long=True)
 
 
 def badge(word: str) -> str:
@@ -160,21 +169,18 @@ def table(
         group: from a row to the heading that it stands under with its neighbours; such a table does not sort.
     """
     columns = list(columns)
-    head = "".join(
-        f'<th scope="col"{" class=number" if column.numeric else ""}>{escape(column.label)}</th>' for column in columns
-    )
+    head = "".join(f'<th scope="col"{column.attributes}>{escape(column.label)}</th>' for column in columns)
     body, heading = [], None
     for _, row in rows.iterrows():
         cells = []
         if group and group(row) != heading:
             heading = group(row)
-            body.append(
-                f'<tr class="group"><th colspan="{len(columns)}" scope="colgroup"><span>{escape(heading)}</span></th></tr>'
-            )
+            span = f'colspan="{len(columns)}" scope="colgroup"'
+            body.append(f'<tr class="group"><th {span}><span>{escape(heading)}</span></th></tr>')
         for column in columns:
             order = column.order(row) if column.order else None
             key = "" if missing(order) else f' data-order="{escape(str(order), quote=True)}"'
-            cells.append(f"<td{' class=number' if column.numeric else ''}{key}>{column.cell(row)}</td>")
+            cells.append(f"<td{column.attributes}{key}>{column.cell(row)}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
     link = f' <a class="files" href="files/tables/{source}.csv">{source}.csv</a>' if source else ""
     empty = f'<tr><td colspan="{len(columns)}">nothing to show yet</td></tr>'
@@ -204,14 +210,20 @@ def note(*sentences: str) -> Prose:
 
 
 def claims(results: Results, notebook: str) -> Shown:
-    """The ledger's rows whose evidence a notebook is."""
+    """The ledger's rows whose evidence a notebook is; of those that were not tested, their number."""
     found = results.table("claims")
     found = found[found["notebook"].str.split("#").str[0] == notebook]
+    judged = found[found["verdict"] != NOT_TESTED]
     columns = [
-        Column("Claim", lambda row: f'<a href="claims.html#{row["id"]}">{escape(row["statement"])}</a>'),
-        text("Where", "where"),
-        text("Evidence", "evidence"),
-        text("Result", "result"),
+        Column("Claim", lambda row: f'<a href="claims.html#{row["id"]}">{escape(row["statement"])}</a>', long=True),
+        text("Where", "where", long=True),
+        text("Evidence", "evidence", long=True),
+        text("Result", "result", long=True),
         verdict(),
     ]
-    return table(found, columns, "Claims of the paper that are judged here", "claims")
+    shown = table(judged, columns, "Claims of the paper that are judged here", "claims")
+    if rest := len(found) - len(judged):
+        first = found[found["verdict"] == NOT_TESTED]["id"].iloc[0]
+        more = f"{rest} claim{'s' if rest > 1 else ''} that would be judged here could not be tested"
+        shown = Shown(f'{shown.html}<p><a href="claims.html#{first}">{more}</a>.</p>')
+    return shown

@@ -155,7 +155,7 @@ class _Site:
         for path in sorted((self.out / "files").rglob("*")):
             if path.is_file():
                 relative = path.relative_to(self.out / "files")
-                kind = relative.parts[0] if len(relative.parts) > 1 else "plan"
+                kind = relative.parts[0] if len(relative.parts) > 1 else "preset"
                 kinds.setdefault(kind, []).append((str(relative), path.stat().st_size))
         self._write("files.html", "files.html.j2", "Files", kinds=kinds)
 
@@ -249,8 +249,7 @@ class _Site:
         wanted = {Path("tables") / path.name: path for path in (source / "tables").glob("*.csv")}
         wanted |= {Path("figures") / path.name: path for path in (source / "figures").glob("*") if path.is_file()}
         wanted |= {Path("notebooks") / path.name: path for path in (source / "notebooks").glob("*.ipynb")}
-        if (source / "plan.csv").exists():
-            wanted[Path("plan.csv")] = source / "plan.csv"
+        wanted |= {Path(n): source / n for n in ("plan.csv", "trace.csv") if (source / n).exists()}
         for run, seed in zip(self.runs["id"], self.runs["seed"], strict=True):
             folder = run_folder(source, run, seed)
             wanted |= {Path("runs") / run / f"seed{seed}" / n: folder / n for n in RUN_FILES if (folder / n).exists()}

@@ -1,0 +1,118 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% tags=["parameters"]
+results = "../results/demo"
+
+# %% [markdown]
+# # How often do neurons fire, and how did training go?
+#
+# **Asked:** the energy argument rests on the firing rate: 16.42 % of binary and 18.27 % of ternary neurons, says the
+# paper's Table 5. What are the rates of trained networks, layer by layer, and did their training converge?
+
+# %%
+from ternary_spike import report
+from ternary_spike.report import COLOURS, MARKERS, NEURONS
+
+results = report.Results(results)
+summary = results.summary.set_index("id")
+layers = results.table("layers").merge(results.summary[["id", "neuron", "variant"]], on="id")
+history = results.table("history").merge(results.summary[["id", "neuron", "variant"]], on="id")
+claims = results.table("claims").set_index("id")
+places = results.done[results.done["variant"] == ""].groupby(["data_label", "architecture", "timesteps"], sort=False)
+
+# %% [markdown]
+# ## Firing rates
+#
+# A rate is the share of neurons and timesteps with a spike of either sign. With $V_{th} = 0.5$ and batch norm's unit
+# variance about 62 % of ternary and 31 % of binary neurons fire before training.
+
+# %%
+for (label, architecture, timesteps), place in places:
+    here = layers[layers["id"].isin(place["id"])]
+    if here.empty:
+        continue
+    order = here.drop_duplicates("layer").sort_values("position")
+    figure, axes = report.subplots(height=2.6, width=min(6.75, 2.2 + 0.6 * len(order)))
+    ends = []
+    for name in (name for name in NEURONS if name in set(here["neuron"])):
+        mine = here[here["neuron"] == name].groupby("position")["rate_percent"].agg(["mean", "std"])
+        axes.errorbar(mine.index, mine["mean"], mine["std"], color=COLOURS[name], marker=MARKERS[name], capsize=2)
+        ends.append((mine.index[-1], mine["mean"].iloc[-1], name))
+    axes.set_xticks(order["position"], order["layer"], rotation=45, ha="right")
+    axes.set_ylim(0, None)
+    report.end_labels(axes, ends)
+    axes.set_ylabel("Neurons that fire, %")
+    display(
+        report.figure(
+            results,
+            figure,
+            f"rates-{place['id'].iloc[0].rsplit('-', 1)[0]}",
+            "Firing rate of each layer, one line a neuron, with standard deviation over seeds",
+            f"{label}, {architecture}, T = {timesteps}: mean ± standard deviation over seeds.",
+        )
+    )
+
+# %%
+report.table(
+    results.done,
+    [
+        report.neuron(),
+        report.spread("Firing rate, %", "rate", digits=2),
+        report.number("Seeds", "n", 0),
+        report.run_link(),
+    ],
+    "Firing rate over all neurons and timesteps, mean ± standard deviation over seeds",
+    "summary",
+    group=report.place,
+)
+
+# %% [markdown]
+# ## Training curves
+#
+# Test accuracy after each epoch, one line a seed.
+
+# %%
+for (label, architecture, timesteps), place in places:
+    here = history[history["id"].isin(place["id"])]
+    figure, (left, right) = report.subplots(1, 2, height=2.5)
+    ends = []
+    for name in (name for name in NEURONS if name in set(here["neuron"])):
+        for _, mine in here[here["neuron"] == name].groupby("seed"):
+            left.plot(mine["epoch"], mine["train_loss"], color=COLOURS[name], lw=0.9, alpha=0.8)
+            right.plot(mine["epoch"], mine["test_accuracy_percent"], color=COLOURS[name], lw=0.9, alpha=0.8)
+        last = here[(here["neuron"] == name) & (here["epoch"] == here["epoch"].max())]["test_accuracy_percent"].mean()
+        ends.append((here["epoch"].max(), last, name))
+    left.set_ylabel("Training loss")
+    right.set_ylabel("Test accuracy, %")
+    for axes in (left, right):
+        axes.set_xlabel("Epoch")
+    report.end_labels(right, ends)
+    display(
+        report.figure(
+            results,
+            figure,
+            f"training-{place['id'].iloc[0].rsplit('-', 1)[0]}",
+            "Training loss and test accuracy after each epoch, one line a seed, one colour a neuron",
+            f"{label}, {architecture}, T = {timesteps}: a line a seed.",
+        )
+    )
+
+# %% [markdown]
+# ## What was found
+
+# %%
+found = [claims.loc[f"energy-rate-{name}"] for name in ("binary", "ternary")]
+report.note(*(f"{row['statement']} **{row['verdict'].capitalize()}**: {row['result']}." for row in found))
+
+# %%
+report.claims(results, "rates")
