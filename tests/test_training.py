@@ -158,7 +158,7 @@ def test_a_second_process_on_the_same_run_is_turned_away(data, tmp_path):
             failures.append(caught.value)
 
     train(tiny_plan(data), tmp_path / "c", tmp_path / "a", CPU, start_another)
-    assert failures and not (tmp_path / "b").exists()
+    assert failures and not (tmp_path / "b" / RECORD).exists()
 
 
 def test_an_exploding_loss_stops_the_run_and_keeps_the_last_good_checkpoint(data, tmp_path):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor
 
 from ternary_spike.dynamics import fire, integrate
@@ -31,3 +32,16 @@ def recording(model: SpikingResNet, observe: Callable[[str, Tensor, Tensor], Non
     finally:
         for handle in handles:
             handle.remove()
+
+
+@torch.no_grad()
+def count_neurons(model: SpikingResNet) -> int:
+    """Number of spiking neurons of a network, of one image at one timestep; 0 for the ReLU reference."""
+    sizes = []
+    was_training = model.training
+    weight = model.classifier.weight
+    shape = (1, model.timesteps, model.in_channels, model.image_size, model.image_size)
+    with recording(model.eval(), lambda _name, u, _spikes: sizes.append(u[0, 0].numel())):
+        model(torch.zeros(shape, dtype=weight.dtype, device=weight.device))
+    model.train(was_training)
+    return sum(sizes)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ternary_spike import checkpoints
+from ternary_spike import backends, checkpoints
 from ternary_spike.codehash import training_code_hash
 from ternary_spike.data.loading import EvaluationBatches, TrainingBatches
 from ternary_spike.data.prepared import read_manifest
@@ -25,6 +25,7 @@ from ternary_spike.models import SpikingResNet
 from ternary_spike.optimisation import Sgd
 from ternary_spike.provenance import now, provenance
 from ternary_spike.recipe import Recipe
+from ternary_spike.recording import count_neurons
 from ternary_spike.runs import HISTORY, RECORD, WEIGHTS
 
 CHECKPOINT_SECONDS = 300  # beside every epoch's end, so that no more than this is lost within a long one
@@ -86,6 +87,11 @@ class _Training:
         self.optimiser = Sgd(self.model, recipe.momentum, recipe.weight_decay)
         self.train = TrainingBatches(plan.data, recipe, plan.seed, device)
         self.test = EvaluationBatches(plan.data, "test", recipe, batch_size=max(recipe.batch_size, 250), device=device)
+        self.backend = backends.choose(
+            recipe.epochs * self.train.steps,
+            count_neurons(self.model) * self.model.timesteps * min(recipe.batch_size, self.train.samples),
+            device,
+        )
         self.epoch = self.step = 0
         self.history: list[dict] = []
         self.seconds = 0.0  # in earlier processes
@@ -157,6 +163,7 @@ class _Training:
             "seconds": seconds,
             "epoch_seconds": self.epoch_seconds,
             "resumed": self.resumed,
+            "backend": self.backend,
         }
 
     def restore(self, tensors: dict[str, Tensor], state: dict) -> None:
@@ -171,6 +178,7 @@ class _Training:
         self.history = state["history"]
         self.seconds, self.epoch_seconds = state["seconds"], state["epoch_seconds"]
         self.resumed = state["resumed"] + 1
+        self.backend = state["backend"]  # chosen once, from the whole plan: a resumed run stays with it
 
 
 def train(
@@ -214,6 +222,7 @@ def train(
         if found is not None:
             run.restore(*found)
             report(f"{plan.run} seed {plan.seed}: resuming at epoch {run.epoch + 1}, step {run.step + 1}")
+        backends.use(run.backend)
         _run_epochs(run, folder, stop, clock, report)
         seconds = run.seconds + time.monotonic() - clock
         record = _write_results(run, manifest, out, seconds, started, code_hash)
@@ -306,9 +315,10 @@ def _write_results(run: _Training, manifest, out: Path, seconds: float, started:
             ),
             "peak_memory_bytes": _peak_memory(run.device),
             "resumed": run.resumed,
+            "backend": backends.current(),
         },
         "files": {name: sha256_of(out / name) for name in (WEIGHTS, HISTORY)},
-        "warnings": _dead_layers(run),
+        "warnings": [*_dead_layers(run), *backends.notices],
         "provenance": {**provenance(run.device, started), "code_hash": code_hash},
     }
     write_json(out / RECORD, record)
