@@ -10,7 +10,7 @@ UV := PATH="$$PATH:$(abspath $(VENV))/bin" uv
 SNAKEMAKE := $(RUN) snakemake
 PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
 
-.PHONY: setup demo test test-full test-slurm bench lint clean help
+.PHONY: setup demo test test-full test-slurm bench lint lock clean help
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | column -t -s '|'
@@ -49,6 +49,12 @@ lint: $(READY)  ## style of code and rules
 	$(RUN) snakefmt --check --no-format-shell Snakefile workflow
 	$(SNAKEMAKE) --lint --quiet
 	$(SNAKEMAKE) --lint --quiet --configfile config/demo.yaml
+
+lock:  ## requirements.txt anew from pyproject.toml
+	{ echo '# Every package of the environment, pinned with hashes. Made from pyproject.toml by `make lock`.'; \
+	  $(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra stages --extra onnx --extra report --extra workflow --extra dev; } > requirements.new
+	mv requirements.new requirements.txt
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

@@ -36,8 +36,25 @@ rule rule_graph:
         " all > {output} 2> {log}"
 
 
+rule trace:
+    output:
+        f"{RESULTS}/trace.csv",
+    log:
+        f"{LOGS}/trace.log",
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 20 * attempt,
+    params:
+        code=code_hash(["trace", "neurons", "dynamics"], indifferent=frozenset({"errors", "files"})),
+    shell:
+        "python -m ternary_spike trace --out {output} > {log} 2>&1"
+
+
 rule notebook:
     input:
+        f"{RESULTS}/trace.csv",
         source=f"{workflow.basedir}/notebooks/{{notebook}}.py",
         tables=f"{RESULTS}/tables",
     output:
