@@ -168,7 +168,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """A recipe file's values and sources, keys checked."""
+    """A recipe file's values, unchecked, and sources."""
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
@@ -179,7 +179,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a YAML mapping of recipe values; see config/recipes for examples")
     sources = content.pop("sources", {})
-    _require_known(content, str(path))
     if not isinstance(sources, dict):
         raise UserError(f"{path}: sources must be a mapping from recipe keys to where each value comes from")
     _require_known(sources, f"{path}: sources")

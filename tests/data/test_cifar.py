@@ -101,9 +101,11 @@ def test_the_plan_names_what_is_missing_and_the_one_setting(tmp_path):
     reason = availability("cifar10", root=tmp_path, offline=True)
     assert str(folder) in reason and reason.endswith("; set offline: false to have it downloaded")
     assert availability("cifar10", "jpeg-npz", tmp_path) == (
-        f"cifar10: {tmp_path} has no train.npz, no test.npz; correct data.cifar10.root"
+        f"cifar10: {tmp_path} has no train.npz, no test.npz; complete it or correct data.cifar10.root"
     )
-    assert availability("cifar10", "subset", tmp_path).endswith("has no md5sums.txt; correct data.cifar10.root")
+    assert availability("cifar10", "subset", tmp_path).endswith(
+        "has no md5sums.txt; complete it or correct data.cifar10.root"
+    )
     write_cifar(tmp_path, "cifar10", train=50, test=20)
     assert availability("cifar10", root=tmp_path, offline=True) is None
     assert availability("cifar10", "subset", tmp_path, offline=True) is None

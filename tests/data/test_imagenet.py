@@ -73,7 +73,9 @@ def test_half_an_imagenet_is_refused(root):
     # ImageFolder accepts the three classes, and would number them 0, 1, 2
     assert len(ImageFolder(str(root / "train")).classes) == 3
     expect(root, str(root / "train"), "3 class folders, not 1,000", "unpack ILSVRC2012_img_train.tar")
-    assert "3 class folders, not 1,000" in availability("imagenet", root=root)
+    assert availability("imagenet", root=root) == (
+        f"imagenet: {root / 'train'} has 3 class folders, not 1,000; complete it or correct data.imagenet.root"
+    )
 
 
 def test_classes_missing_from_one_split_would_renumber_the_others(root):

@@ -138,3 +138,26 @@ def test_a_recipe_for_other_channels_is_refused(folder):
     recipe = Recipe(**(RECIPE.as_dict() | {"mean": [0.5], "std": [0.2]}))
     with pytest.raises(UserError, match="mean has 1 values, but test has 3 channels"):
         TrainingBatches(folder, recipe, 0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_a_gpu_sees_the_same_batches_and_no_step_waits_for_it(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    splits = {
+        name: Split(
+            torch.randint(0, 256, (5000, 3, 32, 32), generator=generator, dtype=torch.uint8), torch.arange(5000) % 5
+        )
+        for name in ("train", "test")
+    }
+    write_prepared(tmp_path, "test", "Test", {}, 5, splits)
+    recipe = Recipe(**(RECIPE.as_dict() | {"batch_size": 128, "autoaugment": "cifar10", "roll": 2}))
+    here = collected(TrainingBatches(tmp_path, recipe, 7), 0)
+    batches = TrainingBatches(tmp_path, recipe, 7, "cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        there = collected(batches, 0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for (images, labels), (other_images, other_labels) in zip(here, there, strict=True):
+        assert torch.equal(labels, other_labels.cpu())
+        assert torch.allclose(images, other_images.cpu(), rtol=0, atol=1e-6)

@@ -49,7 +49,7 @@ def missing(dataset: Dataset, source: str, root: Path, options: dict[str, Any]) 
     try:
         _classes(root, whole=source == "imagefolder")
     except UserError as error:
-        return f"{dataset.name}: {error}"
+        return f"{dataset.name}: {str(error).partition(';')[0]}"
     return None
 
 

@@ -105,7 +105,7 @@ def availability(
     if reason is None:
         return None
     if source not in known.downloadable:
-        return f"{reason}; correct data.{dataset}.root"
+        return f"{reason}; complete it or correct data.{dataset}.root"
     return f"{reason}; set offline: false to have it downloaded" if offline else None
 
 
