@@ -302,9 +302,10 @@ def draw(path: Path, neuron: list[dict], training: list[dict], setting: dict) ->
         1,
         figsize=(8, 0.32 * sum(heights) + 0.9 * len(panels)),
         height_ratios=heights,
+        squeeze=False,
         layout="constrained",
     )
-    for axis, (title, rows) in zip(axes, panels, strict=True):
+    for axis, (title, rows) in zip(axes.flat, panels, strict=True):
         rows = sorted(rows, key=lambda row: row["milliseconds"])
         ours = [row["variant"].startswith(("binary,", "ternary,", "trainable,")) for row in rows]
         bars = axis.barh(
