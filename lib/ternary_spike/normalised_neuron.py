@@ -6,6 +6,8 @@ The normalised current x, the sum and the membrane potential are computed again 
 the gradient through them are torch's own kernels; in between, everything for one element is one pass over memory.
 """
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -147,7 +149,8 @@ class _NormalisedMultiStep(torch.autograd.Function):
         grad_current = rows.back(outputs[0])
         grad_shortcut = grad_current if ctx.needs_input_grad[1] else None
         if static:
-            grad_current = grad_current.sum(0, keepdim=True)
+            # added up step by step: torch's sum would change the order in memory, and batch norm then takes long
+            grad_current = functools.reduce(torch.add, grad_current.unbind(0)).unsqueeze(0)
             y = y.unsqueeze(0)
         # one population over time, or one a timestep: mean and inverse have a row for each
         parts = [
