@@ -35,7 +35,9 @@ def read(path: Path) -> tuple[str, dict[str, str]]:
     (pip,) = (part["pip"] for part in content["dependencies"] if isinstance(part, dict))
     python = next(part.partition("=")[2] for part in conda if part.startswith("python="))
     assert conda == [f"python={python}", "pip"]
-    return python, dict(line.split("==") for line in pip)
+    pins = dict(line.split("==") for line in pip)
+    assert len(pins) == len(pip), path
+    return python, pins
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -66,16 +66,14 @@ def as_list(value, kind):
 
 
 def checked_config(given):
-    """The configuration with defaults, lists in order and every key checked."""
-    given = dict(given)
+    """The configuration with defaults, lists in order, text of --config as what it means, and every key checked."""
+    schema = load_schema(f"{workflow.basedir}/workflow/schemas/config.schema.yaml")
+    words = {"true": True, "false": False, "null": None}
+    given = {key: words.get(value, value) if isinstance(value, str) else value for key, value in given.items()}
     for key, kind in LISTS.items():
         if key in given:
             given[key] = as_list(given[key], kind)
-    return checked(
-        given,
-        load_schema(f"{workflow.basedir}/workflow/schemas/config.schema.yaml"),
-        "configuration",
-    )
+    return checked(given, schema, "configuration")
 
 
 def data_source(dataset, settings):
