@@ -12,9 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from ternary_spike import paper
+from ternary_spike.columns import COLUMNS
 from ternary_spike.errors import UserError
 from ternary_spike.files import write_text
-from ternary_spike.verdicts import Sample, compare_with_paper
+from ternary_spike.membrane import membrane_distances
+from ternary_spike.paper_tables import accuracy_table, energy_table
 
 PLAN_COLUMNS = ("id", "seed", "dataset", "architecture", "timesteps", "neuron", "status")
 PLAN_OPTIONAL = ("variant", "tables", "reason", "reduced", "control")
@@ -167,7 +169,6 @@ def _training(row: pd.Series, results: Path) -> dict:
             "started": provenance["started"],
             "finished": provenance["finished"],
             "warnings": "; ".join(run["warnings"]),
-            "spiking": run["neuron"] != "relu",
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = str(error) if isinstance(error, ValueError) else f"run.json lacks {error}"
@@ -275,200 +276,10 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
                 "wall_seconds": done["wall_seconds"].sum() if len(done) else None,
             }
         )
-    return pd.DataFrame(rows)
-
-
-def sample(row: pd.Series, accuracy: str = "best_epoch") -> Sample:
-    """Accuracy of a summary row over its seeds; ``accuracy`` is "best_epoch" or "last_epoch"."""
-    std = row[f"{accuracy}_std_percent"]
-    return Sample(float(row[f"{accuracy}_mean_percent"]), None if pd.isna(std) else float(std), int(row["n"]))
-
-
-def printed(row: paper.Accuracy) -> Sample:
-    """A printed accuracy of the paper."""
-    return Sample(row.accuracy_percent, row.std_percent, row.trials)
-
-
-def matching(summary: pd.DataFrame, table: int, row: paper.Accuracy) -> pd.Series | None:
-    """The run that stands for one of the paper's own rows, a full one before a reduced one; None if none is planned."""
-    dataset = paper.DATASET_OF_NAME[row.dataset]
-    fits = (
-        (summary["dataset"] == dataset)
-        & (summary["architecture"] == row.architecture.lower())
-        & (summary["timesteps"] == row.timesteps)
-        & (summary["neuron"] == row.neuron)
-        & summary["tables"].map(lambda tables: str(table) in _split(tables)).astype(bool)
-    )
-    candidates = summary[fits]
-    if candidates.empty:
-        return None
-    order = candidates.assign(is_reduced=candidates["reduced"] != "", is_empty=candidates["n"] == 0)
-    return order.sort_values(["is_reduced", "is_empty"], kind="stable").iloc[0]
-
-
-def _split(tables: str) -> list[str]:
-    return [part.strip() for part in str(tables).replace(",", ";").split(";") if part.strip()]
-
-
-def _ours(run: pd.Series) -> dict:
-    keys = ("id", "state", "reduced", "n", "data_label")
-    numbers = [f"{which}_{what}_percent" for which in ("best_epoch", "last_epoch", "rate") for what in ("mean", "std")]
-    return {key: run[key] for key in (*keys, *numbers)}
-
-
-def accuracy_table(number: int, summary: pd.DataFrame) -> pd.DataFrame:
-    """One of Tables 1-4: the literature and the paper's rows as printed, ours beside them, controls of ours behind."""
-    rows, used = [], set()
-    for row in paper.accuracies():
-        if row.table != number:
-            continue
-        entry = {
-            "kind": "paper" if row.own else "literature",
-            "dataset": row.dataset,
-            "method": row.method,
-            "citation": row.citation,
-            "type": row.type,
-            "architecture": row.architecture,
-            "timesteps": row.timesteps,
-            "neuron": row.neuron,
-            "paper_percent": row.accuracy_percent,
-            "paper_std_percent": row.std_percent,
-            "paper_trials": row.trials if row.own else None,
-        }
-        if row.own:
-            run = matching(summary, number, row)
-            if run is None:
-                entry |= {"state": "not run: not in this preset's plan", "verdict": ""}
-            else:
-                used.add(run["id"])
-                entry |= _ours(run) | judged(run, row)
-        rows.append(entry)
-    for _, run in summary.iterrows():
-        if str(number) in _split(run["tables"]) and run["id"] not in used:
-            name = paper.DATASETS[run["dataset"]].name if run["dataset"] in paper.DATASETS else run["dataset"]
-            keys = {key: run[key] for key in ("architecture", "timesteps", "neuron")}
-            method = f"{run['neuron']} {run['variant']}".strip()
-            rows.append({"kind": "control", "dataset": name, "method": method, **keys, **_ours(run)})
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    return pd.DataFrame(rows, columns=columns)
-
-
-def judged(run: pd.Series, row: paper.Accuracy) -> dict:
-    """Difference and verdict of a run against the paper's row; no verdict for one that is reduced or has not run."""
-    if run["n"] == 0:
-        return {"verdict": ""}
-    if run["reduced"]:
-        return {"verdict": "", "basis": f"not compared, reduced: {run['reduced']}"}
-    found = compare_with_paper(sample(run), printed(row), int(run["test_samples"]))
-    return {
-        "difference_points": found.difference,
-        "standard_error_points": found.standard_error,
-        "verdict": found.verdict,
-        "basis": found.basis,
-    }
-
-
-def energy_table(summary: pd.DataFrame, energy: pd.DataFrame) -> pd.DataFrame:
-    """Table 5: the paper's printed rows, the same from its own printed counts, and what our networks measured."""
-    rows = []
-    for row in paper.energies():
-        shared = {
-            "neuron": row.neuron,
-            "rate_percent": row.sparsity_percent,
-            "flops": row.flops_million * 1e6,
-            "synops": row.sops_million * 1e6,
-            "sign": row.sign_million * 1e6,
-        }
-        shared |= {"encoder": "every timestep"}
-        rows.append({"kind": "paper, as printed", **shared, "energy_mean_microjoule": row.energy_microjoule})
-        rows.append({"kind": "paper, from its printed counts", **shared, "energy_mean_microjoule": row.from_counts()})
-    for _, run in summary[summary["tables"].map(lambda tables: "5" in _split(tables)).astype(bool)].iterrows():
-        found = energy[energy["id"] == run["id"]] if len(energy) else energy
-        base = {"kind": "ours", **{key: run[key] for key in ("id", "neuron", "state", "reduced")}}
-        if len(found) == 0:
-            rows.append(base)
-        for (method, encoder), group in found.groupby(["method", "encoder"], sort=False):
-            rows.append(
-                {
-                    **base,
-                    "method": method,
-                    "encoder": encoder,
-                    "n": len(group),
-                    "rate_percent": 100 * group["rate"].astype(float).mean(),
-                    **{key: group[key].mean() for key in ("flops", "synops", "sign")},
-                    "energy_mean_microjoule": group["energy_microjoule"].mean(),
-                    "energy_std_microjoule": group["energy_microjoule"].std(ddof=1) if len(group) > 1 else None,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-# membrane distributions ------------------------------------------------------------------------------
-
-
-def distribution_distance(a: dict, b: dict) -> float:
-    """Largest difference of two membrane histograms' cumulative shares (Kolmogorov-Smirnov), between 0 and 1."""
-    import numpy as np
-
-    edges = np.union1d(a["edges"], b["edges"])
-
-    def cumulative(histogram: dict):
-        counts = np.concatenate([[histogram["below"]], histogram["counts"]]).astype(float).cumsum()
-        return np.interp(edges, histogram["edges"], counts / (counts[-1] + histogram["above"]))
-
-    return float(np.abs(cumulative(a) - cumulative(b)).max())
-
-
-def membrane_distances(evaluations: dict[tuple[str, int], dict]) -> pd.DataFrame:
-    """How far the membrane distributions of a run's layers lie apart, and for comparison one layer's between seeds.
-
-    Args:
-        evaluations: evaluation.json by run id and seed.
-
-    Returns:
-        A row a run id: mean distance over pairs of layers (and seeds), mean distance of the same layer over pairs of
-        seeds and the largest one (None with one seed), numbers of layers and seeds.
-    """
-    from itertools import combinations
-    from statistics import fmean
-
-    rows = []
-    for run in dict.fromkeys(run for run, _ in evaluations):
-        seeds = [
-            {layer["layer"]: layer["membrane"] for layer in found["layers"]}
-            for (name, _), found in evaluations.items()
-            if name == run
-        ]
-        layers = [distribution_distance(a, b) for seed in seeds for a, b in combinations(seed.values(), 2)]
-        between = [
-            distribution_distance(a[layer], b[layer]) for a, b in combinations(seeds, 2) for layer in a if layer in b
-        ]
-        rows.append(
-            {
-                "id": run,
-                "between_layers": fmean(layers) if layers else None,
-                "between_seeds": fmean(between) if between else None,
-                "between_seeds_largest": max(between, default=None),
-                "layers": len(seeds[0]),
-                "n": len(seeds),
-            }
-        )
-    return pd.DataFrame(rows, columns=["id", "between_layers", "between_seeds", "between_seeds_largest", "layers", "n"])
+    return _framed("summary", rows)
 
 
 # all of it -------------------------------------------------------------------------------------------
-
-ENERGY_COLUMNS = ("id", "seed", "method", "encoder", "rate", "flops", "synops", "sign", "energy_microjoule")
-LATER_COLUMNS = ("evaluated_percent", "rate_percent", "entropy_bits", "synops", "energy_microjoule", "missing")
-TRAINING_COLUMNS = (
-    "data_label",
-    "last_epoch_percent",
-    "best_epoch_percent",
-    "best_epoch",
-    "test_samples",
-    "wall_seconds",
-)
-
 
 #: of the several ways to an energy, the one that stands for a network where a single figure is shown: the paper's
 HEADLINE_METHOD = {"method": "paper's formula, mean over neurons", "encoder": "every timestep"}
@@ -484,7 +295,7 @@ def _chosen(methods: list[dict], wanted: dict) -> dict:
 
 
 def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
-    """Every table of a preset but the claims, by name; see docs/reading-the-report.md for their columns.
+    """Every table of a preset but the claims, by name; see :data:`ternary_spike.columns.COLUMNS`.
 
     Args:
         plan: as :func:`read_plan` returns it.
@@ -515,40 +326,35 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
                     energy += [{**key, **method} for method in counted["methods"]]
                 for name, rows in (("history.csv", history), ("energy.csv", energy_layers)):
                     if (folder / name).exists():
-                        rows.append(pd.read_csv(folder / name).assign(**key))
+                        rows += pd.read_csv(folder / name).assign(**key).to_dict("records")
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 what = str(error) if isinstance(error, ValueError) else f"a file of it lacks {error}"
                 run["state"] = f"incomplete, failed: {what}"
-            expected = RUN_FILES if run["spiking"] else RUN_FILES[:3]
+            expected = RUN_FILES[:3] if row["neuron"] == "relu" else RUN_FILES
             run["missing"] = " ".join(name for name in expected if not (folder / name).exists())
         runs.append(run)
 
-    def framed(rows: list, *first: str) -> pd.DataFrame:
-        frame = pd.concat(rows) if rows and isinstance(rows[0], pd.DataFrame) else pd.DataFrame(rows)
-        for column in first:
-            if column not in frame:
-                frame[column] = pd.Series(dtype=object)
-        return frame[[*first, *(column for column in frame if column not in first)]]
-
-    run_table = framed(runs)
-    for column in (*TRAINING_COLUMNS, *LATER_COLUMNS):
-        if column not in run_table:
-            run_table[column] = None
+    run_table = _framed("runs", runs)
     summary = summarise(run_table)
-    energy_frame = framed(energy, *ENERGY_COLUMNS)
+    energy_table_rows = _framed("energy", energy)
     found = {
         "runs": run_table,
         "summary": summary,
-        "layers": framed(layers, "id", "seed", "position", "layer", "neurons", "amplitude", "rate_percent"),
-        "equivalence": framed(equivalence, "id", "seed", "samples", "bound", "passed"),
-        "energy": energy_frame,
-        "energy_layers": framed(energy_layers, "id", "seed", "layer"),
-        "history": framed(history, "id", "seed", "epoch"),
-        "membrane": membrane_distances(evaluations),
+        "layers": _framed("layers", layers),
+        "equivalence": _framed("equivalence", equivalence),
+        "energy": energy_table_rows,
+        "energy_layers": _framed("energy_layers", energy_layers),
+        "history": _framed("history", history),
+        "membrane": _framed("membrane", membrane_distances(evaluations)),
     }
-    found |= {f"table{number}": accuracy_table(number, summary) for number in (1, 2, 3, 4)}
-    found["table5"] = energy_table(summary, energy_frame)
+    found |= {f"table{n}": _framed(f"table{n}", accuracy_table(n, summary)) for n in (1, 2, 3, 4)}
+    found["table5"] = _framed("table5", energy_table(summary, energy_table_rows))
     return found
+
+
+def _framed(name: str, rows: list[dict]) -> pd.DataFrame:
+    """A table with all of its columns, whether or not any row has them yet."""
+    return pd.DataFrame(rows, columns=list(COLUMNS[name]))
 
 
 def write_tables(found: dict[str, pd.DataFrame], out: Path) -> list[Path]:

@@ -14,6 +14,7 @@ import yaml
 
 from ternary_spike import paper
 from ternary_spike.claims.checks import CHECKS
+from ternary_spike.columns import COLUMNS
 from ternary_spike.errors import UserError
 from ternary_spike.verdicts import FULL, NOT_TESTED, SCALE
 
@@ -130,4 +131,4 @@ def judge(tables: dict[str, pd.DataFrame], claims: list[Claim] | None = None) ->
                 "headline": claim.headline,
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS["claims"]))

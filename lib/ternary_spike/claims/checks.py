@@ -13,7 +13,7 @@ from itertools import product
 import pandas as pd
 
 from ternary_spike import paper, verdicts
-from ternary_spike.collect import printed, sample
+from ternary_spike.paper_tables import printed, sample
 from ternary_spike.verdicts import ABOVE, AGREES, BELOW, EXACT, NOT_TESTED, SCALE, Sample
 
 DERIVED = "derived"

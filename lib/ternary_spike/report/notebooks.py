@@ -91,7 +91,9 @@ def prose(markdown: str) -> str:
     parser = MarkdownIt("commonmark", {"html": True}).enable("table")
     anchors_plugin(parser, max_level=3)
     dollarmath_plugin(parser, renderer=_mathml, double_inline=True)
-    return parser.render(markdown)
+    # a formula wider than a phone scrolls by itself, with the keyboard too
+    focusable = '<div class="math block" tabindex="0" role="group" aria-label="Formula">'
+    return parser.render(markdown).replace('<div class="math block">', focusable)
 
 
 def title(body: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from ternary_spike.collect import run_folder
+from ternary_spike.columns import TEXT
 from ternary_spike.errors import UserError
 from ternary_spike.files import read_json
 from ternary_spike.report.palette import NEURONS
@@ -78,36 +79,3 @@ class Results:
     def run(self, run: str, seed: int) -> dict:
         """run.json of a run and seed."""
         return read_json(run_folder(self.folder, run, seed) / "run.json")
-
-
-#: columns that hold text, in whichever table
-TEXT = {
-    *(
-        "id",
-        "dataset",
-        "architecture",
-        "neuron",
-        "variant",
-        "tables",
-        "control",
-        "state",
-        "reduced",
-        "data_label",
-        "seeds",
-    ),
-    *(
-        "commit",
-        "device",
-        "cpu",
-        "python",
-        "torch",
-        "started",
-        "finished",
-        "warnings",
-        "missing",
-        "recipe",
-        "code_hash",
-    ),
-    *("group", "statement", "where", "evidence", "result", "verdict", "runs", "notebook", "basis", "kind", "method"),
-    *("citation", "type", "layer", "input", "data_checksum"),
-}

@@ -1,0 +1,223 @@
+"""The tables that `collect` writes: every column and its meaning. Text columns are listed in :data:`TEXT`."""
+
+_RUN = {
+    "id": "run id: dataset, network, T, neuron and variant",
+    "dataset": "the dataset's name in the run table",
+    "architecture": "network",
+    "timesteps": "T",
+    "neuron": "binary, ternary, trainable, or relu (no spikes)",
+    "variant": "what sets a control apart; empty for the neurons as the paper describes them",
+    "tables": "the paper's tables that the run belongs to",
+    "control": "whether the paper lacks the run",
+    "state": "done, or why there is no number: not run: reason, failed: reason, incomplete, failed: reason",
+    "reduced": "how the run differs from one of the paper's; empty for a full run",
+}
+_SEED = {"id": _RUN["id"], "seed": "seed"}
+
+
+def _over_seeds(name: str, unit: str, what: str) -> dict[str, str]:
+    return {
+        f"{name}_mean_{unit}": f"{what}, mean over seeds",
+        f"{name}_std_{unit}": f"{what}, sample standard deviation over seeds",
+    }
+
+
+_ACCURACIES = {
+    **_over_seeds("last_epoch", "percent", "test accuracy of the last epoch"),
+    **_over_seeds("best_epoch", "percent", "best test accuracy of all epochs, the paper's protocol"),
+    **_over_seeds("rate", "percent", "share of neurons and timesteps that fire"),
+}
+_ENERGY = {
+    "rate": "firing rate that the estimate used, a share; empty for exact counts",
+    "flops": "operations of the encoder per image",
+    "synops": "additions per image",
+    "sign": "comparisons per image",
+}
+_PAPER = {
+    "kind": "literature (as the paper quotes it), paper (its own row) or control (ours only)",
+    "dataset": "dataset as printed",
+    "method": "method as printed; neuron and variant for a control",
+    "citation": "source of a literature row as printed",
+    "type": "kind of training as printed",
+    "architecture": "network",
+    "timesteps": "T",
+    "neuron": "neuron of an own row or control",
+    "paper_percent": "printed accuracy",
+    "paper_std_percent": "printed standard deviation",
+    "paper_trials": "trials behind the printed accuracy; 1 where no deviation is printed",
+    "id": "our run",
+    "state": _RUN["state"],
+    "reduced": _RUN["reduced"],
+    "n": "seeds that finished",
+    "data_label": "data that our run used",
+    "test_samples": "test samples that our accuracy is measured on",
+    **_ACCURACIES,
+    "difference_points": "best epoch's mean less the printed accuracy; full runs only",
+    "standard_error_points": "standard error of the difference: trials and test-set sampling",
+    "verdict": "agrees with / below / above the paper; full runs only",
+    "basis": "what the verdict rests on, or why there is none",
+}
+
+COLUMNS: dict[str, dict[str, str]] = {
+    "runs": {
+        **_SEED,
+        **{key: _RUN[key] for key in _RUN if key != "id"},
+        "data_label": "the data's label, with the substitute's name if it is one",
+        "data_checksum": "SHA-256 of the prepared data",
+        "train_samples": "training samples",
+        "test_samples": "test samples",
+        "last_epoch_percent": "test accuracy of the last epoch",
+        "best_epoch_percent": "best test accuracy of all epochs",
+        "best_epoch": "the epoch of the best accuracy, from 1",
+        "epochs": "length of the schedule",
+        "recipe": "recipe",
+        "wall_seconds": "wall time of the training",
+        "images_per_second": "training throughput",
+        "peak_memory_bytes": "peak memory",
+        "resumed": "how often the training went on from a checkpoint",
+        "commit": "commit of the code",
+        "dirty": "whether files differed from the commit",
+        "code_hash": "hash of the code that decides the result",
+        "device": "device",
+        "cpu": "processor",
+        "cores": "cores that the process could use",
+        "threads": "threads that it used",
+        "python": "version of Python",
+        "torch": "version of torch",
+        "started": "start, UTC",
+        "finished": "end, UTC",
+        "warnings": "what the training noticed",
+        "evaluated_percent": "test accuracy by the evaluation stage",
+        "rate_percent": "share of neurons and timesteps that fire",
+        "entropy_bits": "entropy of a neuron and timestep, mean over neurons of their layer's pooled entropy",
+        "synops": "additions per image, counted",
+        "energy_microjoule": "energy per image, the paper's formula: mean rate over neurons, encoder at each timestep",
+        "missing": "files that later stages have not written",
+    },
+    "summary": {
+        **_RUN,
+        "data_label": "the data's label",
+        "seeds_planned": "seeds in the plan",
+        "n": "seeds that finished",
+        "seeds": "which ones",
+        **_ACCURACIES,
+        **_over_seeds("entropy", "bits", "entropy of a neuron and timestep"),
+        **_over_seeds("synops", "per_image", "additions per image"),
+        **_over_seeds("energy", "microjoule", "energy per image by the paper's formula"),
+        "test_samples": "test samples",
+        "wall_seconds": "wall time of the trainings, summed over seeds",
+    },
+    "layers": {
+        **_SEED,
+        "position": "the neuron layer's place, from 1",
+        "layer": "its name",
+        "neurons": "its neurons",
+        "amplitude": "trained amplitude; the mean of several; empty where there is none",
+        "amplitude_min": "the smallest of several",
+        "amplitude_max": "the largest of several",
+        "rate_percent": "share of neurons and timesteps that fire",
+        "rate_positive_percent": "share with a spike of +1",
+        "rate_negative_percent": "share with a spike of -1",
+        "entropy_bits": "entropy of the layer's pooled shares of -1, 0 and +1",
+        "entropy_per_neuron_bits": "mean over neurons of each one's own entropy",
+        "membrane_mean": "mean membrane potential before the reset",
+        "membrane_std": "its standard deviation",
+    },
+    "equivalence": {
+        **_SEED,
+        "samples": "test images that both networks saw",
+        "bound": "largest relative difference of the logits allowed in float64",
+        "passed": "whether the folded network is equivalent",
+        **{
+            f"{precision}_{key}": f"{meaning}, {precision}"
+            for precision in ("float64", "float32")
+            for key, meaning in {
+                "spikes": "spikes compared (neurons x timesteps x images)",
+                "differing_spikes": "spikes that differ",
+                "largest_relative_logit_difference": "largest difference of the logits relative to the largest logit",
+                "class_agreement_percent": "images with the same class",
+            }.items()
+        },
+        "neuron_layers": "neuron layers of the folded network",
+        "layers_with_amplitude": "those that still scale their spikes",
+    },
+    "energy": {
+        **_SEED,
+        "method": "how the operations were found",
+        "encoder": "how often the first convolution was counted",
+        **_ENERGY,
+        "energy_microjoule": "energy per image",
+        "encoder_share": "the encoder's share of it",
+    },
+    "energy_layers": {
+        **_SEED,
+        "layer": "layer of the folded network",
+        "kind": "conv, classifier, shortcut or neurons",
+        "input": "whose spikes it gets; image for the encoder",
+        "pooled": "whether average pooling lies between",
+        "macs": "dense multiply-accumulates of one image and timestep",
+        "input_neurons": "neurons of its input",
+        "input_rate": "firing rate of its input, a share",
+        "flops": "multiply-accumulates that remain, per image",
+        "synops": "additions per image",
+        "energy_microjoule": "energy per image",
+        "sign": "comparisons per image",
+    },
+    "history": {
+        **_SEED,
+        "epoch": "epoch, from 1",
+        "train_loss": "training loss",
+        "train_accuracy_percent": "training accuracy",
+        "test_accuracy_percent": "test accuracy",
+        "learning_rate": "learning rate",
+        "seconds": "wall time of the epoch",
+    },
+    "membrane": {
+        "id": _RUN["id"],
+        "between_layers": "distance of two layers' membrane distributions, mean over pairs of layers and seeds",
+        "between_seeds": "distance of one layer's distributions in two seeds, mean over layers and pairs of seeds",
+        "between_seeds_largest": "the largest of these",
+        "layers": "neuron layers",
+        "n": "seeds",
+    },
+    **{f"table{number}": _PAPER for number in (1, 2, 3, 4)},
+    "table5": {
+        "kind": "paper, as printed; paper, from its printed counts; ours",
+        "id": "our run",
+        "neuron": _RUN["neuron"],
+        "state": _RUN["state"],
+        "reduced": _RUN["reduced"],
+        "method": "how our operations were found",
+        "encoder": "how often the first convolution was counted",
+        "n": "seeds that finished",
+        "rate_percent": "firing rate, the paper's s",
+        "flops": _ENERGY["flops"],
+        "synops": _ENERGY["synops"],
+        "sign": _ENERGY["sign"],
+        **_over_seeds("energy", "microjoule", "energy per image"),
+    },
+    "claims": {
+        "id": "the claim's name, its anchor in the ledger",
+        "group": "part of the ledger",
+        "statement": "what the paper claims, in our words",
+        "where": "where it says so",
+        "evidence": "derived, computed exactly, measured in full, measured at reduced scale, or not tested",
+        "result": "the figures",
+        "verdict": "by the stated rule",
+        "reduced": "how the runs behind it are reduced",
+        "runs": "ids of these runs",
+        "notebook": "notebook and heading that show the evidence",
+        "headline": "whether the front page lists it",
+    },
+}
+
+
+#: columns that hold text, in whichever table: text that looks like a number, such as a commit, must stay text
+TEXT = frozenset(
+    {
+        *("id", "dataset", "architecture", "neuron", "variant", "tables", "control", "state", "reduced", "seeds"),
+        *("data_label", "data_checksum", "recipe", "commit", "code_hash", "device", "cpu", "python", "torch"),
+        *("started", "finished", "warnings", "missing", "layer", "kind", "input", "method", "encoder", "citation"),
+        *("type", "verdict", "basis", "group", "statement", "where", "evidence", "result", "runs", "notebook"),
+    }
+)
