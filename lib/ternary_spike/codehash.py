@@ -13,8 +13,8 @@ from pathlib import Path
 
 PACKAGE = "ternary_spike"
 TRAINING = ("training", "data.prepared")
-# modules that training imports and that cannot change a number in its result
-INDIFFERENT = frozenset({"checkpoints", "codehash", "devices", "errors", "files", "provenance", "runs"})
+# modules that training imports and that cannot change a number in its result; a recipe counts by its values
+INDIFFERENT = frozenset({"checkpoints", "codehash", "devices", "errors", "files", "provenance", "recipe", "runs"})
 
 
 @cache

@@ -25,6 +25,48 @@ class Conv2d(nn.Conv2d):
         return super().forward(x) if x.dim() == 4 else over_time(super().forward, x)
 
 
+def synchronised_batch_norm(
+    x: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """Batch normalisation in training with the statistics of all processes, which may hold parts of unequal size.
+
+    Args:
+        x: this process's part of the batch, [N, C, H, W].
+        running_mean, running_var: [C], moved alike in every process.
+        weight, bias: [C].
+        momentum, eps: as of torch's batch norm.
+
+    Returns:
+        The normalised part [N, C, H, W]; gradients flow to every process's part.
+    """
+    from torch.distributed.nn.functional import all_reduce
+
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    size = wide.new_tensor([wide.numel() // wide.shape[1]])
+    summed = all_reduce(torch.cat([wide.sum((0, 2, 3)), size]))
+    n = summed[-1].detach()
+    mean = summed[:-1] / n
+    centred = wide - mean.view(1, -1, 1, 1)
+    variance = all_reduce(centred.square().sum((0, 2, 3))) / n
+    with torch.no_grad():
+        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+        running_var.lerp_((variance * n / (n - 1)).to(running_var.dtype), momentum)
+    scale = weight * torch.rsqrt(variance + eps)
+    return (centred * scale.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)).to(x.dtype)
+
+
+def _over_processes(n: int) -> int:
+    total = torch.tensor(n)
+    torch.distributed.all_reduce(total)
+    return int(total)
+
+
 class BatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation on [T, B, C, H, W].
 
@@ -32,16 +74,32 @@ class BatchNorm2d(nn.BatchNorm2d):
         channels: C.
         per_step: if True each timestep is normalised with statistics of its own and moves the running statistics in
             turn (the authors' stem); if False time, batch and space are one population (the authors' blocks).
+
+    Attributes:
+        synchronised: whether training takes its statistics over all processes of a distributed run.
     """
 
     def __init__(self, channels: int, per_step: bool = False) -> None:
         super().__init__(channels)
         self.per_step = per_step
+        self.synchronised = False
 
     def forward(self, x: Tensor) -> Tensor:
         if self.per_step and self.training:
-            return torch.stack([super(BatchNorm2d, self).forward(step) for step in x.unbind(0)])
-        return over_time(super().forward, x)
+            return torch.stack([self._normalise(step) for step in x.unbind(0)])
+        return over_time(self._normalise, x)
+
+    def _normalise(self, x: Tensor) -> Tensor:
+        """One population [N, C, H, W]."""
+        if not (self.training and self.synchronised):
+            return super().forward(x)
+        self.num_batches_tracked += 1
+        return self._trained(x, self.running_mean, self.running_var, self.momentum, self.eps)
+
+    def _trained(self, x: Tensor, mean: Tensor, variance: Tensor, momentum: float, eps: float) -> Tensor:
+        if self.synchronised:
+            return synchronised_batch_norm(x, mean, variance, self.weight, self.bias, momentum, eps)
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, True, momentum, eps)
 
     def repeated(self, x: Tensor, timesteps: int) -> Tensor:
         """What :meth:`forward` does to a static input repeated at each timestep, computed once.
@@ -56,9 +114,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         """
         if not self.training:
             return super().forward(x)
-        return self._moving_repeated(
-            x, timesteps, lambda *running: F.batch_norm(x, *running[:2], self.weight, self.bias, True, *running[2:])
-        )
+        return self._moving_repeated(x, timesteps, lambda *running: self._trained(x, *running))
 
     @torch.no_grad()
     def statistics(self, x: Tensor, timesteps: int) -> tuple[Tensor, Tensor]:
@@ -96,6 +152,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         else:
             # the unbiased variance of T copies divides by n T - 1, that of one copy by n - 1
             n = x.numel() // x.shape[1]
+            if self.synchronised:
+                n = _over_processes(n)
             kept = (1 - momentum) * self.running_var
             variance = kept + (variance - kept) * ((n - 1) / n * (n * timesteps) / (n * timesteps - 1))
             self.num_batches_tracked += 1

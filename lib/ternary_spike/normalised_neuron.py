@@ -51,6 +51,7 @@ def _fusible(bn, neuron) -> bool:
         not torch.compiler.is_compiling()  # who compiles the whole model fuses it there
         and type(bn) is BatchNorm2d
         and bn.training
+        and not bn.synchronised
         and isinstance(neuron, LIF)
         and neuron.training
         and (neuron.amplitude is None or neuron.amplitude.numel() == 1)

@@ -18,6 +18,7 @@ from ternary_spike import backends, checkpoints
 from ternary_spike.codehash import training_code_hash
 from ternary_spike.data.loading import EvaluationBatches, TrainingBatches
 from ternary_spike.data.prepared import read_manifest
+from ternary_spike.distributed import Processes
 from ternary_spike.errors import UserError
 from ternary_spike.evaluation import accuracy, evaluate
 from ternary_spike.files import require_writable, sha256_of, write_csv, write_json, write_tensors
@@ -79,13 +80,16 @@ def learning_rate(recipe: Recipe, epoch: int) -> float:
 class _Training:
     """The state of a training: what a checkpoint holds, and how a step changes it."""
 
-    def __init__(self, plan: TrainingPlan, device: torch.device) -> None:
-        self.plan, self.device = plan, device
+    def __init__(self, plan: TrainingPlan, device: torch.device, processes: Processes) -> None:
+        self.plan, self.device, self.processes = plan, device, processes
         recipe = plan.recipe
         torch.manual_seed(plan.seed)  # initialisation only; order and augmentation have streams of their own
         self.model = SpikingResNet(**plan.model).to(device, memory_format=torch.channels_last)
         self.optimiser = Sgd(self.model, recipe.momentum, recipe.weight_decay)
-        self.train = TrainingBatches(plan.data, recipe, plan.seed, device)
+        self.called = processes.wrap(self.model, device)
+        self.train = TrainingBatches(
+            plan.data, recipe, plan.seed, device, rank=processes.rank, world_size=processes.count
+        )
         self.test = EvaluationBatches(plan.data, "test", recipe, batch_size=max(recipe.batch_size, 250), device=device)
         self.backend = backends.choose(
             recipe.epochs * self.train.steps,
@@ -111,8 +115,9 @@ class _Training:
     def train_step(self, x: Tensor, labels: Tensor) -> None:
         """One update; nothing in it waits for the device."""
         with self.autocast():
-            logits = self.model(x).float()
-        loss = F.cross_entropy(logits, labels)
+            logits = self.called(x).float()
+        # the mean over the whole batch, where processes hold parts of unequal size and gradients are averaged
+        loss = F.cross_entropy(logits, labels) * self.train.weight(self.step)
         self.optimiser.zero_gradients()
         loss.backward()
         self.optimiser.step(learning_rate(self.plan.recipe, self.epoch))
@@ -122,7 +127,7 @@ class _Training:
 
     def check_losses(self) -> None:
         """Raise UserError if a loss of this epoch is not finite or has exploded; waits for the device."""
-        losses = self.losses[: self.step]
+        losses = self._shared_losses()[: self.step]
         bad = ~losses.isfinite() | (losses > EXPLODED)
         if bad.any():
             step = int(bad.nonzero()[0])
@@ -135,11 +140,12 @@ class _Training:
         """Score the test set, append the epoch to the history, and make ready for the next."""
         with self.autocast():
             test_percent, test_loss = accuracy(self.model, self.test)
+        losses = self._shared_losses()
         row = {
             "epoch": self.epoch + 1,
             "learning_rate": learning_rate(self.plan.recipe, self.epoch),
-            "train_loss": self.losses.double().mean().item(),
-            "train_accuracy_percent": 100 * self.correct.item() / self.train.samples,
+            "train_loss": losses.double().mean().item(),
+            "train_accuracy_percent": 100 * self.processes.sum(self.correct).item() / self.train.samples,
             "test_loss": test_loss,
             "test_accuracy_percent": test_percent,
             "seconds": round(seconds, 3),
@@ -153,7 +159,11 @@ class _Training:
     def tensors(self) -> dict[str, Tensor]:
         found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         found |= {f"momentum.{name}": buffer for name, buffer in self.optimiser.momenta.items()}
-        return found | {"losses": self.losses, "correct": self.correct}
+        return found | {"losses": self._shared_losses(), "correct": self.processes.sum(self.correct)}
+
+    def _shared_losses(self) -> Tensor:
+        """The epoch's losses over the whole of each batch."""
+        return self.processes.sum(self.losses) / self.processes.count
 
     def state(self, seconds: float) -> dict:
         return {
@@ -173,7 +183,8 @@ class _Training:
         self.model.load_state_dict(part("model."))
         self.optimiser.load(part("momentum."))
         self.losses.copy_(tensors["losses"])
-        self.correct.copy_(tensors["correct"])
+        if self.processes.rank == 0:  # it is the sum over all processes
+            self.correct.copy_(tensors["correct"])
         self.epoch, self.step = state["epoch"], state["step"]
         self.history = state["history"]
         self.seconds, self.epoch_seconds = state["seconds"], state["epoch_seconds"]
@@ -183,7 +194,7 @@ class _Training:
 
 def train(
     plan: TrainingPlan, checkpoint_root: Path, out: Path, device: torch.device, report: Callable[[str], None] = print
-) -> dict:
+) -> dict | None:
     """Train one run and write ``weights.safetensors``, ``history.csv`` and, last, ``run.json``.
 
     Starts where an earlier call with the same code, recipe, network, data and seed was interrupted. On the same
@@ -197,7 +208,7 @@ def train(
         report: takes one line of progress for people.
 
     Returns:
-        The content of run.json.
+        The content of run.json; None in all processes but the first of a distributed training.
 
     Raises:
         UserError: if data, checkpoint or folders are unusable, another process trains this run, or the loss is not
@@ -216,26 +227,34 @@ def train(
     }
     folder = Path(checkpoint_root) / checkpoints.key_of(decisive)
     started, clock = now(), time.monotonic()
-    with checkpoints.exclusive(folder), _stop_requests() as stop:
-        run = _Training(plan, device)
+    processes = Processes(device)
+    first = processes.rank == 0
+    with checkpoints.exclusive(folder) if first else nullcontext(), _stop_requests() as stop:
+        run = _Training(plan, device, processes)
         found = checkpoints.load(folder)
         if found is not None:
             run.restore(*found)
-            report(f"{plan.run} seed {plan.seed}: resuming at epoch {run.epoch + 1}, step {run.step + 1}")
+            if first:
+                report(f"{plan.run} seed {plan.seed}: resuming at epoch {run.epoch + 1}, step {run.step + 1}")
         backends.use(run.backend)
-        _run_epochs(run, folder, stop, clock, report)
-        seconds = run.seconds + time.monotonic() - clock
-        record = _write_results(run, manifest, out, seconds, started, code_hash)
-        (folder / checkpoints.FILE).unlink(missing_ok=True)
+        _run_epochs(run, folder, stop, clock, report if first else lambda _: None)
+        record = None
+        if first:
+            seconds = run.seconds + time.monotonic() - clock
+            record = _write_results(run, manifest, out, seconds, started, code_hash)
+            (folder / checkpoints.FILE).unlink(missing_ok=True)
+    processes.close()
     return record
 
 
 def _run_epochs(run: _Training, folder: Path, stop: list[int], clock: float, report: Callable[[str], None]) -> None:
-    recipe = run.plan.recipe
+    recipe, first = run.plan.recipe, run.processes.rank == 0
 
     def save() -> None:
         run.check_losses()
-        checkpoints.save(folder, run.tensors(), run.state(run.seconds + time.monotonic() - clock))
+        tensors = run.tensors()
+        if first:
+            checkpoints.save(folder, tensors, run.state(run.seconds + time.monotonic() - clock))
 
     saved = time.monotonic()
     bar = tqdm(
@@ -243,7 +262,7 @@ def _run_epochs(run: _Training, folder: Path, stop: list[int], clock: float, rep
         initial=run.epoch * run.train.steps + run.step,
         desc=f"{run.plan.run} seed {run.plan.seed}",
         unit="step",
-        disable=not sys.stderr.isatty(),
+        disable=not (first and sys.stderr.isatty()),
     )
     with bar:
         while run.epoch < recipe.epochs:
@@ -254,12 +273,13 @@ def _run_epochs(run: _Training, folder: Path, stop: list[int], clock: float, rep
                 bar.update()
                 if run.step % LOSS_CHECK_STEPS == 0:
                     run.check_losses()
-                if stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                stopping, due = run.processes.any(bool(stop), time.monotonic() - saved > CHECKPOINT_SECONDS)
+                if stopping or due:
                     run.epoch_seconds = earlier + time.monotonic() - begun
                     save()
                     saved = time.monotonic()
-                if stop:
-                    name = signal.Signals(stop[0]).name
+                if stopping:
+                    name = signal.Signals(stop[0]).name if stop else "another process"
                     raise Interrupted(
                         f"stopped by {name} at epoch {run.epoch + 1}, step {run.step}; the same command goes on there"
                     )
@@ -316,6 +336,7 @@ def _write_results(run: _Training, manifest, out: Path, seconds: float, started:
             "peak_memory_bytes": _peak_memory(run.device),
             "resumed": run.resumed,
             "backend": backends.current(),
+            "processes": run.processes.count,
         },
         "files": {name: sha256_of(out / name) for name in (WEIGHTS, HISTORY)},
         "warnings": [*_dead_layers(run), *backends.notices],

@@ -66,6 +66,8 @@ def run(args: Namespace) -> None:
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(130)
+    if record is None:  # not the first process of a distributed training
+        return
     accuracy = record["accuracy"]
     print(
         f"{name} seed {args.seed}: {accuracy['last_epoch_percent']:.2f} % (last epoch), "

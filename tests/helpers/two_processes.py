@@ -1,0 +1,38 @@
+"""What two processes compute together, for comparison with one: ``torchrun ... -m tests.helpers.two_processes OUT``."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from ternary_spike.distributed import Processes
+from ternary_spike.files import write_tensors
+from tests.helpers.networks import random_network
+
+
+def gradients(parts: list[torch.Tensor], processes: Processes | None) -> dict[str, torch.Tensor]:
+    """Gradients, running statistics and outputs of a float64 network after one batch, this process's part of it."""
+    model, _ = random_network(1, "resnet6w4", "trainable", 10)
+    model = model.double().train()
+    called = model if processes is None else processes.wrap(model, torch.device("cpu"))
+    rank, count = (0, 1) if processes is None else (processes.rank, processes.count)
+    x = parts[rank]
+    # a sum over the samples, weighted as the trainer weights a mean, so that parts may be of unequal size
+    whole = sum(len(part) for part in parts)
+    loss = called(x).square().sum() * count / whole
+    loss.backward()
+    found = {f"gradient.{name}": p.grad for name, p in model.named_parameters()}
+    return found | {f"buffer.{name}": b for name, b in model.named_buffers()}
+
+
+def batch() -> torch.Tensor:
+    return torch.randn(9, 3, 10, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    together = Processes(torch.device("cpu"))
+    result = gradients(list(batch().split([4, 5])), together)
+    if together.rank == 0:
+        write_tensors(Path(sys.argv[1]), result)
+    together.close()
