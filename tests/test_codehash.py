@@ -104,7 +104,7 @@ def test_training_counts_the_neuron_and_the_network_but_no_reporting():
             continue
         seen.add(name)
         waiting += codehash._imports(codehash.ast.parse(path.read_bytes()))
-    assert {"training", "dynamics", "neurons", "models", "layers", "augmentation", "recipe"} <= seen
+    assert {"training", "dynamics", "neurons", "models", "layers", "augmentation", "optimisation"} <= seen
     assert not {"plan", "costs", "collect", "failures", "schema", "energy", "synops", "reparam"} & seen
     assert {path.stem for path in folder.glob("*.py")} >= codehash.INDIFFERENT
 
