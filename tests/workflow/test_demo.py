@@ -1,0 +1,25 @@
+"""The demo as a user gets it."""
+
+import csv
+import time
+
+import pytest
+
+from tests.workflow.running import copied, snakemake
+
+pytestmark = [pytest.mark.full, pytest.mark.xdist_group("demo")]
+
+
+def test_the_demo_ends_with_a_report_and_a_second_call_does_nothing(tmp_path):
+    folder = copied(tmp_path / "demo", notebooks=("comparison", "folding"))
+    done = snakemake(folder, "--cores", "all", "--configfile", "config/demo.yaml", timeout=1200)
+    assert done.status == 0, done.text
+    assert (folder / "results/demo/report/index.html").exists()
+    with (folder / "results/demo/tables/summary.csv").open() as file:
+        accuracy = {row["neuron"]: float(row["last_epoch_mean_percent"]) for row in csv.DictReader(file)}
+    assert accuracy.keys() == {"binary", "ternary", "trainable"} and min(accuracy.values()) > 60
+    assert accuracy["binary"] < accuracy["ternary"]
+    start = time.monotonic()
+    again = snakemake(folder, "--cores", "all", "--configfile", "config/demo.yaml")
+    assert again.status == 0 and "Nothing to be done" in again.text
+    assert time.monotonic() - start < 20
