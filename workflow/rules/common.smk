@@ -138,9 +138,13 @@ SHELL_PREFIX = shell_prefix()
 
 
 def limit_to_machine():
-    """Let jobs that run here share this machine's GPUs; a scheduler counts its own."""
-    if workflow.is_main_process and workflow.local_exec and "gpu" not in workflow.global_resources:
-        workflow.register_resource("gpu", len(local_gpus()))
+    """Let jobs that run here share this machine's GPUs and memory, whatever --cores is; a scheduler counts its own."""
+    if not (workflow.is_main_process and workflow.local_exec):
+        return
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
+    for name, amount in (("gpu", len(local_gpus())), ("mem_mb", total)):
+        if name not in workflow.global_resources:
+            workflow.register_resource(name, amount)
 
 
 def local_gpus():
