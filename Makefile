@@ -32,7 +32,7 @@ demo: $(READY)  ## the three neurons on handwritten digits, to a report: minutes
 	@echo "Report: $(CURDIR)/results/demo/report/index.html"
 
 test: $(READY)  ## the gate: all fast tests
-	$(PYTEST) -n $(WORKERS) --dist loadgroup -m "not full and not slurm"
+	$(PYTEST) -n $(WORKERS) -m "not full and not slurm"
 
 test-full: $(READY)  ## the tests that take minutes
 	$(PYTEST) -m "full"

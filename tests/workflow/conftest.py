@@ -1,3 +1,5 @@
+import fcntl
+import json
 import shutil
 from pathlib import Path
 
@@ -7,19 +9,31 @@ from tests.workflow.running import FAILING_ROW, HEAD, SMOKE_ROWS, Outcome, copie
 
 
 @pytest.fixture(scope="session")
-def smoke_run(tmp_path_factory) -> tuple[Path, Outcome, Outcome, str]:
-    """The tiny preset, first with a run that fails and then without it.
+def smoke_run(tmp_path_factory, worker_id) -> tuple[Path, Outcome, Outcome, str]:
+    """The tiny preset, first with a run that fails and then without it; made once for all of pytest's processes.
 
     Returns:
         The folder, both outcomes, and the table of runs as it stood after the first.
     """
-    folder = copied(tmp_path_factory.mktemp("smoke"))
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    kept = shared / "smoke.json"
+    with (shared / "smoke.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_text(json.dumps(_smoke_twice(shared / "smoke")))
+    failing, mended, table = json.loads(kept.read_text())
+    return shared / "smoke", Outcome(**failing), Outcome(**mended), table
+
+
+def _smoke_twice(folder: Path) -> tuple[dict, dict, str]:
+    copied(folder)
     (folder / "table.csv").write_text(HEAD + FAILING_ROW + SMOKE_ROWS)
     failing = smoke(folder)
     runs = folder / "results/smoke/tables/runs.csv"
     table = runs.read_text() if runs.exists() else ""
     (folder / "table.csv").write_text(HEAD + SMOKE_ROWS)
-    return folder, failing, smoke(folder), table
+    return vars(failing), vars(smoke(folder)), table
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import pytest
 
 from tests.workflow.running import HEAD, SMOKE_ROWS, copied, smoke
 
-pytestmark = pytest.mark.xdist_group("configuration")
-
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.workflow.running import copied, snakemake
 
-pytestmark = [pytest.mark.full, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.full
 
 
 def test_the_demo_ends_with_a_report_and_a_second_call_does_nothing(tmp_path):

@@ -10,7 +10,6 @@ import pytest
 
 from tests.workflow.running import HEAD, SMOKE_ROWS, SMOKE_RUNS, smoke
 
-pytestmark = pytest.mark.xdist_group("smoke")
 NEW_ROW = "digits,resnet6w4,1,trainable,,,digits,0,demo,false\n"
 NEW_RUN = "digits-resnet6w4-T1-trainable-e1-train_samples_200"
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.workflow.running import FAILING_ROW, HEAD, SMOKE_ROWS, SMOKE_RUNS, copied, snakemake
 
-pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.slurm
 NODE = Path(__file__).parents[1] / "helpers/slurm_node.sh"
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "srun")
 
