@@ -45,8 +45,21 @@ PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP
 CONF
 }
 
+# a job's own commands look here: the plugin hides SLURM's variables from it
+link() {
+    for name in slurm.conf gres.conf cgroup.conf; do
+        if [ -e "/etc/slurm/$name" ] || [ -L "/etc/slurm/$name" ]; then
+            echo "/etc/slurm/$name exists: this machine has a SLURM of its own" >&2
+            exit 1
+        fi
+    done
+    mkdir -p /etc/slurm
+    ln -sf "$folder"/{slurm,gres,cgroup}.conf /etc/slurm/
+}
+
 up() {
     configure
+    link
     [ -f /etc/munge/munge.key ] || /usr/sbin/mungekey
     mkdir -p /run/munge
     chown munge:munge /run/munge
@@ -69,6 +82,9 @@ down() {
     [ -e "$folder/run/started-munge" ] && pids+=(/run/munge/munged.pid)
     for file in "${pids[@]}"; do
         if runs "$file"; then kill "$(cat "$file")"; fi
+    done
+    for name in slurm gres cgroup; do
+        if [ "$(readlink "/etc/slurm/$name.conf")" = "$folder/$name.conf" ]; then rm "/etc/slurm/$name.conf"; fi
     done
 }
 
