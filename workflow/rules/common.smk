@@ -221,6 +221,13 @@ def training_gpus(wildcards):
     return config["gpus"].get(planned(wildcards).dataset, 1)
 
 
+def training_launch(wildcards):
+    """What starts a training: this process alone, or torchrun with a process for each GPU."""
+    processes = config["gpus"].get(planned(wildcards).dataset, 1)
+    alone = "ternary_spike"
+    return alone if processes == 1 else f"torch.distributed.run --standalone --nproc-per-node {processes} -m {alone}"
+
+
 def stage_gpus(wildcards):
     return 0 if config["device"] == "cpu" else 1
 
