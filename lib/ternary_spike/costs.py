@@ -81,8 +81,8 @@ def estimate(plan: Iterable[Run], recipe_folder: Path, device: torch.device, cac
 def measure(step: Step, device: torch.device) -> dict:
     """Time of a training step on random pictures: ``images_per_second`` and the network's ``parameters``.
 
-    The batch grows towards the recipe's as long as a step is short, since small batches make small networks look slow. The fastest step counts: what slows the
-    others is what else the machine does.
+    The batch grows towards the recipe's as long as a step is short, since small batches make small networks look slow.
+    The fastest step counts: what slows the others is what else the machine does.
     """
     model = SpikingResNet(step.architecture, "ternary", step.timesteps, 10, step.channels, step.image_size)
     model = model.to(device, memory_format=torch.channels_last)

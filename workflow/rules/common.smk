@@ -139,7 +139,9 @@ SHELL_PREFIX = shell_prefix()
 
 def limit_to_machine():
     """Let jobs that run here share this machine's GPUs and memory, whatever --cores is; a scheduler counts its own."""
-    if not (workflow.is_main_process and workflow.local_exec):
+    # --jobs is for executors that submit; which executor it is, Snakemake does not say before it has read the rules
+    submits = workflow.resource_settings.nodes is not None
+    if submits or not workflow.is_main_process:
         return
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
     for name, amount in (("gpu", len(local_gpus())), ("mem_mb", total)):
