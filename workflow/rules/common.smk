@@ -139,7 +139,9 @@ SHELL_PREFIX = shell_prefix()
 
 def limit_to_machine():
     """Let jobs that run here share this machine's GPUs and memory, whatever --cores is; a scheduler counts its own."""
-    if not (workflow.is_main_process and workflow.local_exec):
+    # --jobs is for executors that submit; which executor it is, Snakemake does not say before it has read the rules
+    submits = workflow.resource_settings.nodes is not None
+    if submits or not workflow.is_main_process:
         return
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
     for name, amount in (("gpu", len(local_gpus())), ("mem_mb", total)):
@@ -219,6 +221,13 @@ def training_gpus(wildcards):
     if config["device"] == "cpu":
         return 0
     return config["gpus"].get(planned(wildcards).dataset, 1)
+
+
+def training_launch(wildcards):
+    """What starts a training: this process alone, or torchrun with a process for each GPU."""
+    processes = config["gpus"].get(planned(wildcards).dataset, 1)
+    alone = "ternary_spike"
+    return alone if processes == 1 else f"torch.distributed.run --standalone --nproc-per-node {processes} -m {alone}"
 
 
 def stage_gpus(wildcards):

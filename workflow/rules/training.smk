@@ -30,11 +30,12 @@ rule train:
         recipe=lambda wildcards: planned(wildcards).recipe_hash,
         code=TRAINING_CODE,
         data=data_folder,
+        launch=training_launch,
         out=subpath(output.record, parent=True),
         # not an output: Snakemake deletes a failed job's outputs, and a retry goes on from the checkpoint
         checkpoints=f"{RESULTS}/checkpoints/{{run}}/seed{{seed}}",
     shell:
-        "python -m ternary_spike train --id {wildcards.run} --seed {wildcards.seed} --data {params.data}"
+        "python -m {params.launch} train --id {wildcards.run} --seed {wildcards.seed} --data {params.data}"
         " --architecture {params.architecture} --neuron {params.neuron} --timesteps {params.timesteps}"
         " --recipe {input.recipe:q} {params.options} --device {resources.device} --threads {threads}"
         " --checkpoints {params.checkpoints} --out {params.out} > {log} 2>&1"

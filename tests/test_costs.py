@@ -1,0 +1,53 @@
+"""What a run would cost is measured, kept, and extrapolated."""
+
+import json
+
+import pytest
+import torch
+
+from ternary_spike import costs, plan
+
+RECIPE = """name: short
+epochs: 10
+batch_size: 8
+learning_rate: 0.1
+momentum: 0.9
+weight_decay: 0.0001
+train_samples: 360
+"""
+
+
+@pytest.fixture
+def planned(tmp_path):
+    (tmp_path / "short.yaml").write_text(RECIPE)
+    table = "dataset,architecture,timesteps,neuron,variant,neuron_options,recipe,seeds,tables,control\n"
+    rows = "digits,resnet6w4,1,binary,,,short,0;1,demo,false\ndigits,resnet6w4,2,ternary,,,short,0,demo,false\n"
+    (tmp_path / "table.csv").write_text(table + rows)
+    sources = {"digits": plan.DataSource("digits", "scikit-learn")}
+    rows = plan.read_experiments(tmp_path / "table.csv")
+    return plan.make_plan(rows, plan.Selection(), sources, tmp_path, {}, lambda source: None)
+
+
+def estimated(planned, tmp_path, limit=60.0):
+    return costs.estimate(planned, tmp_path, torch.device("cpu"), tmp_path / "costs.json", limit)
+
+
+def test_hours_follow_from_the_measured_speed_and_the_recipe(planned, tmp_path):
+    found = estimated(planned, tmp_path)
+    assert set(found) == {run.id for run in planned}
+    for cost in found.values():
+        assert cost.projected_hours == pytest.approx(10 * 360 / cost.images_per_second / 3600)
+        assert cost.disk_megabytes > 0
+
+
+def test_a_measurement_is_kept_and_not_repeated(planned, tmp_path):
+    before = estimated(planned, tmp_path)
+    # no time for measurements: what is known must come from the file
+    assert estimated(planned, tmp_path, limit=0) == before
+    content = json.loads((tmp_path / "costs.json").read_text())
+    assert len(content) == 2
+
+
+def test_no_time_and_a_damaged_file_give_no_estimate(planned, tmp_path):
+    (tmp_path / "costs.json").write_text("{")
+    assert estimated(planned, tmp_path, limit=0) == {}
