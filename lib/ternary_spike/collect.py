@@ -310,7 +310,7 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
         folder = run_folder(results, row["id"], row["seed"])
         if "last_epoch_percent" in run:
             try:
-                if evaluation := _read(folder / "evaluation.json"):
+                if (evaluation := _read(folder / "evaluation.json")) is not None:
                     found = _layers(key, evaluation)
                     run["evaluated_percent"] = evaluation["accuracy_percent"]
                     if found:
@@ -318,9 +318,9 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
                         run["entropy_bits"] = _over_neurons(found, "entropy_bits")
                         evaluations[row["id"], row["seed"]] = evaluation
                     layers += found
-                if checked := _read(folder / "equivalence.json"):
-                    equivalence.append(_equivalence(key, checked, _read(folder / "folded.json") or {}))
-                if counted := _read(folder / "energy.json"):
+                if (checked := _read(folder / "equivalence.json")) is not None:
+                    equivalence.append(_equivalence(key, checked, _read(folder / "folded.json")))
+                if (counted := _read(folder / "energy.json")) is not None:
                     run["synops"] = _chosen(counted["methods"], COUNTED_METHOD)["synops"]
                     run["energy_microjoule"] = _chosen(counted["methods"], HEADLINE_METHOD)["energy_microjoule"]
                     energy += [{**key, **method} for method in counted["methods"]]

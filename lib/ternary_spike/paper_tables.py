@@ -5,6 +5,8 @@ import pandas as pd
 from ternary_spike import paper
 from ternary_spike.verdicts import Sample, compare_with_paper
 
+NOT_PLANNED = "not run: not in this preset's plan"
+
 
 def sample(row: pd.Series, accuracy: str = "best_epoch") -> Sample:
     """Accuracy of a summary row over its seeds; ``accuracy`` is "best_epoch" or "last_epoch"."""
@@ -72,7 +74,7 @@ def accuracy_table(number: int, summary: pd.DataFrame) -> list[dict]:
         if row.own:
             run = matching(summary, number, row)
             if run is None:
-                entry |= {"state": "not run: not in this preset's plan", "verdict": ""}
+                entry |= {"state": NOT_PLANNED, "verdict": ""}
             else:
                 used.add(run["id"])
                 entry |= _ours(run) | judged(run, row)
@@ -115,7 +117,11 @@ def energy_table(summary: pd.DataFrame, energy: pd.DataFrame) -> list[dict]:
         shared |= {"encoder": "every timestep"}
         rows.append({"kind": "paper, as printed", **shared, "energy_mean_microjoule": row.energy_microjoule})
         rows.append({"kind": "paper, from its printed counts", **shared, "energy_mean_microjoule": row.from_counts()})
-    for _, run in summary[summary["tables"].map(lambda tables: "5" in _split(tables)).astype(bool)].iterrows():
+    ours = summary[summary["tables"].map(lambda tables: "5" in _split(tables)).astype(bool)]
+    planned = set(ours["neuron"])
+    absent = [row.neuron for row in paper.energies() if row.neuron not in planned]
+    rows += [{"kind": "ours", "neuron": neuron, "state": NOT_PLANNED} for neuron in absent]
+    for _, run in ours.iterrows():
         found = energy[energy["id"] == run["id"]] if len(energy) else energy
         base = {"kind": "ours", **{key: run[key] for key in ("id", "neuron", "state", "reduced")}}
         if len(found) == 0:

@@ -139,7 +139,13 @@ class _Site:
 
     def write_claims(self) -> None:
         """The ledger."""
-        groups = {group: self.claims[self.claims["group"] == group].to_dict("records") for group in GROUPS}
+        tested = self.claims["verdict"] != NOT_TESTED
+        groups = {
+            group: [
+                self.claims[(self.claims["group"] == group) & chosen].to_dict("records") for chosen in (tested, ~tested)
+            ]
+            for group in GROUPS
+        }
         self._write(
             "claims.html",
             "claims.html.j2",
@@ -173,6 +179,7 @@ class _Site:
             "Ternary Spike, reproduced",
             paper_title=paper.TITLE,
             planned=len(self.runs),
+            rows=self._own_rows(),
             finished=int(self.runs["last_epoch_percent"].notna().sum()),
             ids=len(self.summary),
             reasons=[(state, int(count)) for state, count in reasons.items()],
@@ -205,6 +212,13 @@ class _Site:
         ]
         caption = "Test accuracy, firing rate and energy per image, mean ± standard deviation over seeds"
         return show.table(rows, columns, caption, "summary", group=show.place).html
+
+    def _own_rows(self) -> dict[str, int]:
+        """How many of the paper's own rows of Tables 1-4 there are, ran in full, and ran in a reduced form."""
+        own = pd.concat([self.results.table(f"table{number}").query("kind == 'paper'") for number in (1, 2, 3, 4)])
+        ran = own[own["n"] > 0]
+        full = int((ran["reduced"] == "").sum())
+        return {"all": len(own), "full": full, "reduced": len(ran) - full}
 
     def _counts(self) -> list[tuple[str, int]]:
         counts = self.claims["verdict"].value_counts()
@@ -290,11 +304,12 @@ def _fold(equivalence: pd.DataFrame) -> dict | None:
     """The fold's figures for the front page."""
     if equivalence.empty:
         return None
+    worst = equivalence["float64_largest_relative_logit_difference"].max()
     return {
         "networks": len(equivalence),
         "spikes": f"{int(equivalence['float64_spikes'].sum()):,}",
         "differing": f"{int(equivalence['float64_differing_spikes'].sum()):,}",
-        "logits": f"{equivalence['float64_largest_relative_logit_difference'].max():.1e}",
+        "logits": f"to {worst:.1e}" if worst else "exactly",
         "bound": f"{equivalence['bound'].max():.0e}",
         "differing32": f"{int(equivalence['float32_differing_spikes'].sum()):,}",
         "agreement32": f"{equivalence['float32_class_agreement_percent'].min():.2f}",

@@ -1,0 +1,142 @@
+"""Palette, figures and tables as HTML, the rule graph."""
+
+import re
+from itertools import combinations
+
+import pandas as pd
+import pytest
+
+from ternary_spike.report import Results, figures, palette, rulegraph, show
+from ternary_spike.report.figures import end_labels, figure, subplots
+
+DOT = """digraph snakemake_dag {
+    graph[bgcolor=white, margin=0];
+    0[label = "all", color = "0.00 0.6 0.85", style="rounded"];
+    1[label = "report", color = "0.10 0.6 0.85", style="rounded"];
+    2[label = "train", color = "0.20 0.6 0.85", style="rounded"];
+    3[label = "prepare", color = "0.30 0.6 0.85", style="rounded"];
+    1 -> 0
+    2 -> 1
+    3 -> 2
+    3 -> 1
+}
+"""
+
+
+def test_colours_stand_out_on_white_and_on_black():
+    for name in palette.NEURONS:
+        assert palette.contrast(palette.COLOURS[name], palette.PAPER) >= 4.5
+        assert palette.contrast(palette.DARK[name], palette.NIGHT) >= 4.5
+    assert palette.contrast("#ffffff", "#000000") == pytest.approx(21)
+
+
+def seen(colour, weakness):
+    """A colour as it looks to somebody without red-green vision (Machado et al. 2009, linear RGB)."""
+    matrices = {
+        "protan": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+        "deutan": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    }
+    linear = [(int(colour[i : i + 2], 16) / 255) ** 2.2 for i in (1, 3, 5)]
+    mixed = [sum(w * x for w, x in zip(row, linear, strict=True)) for row in matrices[weakness]]
+    return [max(0.0, min(1.0, x)) ** (1 / 2.2) for x in mixed]
+
+
+@pytest.mark.parametrize("weakness", ["protan", "deutan"])
+@pytest.mark.parametrize("colours", [palette.COLOURS, palette.DARK], ids=["light", "dark"])
+def test_spiking_neurons_are_told_apart_without_red_green_vision(weakness, colours):
+    # two neurons whose colours come near each other still differ in marker
+    for first, second in combinations(("binary", "ternary", "trainable"), 2):
+        difference = [
+            a - b for a, b in zip(seen(colours[first], weakness), seen(colours[second], weakness), strict=True)
+        ]
+        assert sum(d * d for d in difference) ** 0.5 > 0.15, (first, second)
+    assert len(set(palette.MARKERS.values())) == len(palette.MARKERS)
+
+
+def drawn():
+    picture, axes = subplots()
+    axes.plot([0, 1], [0, 1], color=palette.COLOURS["ternary"])
+    return picture, axes
+
+
+def test_a_figure_is_written_for_paper_and_shown_in_the_pages_colours(tmp_path):
+    picture, _ = drawn()
+    html = figure(Results(tmp_path), picture, "line", 'a "line" & more', "how to read it").html
+    assert (tmp_path / "figures" / "line.pdf").stat().st_size > 1000
+    svg = (tmp_path / "figures" / "line.svg").read_text()
+    assert palette.COLOURS["ternary"] in svg
+    assert "var(" not in svg
+    assert f"var(--ternary, {palette.COLOURS['ternary']})" in html
+    assert "currentColor" in html
+    assert 'role="img" aria-label="a &quot;line&quot; &amp; more"' in html
+    assert "how to read it" in html
+    again = figures.drawn_before(Results(tmp_path), "line")
+    assert again == html
+    assert figures.drawn_before(Results(tmp_path), "absent") is None
+
+
+def test_a_figures_ids_are_its_own(tmp_path):
+    svg = figures.svg_text(drawn()[0])
+    ids = [re.findall(r'\sid="([^"]+)"', figures.inline(svg, name, "")) for name in ("one", "two")]
+    assert ids[0]
+    assert not set(ids[0]) & set(ids[1])
+    for reference in re.findall(r"url\(#([^)]+)\)", figures.inline(svg, "one", "")):
+        assert reference in ids[0]
+
+
+def test_figures_are_the_same_each_time():
+    assert figures.svg_text(drawn()[0]) == figures.svg_text(drawn()[0])
+
+
+def test_labels_that_would_overlap_move_apart():
+    _, axes = drawn()
+    end_labels(axes, [(1, 1.0, "trainable"), (1, 0.99, "ternary"), (1, 0.2, "binary")], gap=10)
+    offsets = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert offsets["binary"] == offsets["ternary"] == 0
+    height = axes.transData.transform([(0, 1.0), (0, 0.99)])[:, 1] * 72 / axes.figure.dpi
+    assert offsets["trainable"] == pytest.approx(10 - (height[0] - height[1]))
+
+
+def test_table_cells():
+    rows = pd.DataFrame(
+        [
+            {"id": "a<b", "x_mean_percent": 97.123, "x_std_percent": 0.456, "d": -1.25, "verdict": "below the paper"},
+            {"id": "", "x_mean_percent": None, "x_std_percent": None, "d": -0.001, "verdict": ""},
+        ]
+    )
+    columns = [show.run_link(), show.spread("X", "x"), show.signed("D", "d"), show.verdict()]
+    html = show.table(rows, columns, "what it shows", "summary").html
+    assert '<a href="runs/a&lt;b.html">a&lt;b</a>' in html
+    assert "97.12 ± 0.46" in html
+    assert "−1.25" in html
+    assert ">0.00<" in html  # what rounds to zero has no sign
+    assert 'data-order="97.123"' in html
+    assert "▼" in html
+    assert "files/tables/summary.csv" in html
+    assert "nothing to show yet" in show.table(rows.iloc[:0], columns, "empty").html
+
+
+def test_states_say_what_is_reduced():
+    cell = show.state().cell
+    assert cell(pd.Series({"state": "done", "reduced": ""})) == "done"
+    assert "reduced: 3 of 400 epochs" in cell(pd.Series({"state": "done", "reduced": "3 of 400 epochs"}))
+    assert cell(pd.Series({"state": "not run: no <data>", "reduced": ""})) == "not run: no &lt;data&gt;"
+
+
+def test_rule_graph_is_drawn_in_layers():
+    graph = rulegraph.parse(DOT)
+    # 3 -> 1 follows from 3 -> 2 -> 1 and is left out
+    assert set(graph.edges) == {("prepare", "train"), ("train", "report"), ("report", "all")}
+    svg = rulegraph.draw(graph)
+    assert all(name in svg for name in ("prepare", "train", "report", "all"))
+    heights = {name: float(re.search(rf'y="([\d.]+)"[^>]*>{name}<', svg)[1]) for name in ("prepare", "train", "all")}
+    assert heights["prepare"] < heights["train"] < heights["all"]
+
+
+@pytest.mark.parametrize(
+    ("dot", "message"),
+    [("digraph {}", "no rule"), ('0[label = "a"]\n0 -> 1', "without its rules"), ('0[label = "a"]\n0 -> 0', "circle")],
+)
+def test_bad_rule_graphs(dot, message):
+    with pytest.raises(ValueError, match=message):
+        rulegraph.parse(dot)
