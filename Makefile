@@ -20,7 +20,7 @@ setup: $(READY)  ## the environment in .venv, from the pinned requirements
 $(READY): requirements.txt
 	@command -v uv > /dev/null || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet uv; }
 	@[ -x $(VENV)/bin/python ] || $(UV) venv --quiet --python '>=3.11' $(VENV)
-	$(UV) pip install --python $(VENV)/bin/python --require-hashes -r requirements.txt
+	$(UV) pip install --python $(VENV)/bin/python --compile-bytecode --require-hashes -r requirements.txt
 	@touch $@
 
 $(BENCH_READY): $(READY) pyproject.toml

@@ -31,7 +31,11 @@ RUN_FILES = (
     "equivalence.json",
     "energy.csv",
     "energy.json",
+    "execution.json",
+    "onnx.json",
 )
+#: those that every run of a spiking network has; the others are made for one seed of a run
+EVERY_RUN = RUN_FILES[:-2]
 
 
 def run_folder(results: Path, run: str, seed: int | str) -> Path:
@@ -221,6 +225,27 @@ def _equivalence(key: dict, found: dict, folded: dict) -> dict:
     return row | {"neuron_layers": len(layers), "layers_with_amplitude": len(amplitudes)}
 
 
+def _execution(key: dict, found: dict) -> dict:
+    """A row of execution.csv: the executor's operations for each image."""
+    operations, samples = found["operations"], found["samples"]
+    return {
+        **key,
+        "samples": samples,
+        "spikes": found["spikes"],
+        "differing_spikes": found["differing_spikes"],
+        "largest_relative_logit_difference": found["largest_relative_logit_difference"],
+        "spike_additions_per_image": sum(operations["additions"].values()) / samples,
+        "encoder_multiplications_per_image": operations["multiplications"]["encoder"] / samples,
+        "decay_multiplications_per_image": operations["multiplications"]["decay"] / samples,
+        "other_additions_per_image": (
+            operations["bias_additions"] + operations["current_additions"] + operations["membrane_additions"]
+        )
+        / samples,
+        "exponent_shifts_per_image": operations["exponent_shifts"] / samples,
+        "comparisons_per_image": operations["comparisons"] / samples,
+    }
+
+
 #: settings of a neuron layer that emits -1, 0 and 1 (or 0 and 1); whatever else it had would scale its spikes
 NORMALISED = {"signed", "threshold", "decay"}
 
@@ -302,7 +327,7 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
         results: results/<preset>.
     """
     results = Path(results)
-    runs, layers, equivalence, energy, energy_layers, history = [], [], [], [], [], []
+    runs, layers, equivalence, execution, onnx, energy, energy_layers, history = [], [], [], [], [], [], [], []
     evaluations: dict[tuple[str, int], dict] = {}
     for _, row in plan.iterrows():
         run = _training(row, results)
@@ -320,6 +345,10 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
                     layers += found
                 if (checked := _read(folder / "equivalence.json")) is not None:
                     equivalence.append(_equivalence(key, checked, _read(folder / "folded.json")))
+                if (executed := _read(folder / "execution.json")) is not None:
+                    execution.append(_execution(key, executed))
+                if (exported := _read(folder / "onnx.json")) is not None:
+                    onnx.append({**key, **{name: exported[name] for name in COLUMNS["onnx"] if name not in key}})
                 if (counted := _read(folder / "energy.json")) is not None:
                     run["synops"] = _chosen(counted["methods"], COUNTED_METHOD)["synops"]
                     run["energy_microjoule"] = _chosen(counted["methods"], HEADLINE_METHOD)["energy_microjoule"]
@@ -330,7 +359,7 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 what = str(error) if isinstance(error, ValueError) else f"a file of it lacks {error}"
                 run["state"] = f"incomplete, failed: {what}"
-            expected = RUN_FILES[:3] if row["neuron"] == "relu" else RUN_FILES
+            expected = RUN_FILES[:3] if row["neuron"] == "relu" else EVERY_RUN
             run["missing"] = " ".join(name for name in expected if not (folder / name).exists())
         runs.append(run)
 
@@ -342,6 +371,8 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
         "summary": summary,
         "layers": _framed("layers", layers),
         "equivalence": _framed("equivalence", equivalence),
+        "execution": _framed("execution", execution),
+        "onnx": _framed("onnx", onnx),
         "energy": energy_table_rows,
         "energy_layers": _framed("energy_layers", energy_layers),
         "history": _framed("history", history),

@@ -1,4 +1,5 @@
-# Folding of amplitudes and batch norm into the weights (Eqs. 15-17), and the proof that nothing changed.
+# Folding of amplitudes and batch norm into the weights (Eqs. 15-17), the proof that nothing changed, and the folded network
+# on its own: executed by additions alone, and exported.
 
 
 rule fold:
@@ -42,3 +43,48 @@ rule verify:
     shell:
         "python -m ternary_spike verify --run {params.run} --folded {params.run} --data {params.data} --out {output}"
         " --samples {params.samples} --device {resources.device} --threads {threads} > {log} 2>&1"
+
+
+rule execute:
+    input:
+        rules.train.output,
+        rules.fold.output,
+    output:
+        f"{RUN}/execution.json",
+    log:
+        f"{LOGS}/execute/{{run}}/seed{{seed}}.log",
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
+    params:
+        data=data_folder,
+        run=subpath(output[0], parent=True),
+        samples=config["execute_samples"],
+    shell:
+        "python -m ternary_spike execute --run {params.run} --folded {params.run} --data {params.data} --out {output}"
+        " --samples {params.samples} --threads {threads} > {log} 2>&1"
+
+
+rule export:
+    input:
+        rules.train.output,
+        rules.fold.output,
+    output:
+        f"{RUN}/folded.onnx",
+        f"{RUN}/onnx.json",
+    log:
+        f"{LOGS}/export/{{run}}/seed{{seed}}.log",
+    conda:
+        "../../envs/export.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=lambda wildcards, attempt: 30 * attempt,
+    params:
+        data=data_folder,
+        run=subpath(output[0], parent=True),
+        samples=config["verify_samples"],
+    shell:
+        "python -m ternary_spike export --run {params.run} --folded {params.run} --data {params.data}"
+        " --out {params.run} --samples {params.samples} --threads {threads} > {log} 2>&1"

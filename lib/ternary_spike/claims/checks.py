@@ -216,7 +216,8 @@ def reset_equations(tables: Tables) -> Finding:
 
 @check
 def additions_only(tables: Tables) -> Finding:
-    """From the energy stage: which layers behind the encoder get anything but (averages of) spikes."""
+    """From the energy stage: which layers behind the encoder get anything but (averages of) spikes; and the executor's
+    own count, where a network was executed."""
     found = tables["energy_layers"]
     if found.empty:
         return untested("no operations have been counted yet")
@@ -229,7 +230,15 @@ def additions_only(tables: Tables) -> Finding:
         f"{len(other)} of {len(behind)} layers behind the encoder multiply; {len(pooled)} get averages of spikes, "
         f"sums of weights times a constant ({share:.2g} % of the synaptic operations)"
     )
-    return exact(other.empty, result, tuple(dict.fromkeys(found["id"])))
+    executed = tables["execution"]
+    multiplied = executed["decay_multiplications_per_image"].sum() + executed["differing_spikes"].sum()
+    if not executed.empty:
+        result += (
+            f"; {len(executed)} networks executed by additions alone: {executed['differing_spikes'].sum():,} of "
+            f"{executed['spikes'].sum():,} spikes differ from the dense network's, "
+            f"{executed['decay_multiplications_per_image'].sum():,.0f} multiplications behind the encoder"
+        )
+    return exact(other.empty and not multiplied, result, tuple(dict.fromkeys(found["id"])))
 
 
 # orderings -------------------------------------------------------------------------------------------
