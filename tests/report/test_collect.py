@@ -208,8 +208,10 @@ def histogram(counts, below=0, above=0):
 def test_distance_of_distributions():
     assert distribution_distance(histogram([5, 5]), histogram([50, 50])) == 0
     assert distribution_distance(histogram([10, 0]), histogram([0, 10])) == 1
-    # cumulative shares at -1, 0, 1: 0.2, 0.6, 1 against 0, 0.5, 0.8
-    assert distribution_distance(histogram([4, 4], below=2), histogram([5, 3], above=2)) == pytest.approx(0.2)
+    # cumulative shares at -1, 0, 1: 0.2, 0.6, 1 against 0, 0.5, 0.9
+    assert distribution_distance(histogram([4, 4], below=2), histogram([5, 4], above=1)) == pytest.approx(0.2)
+    # 0, 0.4, 0.8 against 0, 0.5, 1
+    assert distribution_distance(histogram([4, 4], above=2), histogram([5, 5])) == pytest.approx(0.2)
 
 
 def test_membrane_distances_tell_layers_from_seeds():
