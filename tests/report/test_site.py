@@ -27,6 +27,7 @@ def collected(folder, make):
     tables = collect.tables(collect.read_plan(plan), folder)
     collect.write_tables(tables | {"claims": claims.judge(tables)}, folder / "tables")
     main(["trace", "--out", str(folder / "trace.csv")])
+    main(["amplitudes", "--out", str(folder / "amplitudes.csv")])
     return folder
 
 

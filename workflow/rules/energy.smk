@@ -20,6 +20,7 @@ rule energy:
     params:
         data=data_folder,
         run=subpath(output[0], parent=True),
+        constants=" ".join(f"--{key}-picojoule {value}" for key, value in sorted(config["energy_picojoule"].items())),
     shell:
         "python -m ternary_spike energy --run {params.run} --folded {params.run} --data {params.data}"
-        " --out {params.run} --device {resources.device} --threads {threads} > {log} 2>&1"
+        " --out {params.run} {params.constants} --device {resources.device} --threads {threads} > {log} 2>&1"

@@ -52,9 +52,26 @@ rule trace:
         "python -m ternary_spike trace --out {output} > {log} 2>&1"
 
 
+rule amplitudes:
+    output:
+        f"{RESULTS}/amplitudes.csv",
+    log:
+        f"{LOGS}/amplitudes.log",
+    conda:
+        "../../envs/stages.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=lambda wildcards, attempt: 20 * attempt,
+    params:
+        code=code_hash(["liveness"], indifferent=frozenset({"errors", "files"})),
+    shell:
+        "python -m ternary_spike amplitudes --out {output} > {log} 2>&1"
+
+
 rule notebook:
     input:
         f"{RESULTS}/trace.csv",
+        f"{RESULTS}/amplitudes.csv",
         source=f"{workflow.basedir}/notebooks/{{notebook}}.py",
         tables=f"{RESULTS}/tables",
     output:

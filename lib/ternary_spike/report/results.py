@@ -38,6 +38,10 @@ class Results:
         """The three neurons on one input, step by step."""
         return self._csv(self.folder / "trace.csv", "trace")
 
+    def amplitudes(self) -> pd.DataFrame:
+        """Where an amplitude can act, a row an architecture and neuron layer (the verb `amplitudes`)."""
+        return self._csv(self.folder / "amplitudes.csv", "amplitudes")
+
     @staticmethod
     def _csv(path: Path, stage: str) -> pd.DataFrame:
         try:

@@ -263,7 +263,7 @@ class _Site:
         wanted = {Path("tables") / path.name: path for path in (source / "tables").glob("*.csv")}
         wanted |= {Path("figures") / path.name: path for path in (source / "figures").glob("*") if path.is_file()}
         wanted |= {Path("notebooks") / path.name: path for path in (source / "notebooks").glob("*.ipynb")}
-        wanted |= {Path(n): source / n for n in ("plan.csv", "trace.csv") if (source / n).exists()}
+        wanted |= {Path(n): source / n for n in ("plan.csv", "trace.csv", "amplitudes.csv") if (source / n).exists()}
         for run, seed in zip(self.runs["id"], self.runs["seed"], strict=True):
             folder = run_folder(source, run, seed)
             wanted |= {Path("runs") / run / f"seed{seed}" / n: folder / n for n in RUN_FILES if (folder / n).exists()}

@@ -1,0 +1,40 @@
+"""Where a layer-wise amplitude can act, architecture by architecture."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+HELP = (
+    "list the neuron layers of every architecture whose amplitude can act, and the gradient that it sees at the start"
+)
+# small and quick: which layers are live depends on none of these
+WIDTH, SIDE, SAMPLES, BATCHES = 4, 32, 4, 3
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="CSV file to write, a row an architecture and layer")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights, inputs and labels (default 0)")
+
+
+def run(args: Namespace) -> None:
+    import torch
+
+    from ternary_spike.files import write_csv
+    from ternary_spike.liveness import gradient_shares, live_layers
+    from ternary_spike.models import ARCHITECTURES, SpikingResNet
+    from ternary_spike.reparam import fold
+
+    rows = []
+    for architecture in ARCHITECTURES:
+        torch.manual_seed(args.seed)
+        model = SpikingResNet(f"{architecture}w{WIDTH}", "trainable", 2, image_size=SIDE).double()
+        live = live_layers(fold(model))
+        # on one batch a live layer's contributions may happen to cancel: the largest share of a few
+        shares = [
+            gradient_shares(model, torch.randn(SAMPLES, 3, SIDE, SIDE).double(), torch.randint(0, 10, (SAMPLES,)))
+            for _ in range(BATCHES)
+        ]
+        for position, layer in enumerate(shares[0], start=1):
+            row = {"architecture": architecture, "position": position, "layer": layer, "live": layer in live}
+            rows.append({**row, "gradient_share": max(share[layer] for share in shares)})
+    write_csv(args.out, rows)
+    print(f"{sum(row['live'] for row in rows)} of {len(rows)} neuron layers can use an amplitude, in {args.out}")
