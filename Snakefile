@@ -25,7 +25,7 @@ announce_plan()
 wildcard_constraints:
     run=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     seed=r"\d+",
-    data=r"[A-Za-z0-9][A-Za-z0-9_.]*",
+    data=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     notebook=r"[A-Za-z0-9_]+",
 
 

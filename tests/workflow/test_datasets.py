@@ -1,0 +1,55 @@
+"""Every dataset, architecture and neuron of the paper through the workflow, on small sets in the real formats."""
+
+import csv
+import itertools
+
+import pytest
+
+from tests.helpers.datasets import write_cifar, write_dvs, write_imagefolder
+from tests.workflow.running import HEAD, copied, snakemake
+
+# a run table's dataset, network (narrow), T
+NETWORKS = [
+    *itertools.product(("cifar10", "cifar100"), ("resnet20w2", "resnet19w2"), (2,)),
+    *itertools.product(("cifar10dvs",), ("resnet20w2", "resnet19w2"), (10,)),
+    *itertools.product(("imagenet",), ("resnet18w2", "resnet34w2"), (2,)),
+]
+NEURONS = ("binary", "ternary", "trainable")
+CONFIG = """preset: formats
+experiments: table.csv
+data:
+  cifar10: {{source: subset, root: {root}/cifar}}
+  cifar100: {{source: subset, root: {root}/cifar}}
+  cifar10dvs: {{source: subset, root: {root}/dvs}}
+  imagenet: {{source: subset, root: {root}/imagenet, options: {{image_size: 32}}}}
+epochs: 1
+recipe_changes: {{batch_size: 20}}
+verify_samples: 4
+execute_samples: 1
+measure_costs: false
+"""
+
+
+@pytest.mark.full
+def test_every_dataset_network_and_neuron_trains_to_the_report(tmp_path):
+    write_cifar(tmp_path / "cifar", "cifar10", 60, 20)
+    write_cifar(tmp_path / "cifar", "cifar100", 100, 100)
+    write_dvs(tmp_path / "dvs", recordings=4)
+    write_imagefolder(tmp_path / "imagenet", ["n01440764", "n01443537", "n15075141"], train=14, val=4)
+    folder = copied(tmp_path / "copy")
+    rows = [
+        f"{dataset},{architecture},{timesteps},{neuron},,,{dataset},0,,false\n"
+        for (dataset, architecture, timesteps), neuron in itertools.product(NETWORKS, NEURONS)
+    ]
+    (folder / "table.csv").write_text(HEAD + "".join(rows))
+    (folder / "formats.yaml").write_text(CONFIG.format(root=tmp_path))
+    outcome = snakemake(folder, "--cores", "2", "--configfile", "formats.yaml", timeout=1500)
+    assert outcome.status == 0, outcome.text[-3000:]
+    with (folder / "results/formats/tables/runs.csv").open() as file:
+        found = list(csv.DictReader(file))
+    assert len(found) == len(NETWORKS) * len(NEURONS) == 24
+    assert {row["state"] for row in found} == {"done"}
+    assert all("subset" in row["data_label"] and row["reduced"] for row in found)
+    with (folder / "results/formats/tables/equivalence.csv").open() as file:
+        assert all(row["passed"] == "True" for row in csv.DictReader(file))
+    assert (folder / "results/formats/report/index.html").exists()
