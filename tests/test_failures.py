@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +80,14 @@ def test_a_run_that_cannot_run_here_has_not_failed(tmp_path):
 def test_the_reason_is_the_last_error_or_line(tmp_path, text, reason):
     write(tmp_path / "log", text)
     assert failures.reason(tmp_path / "log") == reason
+
+
+def test_every_rule_of_a_run_is_a_stage_with_the_file_that_it_leaves():
+    found = {}
+    for path in (Path(__file__).parents[1] / "workflow/rules").glob("*.smk"):
+        for rule in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:
+            if "{{run}}/seed{{seed}}.log" in rule:
+                found[rule.partition(":")[0]] = rule.partition("log:")[0]
+    assert found.keys() == failures.STAGES.keys()
+    for stage, file in failures.STAGES.items():
+        assert f"/{file}" in found[stage]

@@ -17,6 +17,8 @@ STAGES = {
     "fold": "folded.json",
     "verify": "equivalence.json",
     "energy": "energy.json",
+    "execute": "execution.json",
+    "export": "onnx.json",
 }
 DATA_STAGES = {"download": ".downloaded", "prepare": "/manifest.json"}
 

@@ -39,7 +39,8 @@ def slurm(tmp_path_factory):
 
 def submit(folder: Path, *arguments: str):
     profile = ("--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "5")
-    return snakemake(folder, *profile, "--configfile", "smoke.yaml", *arguments, timeout=1200)
+    # the node may be a small one
+    return snakemake(folder, *profile, "--cores", "2", "--configfile", "smoke.yaml", *arguments, timeout=1200)
 
 
 def test_the_tiny_preset_through_the_queue_with_a_failing_run(slurm, tmp_path):

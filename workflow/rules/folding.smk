@@ -13,6 +13,8 @@ rule fold:
     conda:
         "../../envs/stages.yaml"
     resources:
+        # in a group of jobs, all must agree in a text
+        device=config["device"],
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
@@ -56,6 +58,8 @@ rule execute:
     conda:
         "../../envs/stages.yaml"
     resources:
+        # in a group of jobs, all must agree in a text
+        device=config["device"],
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
@@ -79,6 +83,8 @@ rule export:
     conda:
         "../../envs/export.yaml"
     resources:
+        # in a group of jobs, all must agree in a text
+        device=config["device"],
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 30 * attempt,
     params:
