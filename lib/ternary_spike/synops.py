@@ -143,14 +143,15 @@ def count(network: FoldedNetwork, batches: Iterable[Tensor]) -> tuple[dict[str, 
     samples = 0
 
     def observe(layer: str, _membrane: Tensor, spikes: Tensor) -> None:
-        counted = torch.count_nonzero(spikes, dim=(0, 1, 2))
+        # a sum of magnitudes 1, exact in float32 up to 2^24 in a batch, and much quicker than count_nonzero
+        counted = spikes.abs().sum(dim=(0, 1, 2)).double()
         by_site[layer] = by_site[layer] + counted if layer in by_site else counted
 
     for x in batches:
         network.run(x, observe)
         samples += len(x)
     synops = {
-        layer.name: (by_site[layer.source].double().cpu() * layer.fan_out).sum().item() / samples
+        layer.name: (by_site[layer.source].cpu() * layer.fan_out).sum().item() / samples
         for layer in layers(network)
         if layer.fan_out is not None
     }

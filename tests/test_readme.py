@@ -1,0 +1,43 @@
+"""What the README shows is what runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# the neurons alone must need none of these
+WORKFLOW_PACKAGES = (
+    "pandas",
+    "torchvision",
+    "tonic",
+    "sklearn",
+    "snakemake",
+    "safetensors",
+    "yaml",
+    "matplotlib",
+    "onnx",
+)
+
+
+def test_the_librarys_lines_run_with_torch_alone():
+    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    forbid = f"import sys\nfor name in {WORKFLOW_PACKAGES!r}:\n    sys.modules[name] = None  # its import then fails\n"
+    check = "\nassert spikes.shape == current.shape and set(spike.detach().unique().tolist()) == {-1.0, 0.0, 1.0}\n"
+    check += "assert neuron.amplitude.grad is not None\n"
+    done = subprocess.run([sys.executable, "-c", forbid + block + check], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+
+
+def test_links_and_pictures_exist():
+    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in t]
+    assert targets
+    for target in targets:
+        assert (ROOT / target).exists(), target
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w[\w-]*)", README, flags=re.M):
+        assert re.search(rf"^{target}:", makefile, flags=re.M), target
