@@ -23,8 +23,8 @@ $(READY): requirements.txt
 	$(UV) pip install --python $(VENV)/bin/python --compile-bytecode --require-hashes -r requirements.txt
 	@touch $@
 
-$(BENCH_READY): $(READY) pyproject.toml
-	$(UV) pip install --python $(VENV)/bin/python -r pyproject.toml --extra bench
+$(BENCH_READY): $(READY) requirements-bench.txt
+	$(UV) pip install --python $(VENV)/bin/python --require-hashes -r requirements-bench.txt
 	@touch $@
 
 demo: $(READY)  ## the three neurons on handwritten digits, to a report: minutes on two cores
@@ -41,7 +41,7 @@ test-slurm: $(READY)  ## the demo through a SLURM of one node, where one can be 
 	$(PYTEST) -m "slurm"
 
 bench: $(BENCH_READY)  ## speed and memory of the neurons beside other libraries'
-	$(RUN) PYTHONPATH=lib python -m benchmarks
+	$(RUN) python benchmarks/run.py --out results/bench
 
 lint: $(READY)  ## style of code and rules
 	$(RUN) ruff check .
