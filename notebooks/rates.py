@@ -20,6 +20,8 @@ results = "../results/demo"
 # paper's Table 5. What are the rates of trained networks, layer by layer, and did their training converge?
 
 # %%
+import seaborn
+
 from ternary_spike import report
 from ternary_spike.report import COLOURS, MARKERS, NEURONS
 
@@ -79,17 +81,28 @@ report.table(
 # %% [markdown]
 # ## Training curves
 #
-# Test accuracy after each epoch, one line a seed.
+# Loss and test accuracy after each epoch: the mean over seeds, in a band of one standard deviation.
 
 # %%
 for (label, architecture, timesteps), place in places:
     here = history[history["id"].isin(place["id"])]
     figure, (left, right) = report.subplots(1, 2, height=2.5)
     ends = []
-    for name in (name for name in NEURONS if name in set(here["neuron"])):
-        for _, mine in here[here["neuron"] == name].groupby("seed"):
-            left.plot(mine["epoch"], mine["train_loss"], color=COLOURS[name], lw=0.9, alpha=0.8)
-            right.plot(mine["epoch"], mine["test_accuracy_percent"], color=COLOURS[name], lw=0.9, alpha=0.8)
+    shown = [name for name in NEURONS if name in set(here["neuron"])]
+    for axes, column in ((left, "train_loss"), (right, "test_accuracy_percent")):
+        colours = {name: COLOURS[name] for name in shown}
+        seaborn.lineplot(
+            here,
+            x="epoch",
+            y=column,
+            hue="neuron",
+            hue_order=shown,
+            palette=colours,
+            errorbar="sd",
+            legend=False,
+            ax=axes,
+        )
+    for name in shown:
         last = here[(here["neuron"] == name) & (here["epoch"] == here["epoch"].max())]["test_accuracy_percent"].mean()
         ends.append((here["epoch"].max(), last, name))
     left.set_ylabel("Training loss")
@@ -102,8 +115,8 @@ for (label, architecture, timesteps), place in places:
             results,
             figure,
             f"training-{place['id'].iloc[0].rsplit('-', 1)[0]}",
-            "Training loss and test accuracy after each epoch, one line a seed, one colour a neuron",
-            f"{label}, {architecture}, T = {timesteps}: a line a seed.",
+            "Training loss and test accuracy after each epoch, mean over seeds and its band, one colour a neuron",
+            f"{label}, {architecture}, T = {timesteps}: mean over seeds, band of one standard deviation.",
         )
     )
 
