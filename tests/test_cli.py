@@ -214,7 +214,7 @@ def test_every_verb_has_help_that_says_what_it_does():
         [sys.executable, "-m", "ternary_spike", "--help"], capture_output=True, text=True, env=environment, check=True
     ).stdout
     for verb in verbs():
-        assert f"    {verb} " in text
+        assert f"    {verb}  " in text
     assert {"prepare", "train", "evaluate", "fold", "verify", "energy", "collect", "report"} <= set(verbs())
 
 

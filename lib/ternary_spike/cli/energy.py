@@ -26,13 +26,14 @@ def run(args: Namespace) -> None:
     from ternary_spike.energy import Constants, measure
     from ternary_spike.files import write_csv, write_json
     from ternary_spike.inference import FoldedNetwork
+    from ternary_spike.progress import watched
     from ternary_spike.provenance import now, provenance
 
     started = now()
     record, _, batches, device = open_run(args, args.samples)
     network = FoldedNetwork.load(args.folded).to(torch.float32).to(device)
     constants = Constants(args.flop_picojoule, args.synop_picojoule, args.sign_picojoule)
-    rows, totals = measure(network, (x for x, _ in batches), constants)
+    rows, totals = measure(network, (x for x, _ in watched(batches, f"{record['id']}: counting", "batch")), constants)
     write_csv(args.out / "energy.csv", rows)
     write_json(args.out / "energy.json", {"id": record["id"], **totals, "provenance": provenance(device, started)})
     exact = next(m for m in totals["methods"] if m["method"] == "exact count")

@@ -16,11 +16,12 @@ def run(args: Namespace) -> None:
     from ternary_spike.cli._stages import open_run
     from ternary_spike.evaluation import evaluate
     from ternary_spike.files import write_json
+    from ternary_spike.progress import watched
     from ternary_spike.provenance import now, provenance
 
     started = now()
     record, model, batches, device = open_run(args)
-    result = evaluate(model.to(device), batches)
+    result = evaluate(model.to(device), watched(batches, f"{record['id']}: evaluating", "batch"))
     data = {"label": record["data"]["label"], "checksum": record["data"]["checksum"]}
     write_json(args.out, {"id": record["id"], "data": data, **result, "provenance": provenance(device, started)})
     print(f"{record['id']}: {result['accuracy_percent']:.2f} % of {result['samples']} test samples, in {args.out}")
