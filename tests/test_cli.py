@@ -1,5 +1,6 @@
 """The command line: the chain of verbs on tiny data, and one clear line for every mistake."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -214,7 +215,7 @@ def test_every_verb_has_help_that_says_what_it_does():
         [sys.executable, "-m", "ternary_spike", "--help"], capture_output=True, text=True, env=environment, check=True
     ).stdout
     for verb in verbs():
-        assert f"    {verb}  " in text
+        assert re.search(rf"^    {verb}\s+\S", text, flags=re.M), verb
     assert {"prepare", "train", "evaluate", "fold", "verify", "energy", "collect", "report"} <= set(verbs())
 
 

@@ -27,7 +27,7 @@ LISTS = {
     "timesteps": int,
     "seeds": int,
 }
-# GPU memory is the device's own; these are the host's, in MB: measured peaks with room to spare
+# GPU memory is the device's own; these are the host's, in MB: estimates with room to spare, doubled at a second attempt
 MEMORY_MB = {
     "digits": 1500,
     "cifar10": 6000,

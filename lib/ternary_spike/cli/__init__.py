@@ -36,9 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run one verb; a user's mistake ends in one line on standard error and status 2, never in a traceback."""
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(
-        prog="python -m ternary_spike",
-        description="Ternary spiking neurons and the reproduction of their paper.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=18),
+        prog="python -m ternary_spike", description="Ternary spiking neurons and the reproduction of their paper."
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
