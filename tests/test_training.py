@@ -235,7 +235,6 @@ def test_killed_at_random_moments_the_result_is_bit_equal(data, tmp_path, kills)
         folder = tmp_path / f"attempt{attempt}"
         kill_at_random_moments(data, folder, min(3, kills - done), seed=attempt)
         assert_same_result(tmp_path / "undisturbed", folder / "out")
-        assert not list(folder.rglob("*.partial")) or kills  # a killed write may leave its temporary file, never a name
         done += 3
         if done >= kills:
             break
