@@ -183,3 +183,17 @@ def test_the_verb_takes_options_and_refuses_unknown_ones(tmp_path, capsys):
         main([*common, str(tmp_path / "other"), "--option", "frame=4"])
     assert stopped.value.code == 2
     assert "unknown option 'frame'; known are split" in capsys.readouterr().err
+
+
+def test_a_path_may_name_an_environment_variable(tmp_path, monkeypatch):
+    monkeypatch.delenv("PICTURES", raising=False)
+    for root in ("$PICTURES/copy", "${PICTURES}/copy"):
+        reason = registry.availability("cifar10", "jpeg-npz", root)
+        assert reason.startswith(
+            "cifar10: the environment variable PICTURES, which data.cifar10.root names, is not set;"
+        )
+        with pytest.raises(UserError, match="PICTURES"):
+            registry.prepare("cifar10", "jpeg-npz", root, None, tmp_path / "out")
+        with monkeypatch.context() as there:
+            there.setenv("PICTURES", str(tmp_path))
+            assert str(tmp_path / "copy") in registry.availability("cifar10", "jpeg-npz", root)

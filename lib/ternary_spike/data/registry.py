@@ -5,6 +5,8 @@ A dataset's module has ``DATASETS`` (name -> :class:`~ternary_spike.data.dataset
 nothing else needs to know of it. The library that reads a dataset is imported only when it is read.
 """
 
+import os
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -60,8 +62,8 @@ def prepare(
         UserError: if a name or value is not known, or the files are missing, incomplete or corrupt.
     """
     known, source, root, settings = _resolved(dataset, source, root, options)
-    if root is None and root_of(dataset, source):
-        raise UserError(_no_root(dataset, source))
+    if lacking := _lacking(dataset, source, root):
+        raise UserError(lacking)
     return _module(dataset).prepare(known, source, root, settings, Path(out))
 
 
@@ -99,8 +101,8 @@ def availability(
         UserError: if a name or value is not known.
     """
     known, source, root, settings = _resolved(dataset, source, root, options)
-    if root is None and root_of(dataset, source):
-        return _no_root(dataset, source)
+    if lacking := _lacking(dataset, source, root):
+        return lacking
     reason = _module(dataset).missing(known, source, root, settings)
     if reason is None:
         return None
@@ -114,8 +116,15 @@ def root_of(dataset: str, source: str) -> str | None:
     return _module(dataset).ROOTS.get(source)
 
 
-def _no_root(dataset: str, source: str) -> str:
-    return f"{dataset}: no path is set; set data.{dataset}.root to {root_of(dataset, source)}"
+def _lacking(dataset: str, source: str, root: Path | None) -> str | None:
+    """What a source's path lacks before anything is looked for there; None if nothing."""
+    meant = root_of(dataset, source)
+    if root is None and meant:
+        return f"{dataset}: no path is set; set data.{dataset}.root to {meant}"
+    if root is not None and (unset := re.search(r"\$\{?(\w+)", str(root))):
+        where = f"the environment variable {unset[1]}, which data.{dataset}.root names"
+        return f"{dataset}: {where}, is not set; set it or data.{dataset}.root to {meant}"
+    return None
 
 
 def _module(dataset: str) -> ModuleType:
@@ -137,7 +146,8 @@ def _resolved(
             allowed = ", ".join(known.options) or "none"
             raise UserError(f"{dataset}: unknown option {name!r}; known are {allowed}")
         settings[name] = _converted(dataset, name, known.options[name], value)
-    return known, source, Path(root).expanduser() if root else None, settings
+    # $NAME stands for an environment variable; one that is not set stays as it is
+    return known, source, Path(os.path.expandvars(root)).expanduser() if root else None, settings
 
 
 def _converted(dataset: str, name: str, option: Option, value: Any) -> Any:
