@@ -48,6 +48,15 @@ def test_a_measurement_is_kept_and_not_repeated(planned, tmp_path):
     assert len(content) == 2
 
 
+def test_a_step_without_time_is_taken_from_the_same_network_with_another_t(planned, tmp_path):
+    short = [run for run in planned if run.timesteps == 1]
+    known = estimated(short, tmp_path)[short[0].id]
+    found = estimated(planned, tmp_path, limit=0)
+    longer = found.pop(next(run.id for run in planned if run.timesteps == 2))
+    assert found == {short[0].id: known}
+    assert longer.projected_hours == pytest.approx(2 * known.projected_hours)
+
+
 def test_no_time_and_a_damaged_file_give_no_estimate(planned, tmp_path):
     (tmp_path / "costs.json").write_text("{")
     assert estimated(planned, tmp_path, limit=0) == {}

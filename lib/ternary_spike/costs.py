@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -57,23 +57,32 @@ def estimate(plan: Iterable[Run], recipe_folder: Path, device: torch.device, cac
         limit: seconds after which no further measurement is begun.
 
     Returns:
-        A :class:`Cost` by run id; without the runs that the limit left no time for.
+        A :class:`Cost` by run id. A step that the limit left no time for is taken from the same network with another T,
+        as T times as long; runs whose network was not measured at all are left out.
     """
     measured = _read(cache)
     machine = _machine(device)
+
+    def key_of(step: Step) -> str:
+        return json.dumps(machine | asdict(step), sort_keys=True)
+
     end = time.monotonic() + limit
     wanted = {run.id: (run, *_step(run, recipe_folder)) for run in plan}
-    for step in sorted({step for _, step, _ in wanted.values()}, key=_size):
-        key = json.dumps(machine | asdict(step), sort_keys=True)
-        if key not in measured and time.monotonic() < end:
-            measured[key] = measure(step, device)
+    steps = sorted({step for _, step, _ in wanted.values()}, key=_size)
+    for step in steps:
+        if key_of(step) not in measured and time.monotonic() < end:
+            measured[key_of(step)] = measure(step, device)
             write_json(cache, measured)
     costs = {}
     for name, (run, step, recipe) in wanted.items():
-        found = measured.get(json.dumps(machine | asdict(step), sort_keys=True))
-        if found is not None:
+        alike = [
+            other for other in steps if replace(other, timesteps=step.timesteps) == step and key_of(other) in measured
+        ]
+        if alike:
+            nearest = min(alike, key=lambda other: abs(other.timesteps - step.timesteps))
+            found = measured[key_of(nearest)]
             images = recipe.epochs * (recipe.train_samples or TRAINING_SAMPLES[run.dataset])
-            speed = found["images_per_second"]
+            speed = found["images_per_second"] * nearest.timesteps / step.timesteps
             costs[name] = Cost(speed, images / speed / 3600, COPIES * 4 * found["parameters"] / 1e6)
     return costs
 
