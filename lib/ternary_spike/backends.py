@@ -40,8 +40,8 @@ class Kernel:
     """A pure function over timesteps, and the constants that are part of its code.
 
     ``function(*constants, sequences, shared)`` takes sequences as lists of timesteps [n, ...] (or None) and shared
-    tensors that broadcast against a timestep (or lists of them, or None); it returns a list of sequences and a list of
-    scalars that are sums over everything it was given.
+    tensors that have no rows (or None); it returns a list of sequences and a list of scalars that are sums over
+    everything it was given.
     """
 
     function: Callable
@@ -88,39 +88,40 @@ def run(kernel: Kernel, sequences: Sequence[Tensor | None], shared: Sequence) ->
     Args:
         kernel: what to compute.
         sequences: tensors [S, n, ...] of equal n, ...; the first must not be None.
-        shared: tensors that broadcast against a timestep [n, ...] with n of size 1 or absent, lists of them, or None.
+        shared: tensors that are the same for all rows, or None.
 
     Returns:
         The kernel's sequences, each [S', n, ...], and its sums.
     """
     if torch.compiler.is_compiling():  # the surrounding model is being compiled: let it see the plain operations
-        return _whole(kernel, [None if s is None else list(s.unbind(0)) for s in sequences], shared)
+        return _whole(kernel, sequences, shared)
     first = sequences[0]
     with torch.autocast(first.device.type, enabled=False):
         if _backend == "compiled" and first[0].numel() > SMALL.get(first.device.type, 1):
             try:
-                steps = [None if s is None else [_alias(step) for step in s.unbind(0)] for s in sequences]
-                fixed = [
-                    [_alias(c) for c in s] if isinstance(s, list) else None if s is None else _alias(s) for s in shared
-                ]
-                return _compiled(kernel, len(steps[0]), first.dtype)(steps, fixed)
+                compiled = _compiled(kernel, len(first), first.dtype)
+                return compiled([_alone(s) for s in sequences], [_alone(s) for s in shared])
             except Exception as error:  # whatever a compiler can raise: no compiler, no disk, an unknown processor
                 _fall_back(error)
         return _in_pieces(kernel, sequences, shared)
 
 
-def _whole(kernel: Kernel, steps: list, shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
-    outputs, sums = kernel.function(*kernel.constants, steps, shared)
+def _whole(kernel: Kernel, sequences: Sequence, shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
+    outputs, sums = kernel.function(*kernel.constants, _steps(sequences), shared)
     return [torch.stack(o) for o in outputs], sums
+
+
+def _steps(sequences: Sequence) -> list:
+    return [None if s is None else s.unbind(0) for s in sequences]
 
 
 def _in_pieces(kernel: Kernel, sequences: Sequence, shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
     first = sequences[0]
-    steps = [None if s is None else s.unbind(0) for s in sequences]
     rows = first.shape[1]
     piece = max(1, PIECE * torch.get_num_threads() * rows // max(1, first[0].numel()))
     if rows <= piece or first.device.type != "cpu":
-        return _whole(kernel, steps, shared)
+        return _whole(kernel, sequences, shared)
+    steps = _steps(sequences)
     results: list[Tensor] = []
     sums = []
     for start in range(0, rows, piece):
@@ -135,21 +136,29 @@ def _in_pieces(kernel: Kernel, sequences: Sequence, shared: Sequence) -> tuple[l
     return results, [torch.stack(parts).sum() for parts in zip(*sums, strict=True)]
 
 
-def _alias(x: Tensor) -> Tensor:
-    """The same memory without the memory of being a view: the compiler looks at a view's base, hence at its shape."""
-    return torch.empty(0, dtype=x.dtype, device=x.device).set_(x.detach())
+def _alone(x: Tensor | None) -> Tensor | None:
+    """The same memory as a tensor that is no view, of which all sizes but the first may vary without compiling anew.
+
+    The compiler looks at a view's base, hence at its shape. To let it vary every number, as its option does, would make
+    the neuron's constants inputs of the kernel as well.
+    """
+    if x is None:
+        return None
+    x = x.data
+    torch._dynamo.maybe_mark_dynamic(x, list(range(1, x.dim())))
+    return x
 
 
 @functools.cache
 def _compiled(kernel: Kernel, timesteps: int, dtype: torch.dtype) -> Callable:
     """The kernel compiled for any number of rows; under code of its own, by which the compiler limits versions."""
 
-    def whole(steps, shared):
-        return _whole(kernel, steps, shared)
+    def whole(sequences, shared):
+        return _whole(kernel, sequences, shared)
 
     name = f"{kernel.function.__name__}_T{timesteps}_{str(dtype).removeprefix('torch.')}"
     own = types.FunctionType(whole.__code__.replace(co_name=name), whole.__globals__, name, None, whole.__closure__)
-    return torch.compile(own, dynamic=True, fullgraph=True, options=_options())
+    return torch.compile(own, fullgraph=True, options=_options())
 
 
 def _options() -> dict:

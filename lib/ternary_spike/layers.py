@@ -138,7 +138,10 @@ class BatchNorm2d(nn.BatchNorm2d):
                 for p in populations
             ]
             self.num_batches_tracked += len(parts)
-        mean, variance = (torch.stack(statistic) for statistic in zip(*parts, strict=True))
+        if len(parts) == 1:
+            mean, variance = (statistic.unsqueeze(0) for statistic in parts[0])
+        else:
+            mean, variance = (torch.stack(statistic) for statistic in zip(*parts, strict=True))
         return mean, (variance + self.eps).rsqrt()
 
     def _moving_repeated(self, x: Tensor, timesteps: int, normalise: Callable):

@@ -7,6 +7,7 @@ the gradient through them are torch's own kernels; in between, everything for on
 """
 
 import functools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -66,9 +67,11 @@ def _fused(bn: BatchNorm2d, neuron: LIF, y: Tensor, shortcut: Tensor | None, tim
     )
 
 
-def _currents(y: list, shortcut: list | None, scale: list, shift: list) -> list[Tensor]:
+def _currents(y: Sequence, shortcut: Sequence | None, scale: Tensor, shift: Tensor) -> list[Tensor]:
+    """The neuron's input; scale and shift have one row for all timesteps or one for each."""
     dtype = membrane_dtype(y[0])
-    currents = [step.to(dtype) * a + b for step, a, b in zip(y, scale, shift, strict=True)]
+    row = range(len(y)) if len(scale) == len(y) else [0] * len(y)
+    currents = [step.to(dtype) * scale[r] + shift[r] for step, r in zip(y, row, strict=True)]
     if shortcut is not None:
         currents = [current + step.to(dtype) for current, step in zip(currents, shortcut, strict=True)]
     return currents
@@ -111,10 +114,9 @@ class _Rows:
             return rows.view(t, b, h, w, c).permute(0, 1, 4, 2, 3)
         return rows.view(self.shape)
 
-    def channel(self, values: Tensor) -> list[Tensor]:
-        """Values [1, C] or [T, C] as one tensor a timestep that broadcasts against its rows."""
-        values = values.expand(self.shape[0], -1)
-        return list((values if self.channels_last else values.unsqueeze(-1)).unbind(0))
+    def channel(self, values: Tensor) -> Tensor:
+        """Values [P, C] such that each of the P broadcasts against a timestep's rows."""
+        return values if self.channels_last else values.unsqueeze(-1)
 
 
 class _NormalisedMultiStep(torch.autograd.Function):
@@ -158,10 +160,12 @@ class _NormalisedMultiStep(torch.autograd.Function):
             torch.ops.aten.native_batch_norm_backward(g, x, weight, None, None, m, i, True, ctx.eps, [True, True, True])
             for g, x, m, i in zip(_split(grad_current, mean), _split(y, mean), mean, inverse, strict=True)
         ]
-        grad_y = parts[0][0] if len(parts) == 1 else torch.cat([part[0] for part in parts])
+        if len(parts) == 1:
+            grad_y, grad_weight, grad_bias = parts[0]
+        else:
+            grads_y, grads_weight, grads_bias = zip(*parts, strict=True)
+            grad_y, grad_weight, grad_bias = torch.cat(grads_y), sum(grads_weight), sum(grads_bias)
         grad_y = grad_y if static else grad_y.unflatten(0, y.shape[:2])
-        grad_weight = sum(part[1] for part in parts)
-        grad_bias = sum(part[2] for part in parts)
         grad_amplitude = None
         if amplitude is not None:
             grad_amplitude = sums[0].to(amplitude.dtype).reshape(amplitude.shape)
