@@ -154,15 +154,15 @@ def gradients(
             dynamics.surrogate, u, signed=dynamics.signed, threshold=dynamics.threshold, window=dynamics.window
         )
         if amplitude is not None:
-            part = g * h.sign()
-            grad_a = part if grad_a is None else grad_a + part
+            b = h.sign()
+            grad_a = g * b if grad_a is None else torch.addcmul(grad_a, g, b)
             g = g * amplitude.to(g.dtype)
         grad_u = g * s
         if carried is not None:
             slope = surrogate.indicator(torch.eq, h, 0.0)
             if not dynamics.detach_reset:
                 slope = slope - h.abs() * s
-            grad_u = grad_u + carried * slope
+            grad_u = torch.addcmul(grad_u, carried, slope)
         grad_currents.append(grad_u)
         carried = grad_u * dynamics.decay
     return grad_currents[::-1], carried, None if grad_a is None else grad_a.sum()
