@@ -26,7 +26,7 @@ MUTATIONS = [
     ("dynamics.py", "torch.addcmul(grad_u, carried, slope)", "grad_u + carried"),
     ("dynamics.py", "g = g * amplitude.to(g.dtype)", "g = g * 1"),
     ("dynamics.py", "grad_u = g * s", "grad_u = g"),
-    ("dynamics.py", "slope = slope - h.abs() * s", "slope = slope + h.abs() * s"),
+    ("dynamics.py", "h.abs(), s, value=-1", "h.abs(), s"),
     ("dynamics.py", "slope = slope - h.abs() * s", "slope = slope - h.abs()"),
     ("dynamics.py", "slope = slope - h.abs() * s", "slope = slope - h * s"),
     ("dynamics.py", "slope = slope - h.abs() * s", "pass"),

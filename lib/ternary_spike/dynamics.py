@@ -161,7 +161,7 @@ def gradients(
         if carried is not None:
             slope = surrogate.indicator(torch.eq, h, 0.0)
             if not dynamics.detach_reset:
-                slope = slope - h.abs() * s
+                slope = torch.addcmul(slope, h.abs(), s, value=-1)
             grad_u = torch.addcmul(grad_u, carried, slope)
         grad_currents.append(grad_u)
         carried = grad_u * dynamics.decay
