@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.dlpack import to_dlpack
 
 BACKENDS = ("eager", "compiled")
 # Elements a timestep and thread that eager works on at a time: a dozen float32 temporaries of it fill a 2 MiB cache,
@@ -94,20 +95,22 @@ def run(kernel: Kernel, sequences: Sequence[Tensor | None], shared: Sequence) ->
         The kernel's sequences, each [S', n, ...], and its sums.
     """
     if torch.compiler.is_compiling():  # the surrounding model is being compiled: let it see the plain operations
-        return _whole(kernel, sequences, shared)
+        return _whole(kernel, _steps(sequences), shared)
     first = sequences[0]
     with torch.autocast(first.device.type, enabled=False):
         if _backend == "compiled" and first[0].numel() > SMALL.get(first.device.type, 1):
             try:
-                compiled = _compiled(kernel, len(first), first.dtype)
-                return compiled([_alone(s) for s in sequences], [_alone(s) for s in shared])
+                steps = [None if s is None else [_alone(step) for step in s.unbind(0)] for s in sequences]
+                fixed = [None if s is None else _alone(s) for s in shared]
+                given = tuple(s is not None for s in (*sequences, *shared))
+                return _compiled(kernel, len(first), first.dtype, given)(steps, fixed)
             except Exception as error:  # whatever a compiler can raise: no compiler, no disk, an unknown processor
                 _fall_back(error)
         return _in_pieces(kernel, sequences, shared)
 
 
-def _whole(kernel: Kernel, sequences: Sequence, shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
-    outputs, sums = kernel.function(*kernel.constants, _steps(sequences), shared)
+def _whole(kernel: Kernel, steps: list, shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
+    outputs, sums = kernel.function(*kernel.constants, steps, shared)
     return [torch.stack(o) for o in outputs], sums
 
 
@@ -116,12 +119,11 @@ def _steps(sequences: Sequence) -> list:
 
 
 def _in_pieces(kernel: Kernel, sequences: Sequence, shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
-    first = sequences[0]
+    first, steps = sequences[0], _steps(sequences)
     rows = first.shape[1]
     piece = max(1, PIECE * torch.get_num_threads() * rows // max(1, first[0].numel()))
     if rows <= piece or first.device.type != "cpu":
-        return _whole(kernel, sequences, shared)
-    steps = _steps(sequences)
+        return _whole(kernel, steps, shared)
     results: list[Tensor] = []
     sums = []
     for start in range(0, rows, piece):
@@ -136,35 +138,42 @@ def _in_pieces(kernel: Kernel, sequences: Sequence, shared: Sequence) -> tuple[l
     return results, [torch.stack(parts).sum() for parts in zip(*sums, strict=True)]
 
 
-def _alone(x: Tensor | None) -> Tensor | None:
-    """The same memory as a tensor that is no view, of which all sizes but the first may vary without compiling anew.
-
-    The compiler looks at a view's base, hence at its shape. To let it vary every number, as its option does, would make
-    the neuron's constants inputs of the kernel as well.
-    """
-    if x is None:
-        return None
-    x = x.data
-    torch._dynamo.maybe_mark_dynamic(x, list(range(1, x.dim())))
-    return x
+def _alone(x: Tensor) -> Tensor:
+    """The same memory as a tensor by itself: of a view the compiler looks at the base's shape and the place within."""
+    return torch.from_dlpack(to_dlpack(x.detach()))
 
 
 @functools.cache
-def _compiled(kernel: Kernel, timesteps: int, dtype: torch.dtype) -> Callable:
+def _compiled(kernel: Kernel, timesteps: int, dtype: torch.dtype, given: tuple[bool, ...]) -> Callable:
     """The kernel compiled for any number of rows; under code of its own, by which the compiler limits versions."""
 
-    def whole(sequences, shared):
-        return _whole(kernel, sequences, shared)
+    def whole(steps, shared):
+        return _whole(kernel, steps, shared)
 
     name = f"{kernel.function.__name__}_T{timesteps}_{str(dtype).removeprefix('torch.')}"
     own = types.FunctionType(whole.__code__.replace(co_name=name), whole.__globals__, name, None, whole.__closure__)
-    return torch.compile(own, fullgraph=True, options=_options())
+    compiled = torch.compile(own, fullgraph=True, options=_options())
+    begun = False
+
+    def call(steps, shared):
+        nonlocal begun
+        if begun:
+            return compiled(steps, shared)
+        begun = True
+        # sizes may vary; the option of that name would make the neuron's constants inputs of the kernel as well
+        for x in (*(step for s in steps if s is not None for step in s), *(s for s in shared if s is not None)):
+            torch._dynamo.maybe_mark_dynamic(x, list(range(x.dim())))
+        # sizes that happen to be equal now need not be equal ever after
+        with torch.fx.experimental._config.patch(use_duck_shape=False):
+            return compiled(steps, shared)
+
+    return call
 
 
 def _options() -> dict:
     # One small kernel at a time needs no pool of compiler processes; and the compiler's trial compilations of which
     # vector instructions it knows take longer than our kernels: the processor is asked in any case.
-    return {"compile_threads": 1, "cpp.vec_isa_ok": True}
+    return {"compile_threads": 1, "cpp.vec_isa_ok": True, "pattern_matcher": False, "use_joint_graph_passes": False}
 
 
 def _fall_back(error: Exception) -> None:

@@ -96,6 +96,9 @@ def reductions(row: pd.Series, run: dict) -> list[str]:
     found = [row["reduced"]] if row["reduced"] else []
     if run["changed"] and not row["reduced"]:
         found.append("recipe changed: " + ", ".join(f"{key} = {value}" for key, value in run["changed"].items()))
+    network, narrowed, width = run["architecture"].partition("w")
+    if narrowed:
+        found.append(f"{network} of width {width}")
     data, dataset = run["data"], paper.DATASETS.get(run["dataset"])
     if dataset is None:
         return [*found, f"{data['label']} instead of the paper's data"]

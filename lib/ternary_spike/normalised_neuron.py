@@ -68,10 +68,8 @@ def _fused(bn: BatchNorm2d, neuron: LIF, y: Tensor, shortcut: Tensor | None, tim
 
 
 def _currents(y: Sequence, shortcut: Sequence | None, scale: Tensor, shift: Tensor) -> list[Tensor]:
-    """The neuron's input; scale and shift have one row for all timesteps or one for each."""
     dtype = membrane_dtype(y[0])
-    row = range(len(y)) if len(scale) == len(y) else [0] * len(y)
-    currents = [step.to(dtype) * scale[r] + shift[r] for step, r in zip(y, row, strict=True)]
+    currents = [step.to(dtype) * scale[t] + shift[t] for t, step in enumerate(y)]
     if shortcut is not None:
         currents = [current + step.to(dtype) for current, step in zip(currents, shortcut, strict=True)]
     return currents
@@ -115,7 +113,8 @@ class _Rows:
         return rows.view(self.shape)
 
     def channel(self, values: Tensor) -> Tensor:
-        """Values [P, C] such that each of the P broadcasts against a timestep's rows."""
+        """Values [1, C] or [T, C] as one for each timestep, which broadcasts against its rows."""
+        values = values.expand(self.shape[0], -1).contiguous()
         return values if self.channels_last else values.unsqueeze(-1)
 
 

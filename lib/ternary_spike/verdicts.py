@@ -85,6 +85,15 @@ def _judged(difference: float, error: float, basis: str) -> Comparison:
     return Comparison(verdict, difference, error, basis)
 
 
+def mean_interval(sample: Sample) -> float:
+    """Half-width of the 95 % interval of a mean over seeds (Student's t); infinite for a single trial."""
+    if sample.std is None or sample.n < 2:
+        return math.inf
+    from scipy.stats import t
+
+    return float(t.ppf(0.5 + CONFIDENCE / 2, sample.n - 1)) * sample.std / math.sqrt(sample.n)
+
+
 def welch_interval(better: Sample, base: Sample) -> tuple[float, float]:
     """Half-width of the 95 % interval of a difference of two means over seeds, and its standard error (Welch).
 
@@ -100,6 +109,27 @@ def welch_interval(better: Sample, base: Sample) -> tuple[float, float]:
     freedom = (a + b) ** 2 / (a**2 / (better.n - 1) + b**2 / (base.n - 1))
     error = math.sqrt(a + b)
     return float(t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error, error
+
+
+def extra_interval(more: Sample, base: Sample) -> tuple[float, float]:
+    """The 95 % interval of 100 (more / base - 1), in percent, of two positive quantities measured over seeds.
+
+    Welch's interval of the difference of logarithms, whose standard deviations are the relative ones.
+    """
+    logarithms = [Sample(math.log(s.mean), None if s.std is None else s.std / s.mean, s.n) for s in (more, base)]
+    half, _ = welch_interval(*logarithms)
+    if math.isinf(half):
+        return -math.inf, math.inf
+    difference = logarithms[0].mean - logarithms[1].mean
+    return 100 * math.expm1(difference - half), 100 * math.expm1(difference + half)
+
+
+def within_at_scale(low: float, high: float, least: float, most: float) -> str:
+    """Whether a quantity with an interval [low, high] lies in [least, most]: all of it, none of it, or not decided."""
+    holds, fails, undecided = SCALE
+    if least <= low and high <= most:
+        return holds
+    return fails if high < least or low > most else undecided
 
 
 def ordering_at_scale(better: Sample, base: Sample, above: float = 0.0) -> Comparison:

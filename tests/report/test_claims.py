@@ -186,3 +186,40 @@ def test_a_changed_accuracy_changes_the_orderings_that_use_it(tmp_path):
     changed = [name for name in before.index if not before.loc[name].equals(after.loc[name])]
     assert changed == ["ternary-above-binary"]
     assert after.loc["ternary-above-binary", "verdict"] == "does not hold at this scale"
+
+
+def reference(folder, rates=(24.0, 24.2, 24.4), energies=(4.29, 4.3, 4.31), **wanted):
+    """Table 5's network at a quarter of its width on a copy of CIFAR-10, three seeds of each neuron."""
+    neurons = {"binary": ((16.3, 16.4, 16.6), (4.0, 4.0, 4.0)), "ternary": (rates, energies)}
+    rows = []
+    for name, (shares, costs) in neurons.items():
+        for seed in range(3):
+            rows.append(fixture.plan_row("cifar10", "resnet20w16", 2, name, seed, tables="reference"))
+            settings = {"label": "CIFAR-10 (JPEG copy)", "rate": shares[seed] / 100, "energy": costs[seed]}
+            fixture.write_run(folder, rows[-1], **settings | wanted)
+    return ledger_of(folder, fixture.write_plan(folder, rows))
+
+
+def test_rates_and_extra_energy_at_a_reduced_scale_are_judged_by_their_intervals(tmp_path):
+    found = reference(tmp_path / "a")
+    binary, ternary = (found.loc[f"energy-rate-{name}"] for name in ("binary", "ternary"))
+    assert (binary["verdict"], ternary["verdict"]) == ("holds at this scale", "does not hold at this scale")
+    assert "95 % interval ± " in ternary["result"] and "resnet20w16" in ternary["result"]
+    assert ternary["evidence"] == "measured at reduced scale" and "JPEG copy" in ternary["reduced"]
+    extra = found.loc["energy-extra-measured"]
+    assert extra["verdict"] == "does not hold at this scale" and "+7.50 % (95 % interval +6" in extra["result"]
+
+    # an interval that reaches across the limit decides nothing
+    wide = reference(tmp_path / "b", rates=(17.5, 18.3, 19.4), energies=(4.0, 4.1, 4.3))
+    assert wide.loc["energy-rate-ternary", "verdict"] == "not decided at this scale"
+    assert wide.loc["energy-extra-measured", "verdict"] == "not decided at this scale"
+    cheap = reference(tmp_path / "c", energies=(3.9, 3.91, 3.92))
+    assert cheap.loc["energy-extra-measured", "verdict"] == "holds at this scale"
+
+
+def test_another_width_is_never_taken_for_table_5s_network(tmp_path):
+    whole = {"label": "CIFAR-10", "train_samples": 50_000, "test_samples": 10_000, "epochs": 400}
+    found = reference(tmp_path, **whole)
+    assert found.loc["energy-rate-binary", "verdict"] == "holds at this scale"
+    assert found.loc["energy-rate-binary", "reduced"] == "resnet20 of width 16"
+    assert not set(found["verdict"]) & set(FULL)

@@ -247,6 +247,8 @@ QUANTITIES = {
     # the last epoch's: among our own runs nothing calls for the best epoch, which peeks at the test set
     "accuracy": ("last_epoch_mean_percent", "last_epoch_std_percent", "points", 2),
     "entropy": ("entropy_mean_bits", "entropy_std_bits", "bit", 3),
+    "energy": ("energy_mean_microjoule", "energy_std_microjoule", "µJ", 3),
+    "rate": ("rate_mean_percent", "rate_std_percent", "points", 2),
 }
 
 
@@ -421,17 +423,19 @@ EXTRA_TOLERANCE = 0.5
 def extra_energy(tables: Tables, claimed: float) -> Finding:
     """Energy of ternary over binary networks, by the paper's method at measured rates, against the claimed extra."""
     groups, reduced = _groups(tables, "ternary", "binary")
-    groups = [g for g in groups if not any(pd.isna(row["energy_mean_microjoule"]) for row in g.values())]
+    groups = [g for g in groups if not any(_quantity(row, "energy") is None for row in g.values())]
     if not groups:
         return _absent(tables, "ternary", "binary")
-    extras = [
-        100 * (g["ternary"]["energy_mean_microjoule"] / g["binary"]["energy_mean_microjoule"] - 1) for g in groups
-    ]
-    words = [f"{_place(g['ternary'])}: {extra:+.2f} %" for g, extra in zip(groups, extras, strict=True)]
-    worst = max(extras)
+    extras, words, judged = [], [], []
+    for group in groups:
+        samples = [_quantity(group[name], "energy") for name in ("ternary", "binary")]
+        extras.append(100 * (samples[0].mean / samples[1].mean - 1))
+        low, high = verdicts.extra_interval(*samples)
+        interval = "fewer than two seeds" if math.isinf(high) else f"95 % interval {low:+.2f} to {high:+.2f}"
+        words.append(f"{_place(group['ternary'])}: {extras[-1]:+.2f} % ({interval})")
+        judged.append(verdicts.within_at_scale(low, high, -math.inf, claimed + EXTRA_TOLERANCE))
     if reduced:
-        verdict = SCALE[0] if worst <= claimed + EXTRA_TOLERANCE else SCALE[1]
-        return Finding(REDUCED, "; ".join(words), verdict, _ids(groups), reduced)
+        return Finding(REDUCED, "; ".join(words), _together(judged), _ids(groups), reduced)
     own = [g for g in groups if g["ternary"]["dataset"] == "cifar10" and g["ternary"]["architecture"] == "resnet20"]
     if not own:
         return untested(f"Table 5's network has not run; others: {'; '.join(words)}")
@@ -442,17 +446,32 @@ def extra_energy(tables: Tables, claimed: float) -> Finding:
 
 @check
 def firing_rate(tables: Tables, neuron: str) -> Finding:
-    """Share of neurons and timesteps that fire, in Table 5's network only: another network's rate is another matter."""
+    """Share of neurons and timesteps that fire, in Table 5's network, or at least in that network at another width.
+
+    Of other networks the rates are named, but are another matter.
+    """
     theirs = next(row for row in paper.energies() if row.neuron == neuron)
     summary = _plain(tables["summary"])
-    fits = (summary["dataset"] == paper.DATASET_OF_NAME[theirs.dataset]) & (summary["neuron"] == neuron)
-    fits &= (summary["architecture"] == theirs.architecture.lower()) & (summary["timesteps"] == theirs.timesteps)
-    rows = summary[fits & summary["rate_mean_percent"].notna()]
+    summary = summary[(summary["neuron"] == neuron) & summary["rate_mean_percent"].notna()]
+    fits = (summary["dataset"] == paper.DATASET_OF_NAME[theirs.dataset]) & (summary["timesteps"] == theirs.timesteps)
+    fits &= summary["architecture"].str.split("w").str[0] == theirs.architecture.lower()
+    rows = summary[fits]
     full = rows[rows["reduced"] == ""]
-    if full.empty:
-        others = summary[(summary["neuron"] == neuron) & summary["rate_mean_percent"].notna()]
-        seen = [f"{_place(row)}: {row['rate_mean_percent']:.1f} %" for _, row in others.iterrows()]
+    if rows.empty:
+        seen = [f"{_place(row)}: {row['rate_mean_percent']:.1f} %" for _, row in summary.iterrows()]
         return untested(f"Table 5's network has not run{'; others: ' if seen else ''}{'; '.join(seen)}")
+    if full.empty:
+        words, judged = [], []
+        for _, row in rows.iterrows():
+            ours = _quantity(row, "rate")
+            half = verdicts.mean_interval(ours)
+            difference = ours.mean - theirs.sparsity_percent
+            interval = "one seed" if math.isinf(half) else f"95 % interval ± {half:.2f}"
+            words.append(f"{_place(row)}: {ours.mean:.2f} % ({interval}), {difference:+.2f} points")
+            allowed = verdicts.TOLERANCE_POINTS
+            judged.append(verdicts.within_at_scale(difference - half, difference + half, -allowed, allowed))
+        reduced = "; ".join(dict.fromkeys(rows["reduced"]))
+        return Finding(REDUCED, "; ".join(words), _together(judged), tuple(rows["id"]), reduced)
     row = full.iloc[0]
     rate, std = row["rate_mean_percent"], row["rate_std_percent"]
     ours = Sample(rate, None if pd.isna(std) else std, int(row["n"]))
