@@ -122,6 +122,8 @@ RUNS = {run.folder: run for run in PLAN}
 DATA = {run.data.name: run.data for run in PLAN}
 RUN = f"{RESULTS}/runs/{{run}}/seed{{seed}}"
 LOGS = f"{RESULTS}/logs"
+# results that came with the repository, shown in every report
+KEPT = f"{workflow.basedir}/results/reference"
 NOTEBOOKS = sorted(path.stem for path in Path(workflow.basedir, "notebooks").glob("*.py"))
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
@@ -284,6 +286,15 @@ def notebook_pages(wildcards):
         return list(pages.values())
     failed = [name for name in pages if Path(f"{LOGS}/notebook/{name}.log").exists() and not Path(pages[name]).exists()]
     return [page for name, page in pages.items() if name not in failed]
+
+
+def kept_tables(wildcards):
+    """The tables of kept results, for the notebook that shows them; this preset's own are its input anyway."""
+    if wildcards.notebook != "reference":
+        return []
+    folders = [str(path.parent) for path in sorted(Path(KEPT).glob("*/tables/summary.csv"))]
+    own = Path(f"{RESULTS}/tables").resolve()
+    return [folder for folder in folders if Path(folder).resolve() != own]
 
 
 def plan_arguments():

@@ -72,6 +72,7 @@ rule notebook:
     input:
         f"{RESULTS}/trace.csv",
         f"{RESULTS}/amplitudes.csv",
+        kept_tables,
         source=f"{workflow.basedir}/notebooks/{{notebook}}.py",
         tables=f"{RESULTS}/tables",
     output:
@@ -92,10 +93,11 @@ rule notebook:
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
         results=subpath(input.tables, parent=True),
+        kept=KEPT,
         out=subpath(output[0], parent=True),
     shell:
-        "python -m ternary_spike notebook --notebook {input.source:q} --results {params.results} --out {params.out}"
-        " > {log.text} 2>&1"
+        "python -m ternary_spike notebook --notebook {input.source:q} --results {params.results} --kept {params.kept:q}"
+        " --out {params.out} > {log.text} 2>&1"
 
 
 rule report:
@@ -111,6 +113,8 @@ rule report:
         "../../envs/report.yaml"
     params:
         results=subpath(input.tables, parent=True),
+        kept=KEPT,
         out=subpath(output[0], parent=True),
     shell:
-        "python -m ternary_spike report --results {params.results} --out {params.out} > {log} 2>&1"
+        "python -m ternary_spike report --results {params.results} --kept {params.kept:q} --out {params.out}"
+        " > {log} 2>&1"

@@ -9,10 +9,13 @@ HELP = "execute one notebook on a preset's results and render it for the report"
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--notebook", type=Path, required=True, help="the notebook, notebooks/<name>.py")
     parser.add_argument("--results", type=Path, required=True, help="results folder of a preset, results/<preset>")
+    parser.add_argument(
+        "--kept", type=Path, default=Path("results/reference"), help="results that are kept with the repository"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for <name>.ipynb and <name>.html")
 
 
 def run(args: argparse.Namespace) -> None:
     from ternary_spike.report.notebooks import execute
 
-    print(execute(args.notebook, args.results, args.out))
+    print(execute(args.notebook, args.results, args.out, args.kept))

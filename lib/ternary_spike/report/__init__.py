@@ -5,15 +5,19 @@ Nothing here imports torch: notebooks read small files only.
 
 from ternary_spike.report.figures import direct_label, end_labels, figure, subplots
 from ternary_spike.report.palette import COLOURS, INK, MARKERS, NEURONS
+from ternary_spike.report.reference import kept, pairs
 from ternary_spike.report.results import Results
 from ternary_spike.report.show import (
     Column,
     claims,
+    decimal,
     in_words,
+    missing,
     neuron,
     note,
     number,
     place,
+    record,
     run_link,
     signed,
     spread,
@@ -31,14 +35,19 @@ __all__ = [
     "Column",
     "Results",
     "claims",
+    "decimal",
     "direct_label",
     "end_labels",
     "figure",
     "in_words",
+    "kept",
+    "missing",
     "neuron",
     "note",
     "number",
+    "pairs",
     "place",
+    "record",
     "run_link",
     "signed",
     "spread",

@@ -7,13 +7,14 @@ from ternary_spike.errors import UserError
 from ternary_spike.files import write_text
 
 
-def execute(notebook: Path, results: Path, out: Path) -> Path:
+def execute(notebook: Path, results: Path, out: Path, kept: Path | None = None) -> Path:
     """Execute a notebook, written in jupytext's percent format, with papermill, and render it.
 
     Args:
         notebook: the ``.py`` file; its cell tagged ``parameters`` sets ``results``.
         results: results/<preset>, given to the notebook as its parameter.
         out: folder for ``<name>.ipynb`` (kept, with the error in it, if the notebook fails) and ``<name>.html``.
+        kept: results/reference, for a notebook whose parameters cell sets ``kept``.
 
     Returns:
         The HTML file: the body of a page, without head and style.
@@ -33,18 +34,20 @@ def execute(notebook: Path, results: Path, out: Path) -> Path:
         content = jupytext.reads(notebook.read_text(encoding="utf-8"), fmt="py:percent")
     except OSError as error:
         raise UserError(f"cannot read {notebook}: {error.strerror}; name one of the files in notebooks/") from None
-    if not any("parameters" in cell.metadata.get("tags", []) for cell in content.cells):
+    parameters = [cell.source for cell in content.cells if "parameters" in cell.metadata.get("tags", [])]
+    if not parameters:
         raise UserError(f'{notebook} has no cell tagged "parameters"; tag the one that sets `results`')
     out.mkdir(parents=True, exist_ok=True)
     executed, page = out / f"{name}.ipynb", out / f"{name}.html"
     page.unlink(missing_ok=True)
     content.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(content, executed)
+    given = {"results": str(results)} | ({"kept": str(kept)} if "kept" in parameters[0] else {})
     try:
         papermill.execute_notebook(
             str(executed),
             str(executed),
-            parameters={"results": str(results)},
+            parameters=given,
             progress_bar=False,
             extra_arguments=["--IPKernelApp.log_level=50"],
         )

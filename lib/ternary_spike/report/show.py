@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import pandas as pd
 
 from ternary_spike.report.figures import Shown
 from ternary_spike.report.palette import NEURONS
+from ternary_spike.report.reference import PLACE, Kept
 from ternary_spike.report.results import Results
 from ternary_spike.verdicts import ABOVE, AGREES, BELOW, EXACT, NOT_TESTED, SCALE
 
@@ -91,12 +93,14 @@ def signed(label: str, key: str, digits: int = 2) -> Column:
     return number(label, key, digits, sign=True)
 
 
-def spread(label: str, name: str, unit: str = "percent", digits: int = 2) -> Column:
+def spread(label: str, name: str, unit: str = "percent", digits: int = 2, scale: float = 1.0) -> Column:
     """A column of means ± sample standard deviations, from ``<name>_mean_<unit>`` and ``<name>_std_<unit>``."""
     mean, std = f"{name}_mean_{unit}", f"{name}_std_{unit}"
-    return Column(
-        label, lambda row: in_words(row.get(mean), row.get(std), digits), lambda row: row.get(mean), numeric=True
-    )
+
+    def cell(row: pd.Series) -> str:
+        return in_words(*(None if missing(row.get(key)) else row[key] * scale for key in (mean, std)), digits)
+
+    return Column(label, cell, lambda row: row.get(mean), numeric=True)
 
 
 def neuron(label: str = "Neuron", key: str = "neuron") -> Column:
@@ -120,6 +124,16 @@ def run_link(label: str = "Run", key: str = "id") -> Column:
         return DASH if missing(run) else f'<a href="runs/{escape(run)}.html">{escape(run)}</a>'
 
     return Column(label, cell)
+
+
+def record(label: str, kept: Kept) -> Column:
+    """A column of links to the records of trainings that are kept with the repository."""
+
+    def cell(row: pd.Series) -> str:
+        run = escape(row["id"])
+        return f'<a href="files/{PLACE}/{kept.preset}/runs/{run}/seed{row["seed"]}/run.json">{run}</a>'
+
+    return Column(label, cell, long=True)
 
 
 def state(label: str = "State") -> Column:
@@ -165,7 +179,7 @@ def table(
         rows: a row a row.
         columns: see :class:`Column`.
         caption: what the table shows.
-        source: name of the table file that the rows come from, linked in the caption.
+        source: the table file that the rows come from, linked in the caption: its name, or its place in ``files/``.
         group: from a row to the heading that it stands under with its neighbours; such a table does not sort.
     """
     columns = list(columns)
@@ -182,7 +196,8 @@ def table(
             key = "" if missing(order) else f' data-order="{escape(str(order), quote=True)}"'
             cells.append(f"<td{column.attributes}{key}>{column.cell(row)}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
-    link = f' <a class="files" href="files/tables/{source}.csv">{source}.csv</a>' if source else ""
+    file = "" if source is None else source if "/" in source else f"tables/{source}"
+    link = f' <a class="files" href="files/{file}.csv">{Path(file).name}.csv</a>' if source else ""
     empty = f'<tr><td colspan="{len(columns)}">nothing to show yet</td></tr>'
     return Shown(
         f'<div class="scroll" tabindex="0" role="group" aria-label="Table: {escape(caption, quote=True)}"><table>'

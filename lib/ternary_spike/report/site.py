@@ -15,7 +15,7 @@ from ternary_spike import paper
 from ternary_spike.collect import RUN_FILES, run_folder
 from ternary_spike.errors import UserError
 from ternary_spike.files import write_text
-from ternary_spike.report import figures, notebooks, palette, rulegraph, show
+from ternary_spike.report import figures, notebooks, palette, reference, rulegraph, show
 from ternary_spike.report.results import Results
 from ternary_spike.report.templating import environment
 from ternary_spike.verdicts import EXACT, FULL, NOT_TESTED, SCALE
@@ -24,20 +24,21 @@ HERE = Path(__file__).parent
 
 #: notebooks in the order of the argument; others follow by name
 ORDER = (
-    "comparison", "information", "neuron", "membrane", "amplitude", "rates", "folding", "table1", "table2", "table3",
-    "table4", "table5", "cost",
+    "comparison", "reference", "information", "neuron", "membrane", "amplitude", "rates", "folding", "table1", "table2",
+    "table3", "table4", "table5", "cost",
 )  # fmt: skip
 GROUPS = (
     "theory", "neurons", "energy", "the paper against itself", "table 1", "table 2", "table 3", "table 4",
 )  # fmt: skip
 
 
-def build(results: Path, out: Path) -> Path:
+def build(results: Path, out: Path, kept: Path | None = None) -> Path:
     """Write the whole report.
 
     Args:
         results: results/<preset> with tables/ and notebooks/ (whichever notebooks were executed).
         out: the report's folder; ``rulegraph.dot`` in it, if there is one, is drawn.
+        kept: results/reference, copied for the notebook that shows them.
 
     Returns:
         index.html.
@@ -45,7 +46,7 @@ def build(results: Path, out: Path) -> Path:
     Raises:
         UserError: if a table is missing or a folder cannot be written.
     """
-    site = _Site(Results(results), Path(out))
+    site = _Site(Results(results), Path(out), [] if kept is None else reference.kept(kept))
     try:
         site.copy_files()
         site.write_assets()
@@ -59,8 +60,9 @@ def build(results: Path, out: Path) -> Path:
 
 
 class _Site:
-    def __init__(self, results: Results, out: Path) -> None:
+    def __init__(self, results: Results, out: Path, kept: list[reference.Kept]) -> None:
         self.results = results
+        self.kept = kept
         self.out = out
         self.templates = environment()
         self.templates.filters["badge"] = lambda word: Markup(show.badge(word))
@@ -264,9 +266,11 @@ class _Site:
         wanted |= {Path("figures") / path.name: path for path in (source / "figures").glob("*") if path.is_file()}
         wanted |= {Path("notebooks") / path.name: path for path in (source / "notebooks").glob("*.ipynb")}
         wanted |= {Path(n): source / n for n in ("plan.csv", "trace.csv", "amplitudes.csv") if (source / n).exists()}
-        for run, seed in zip(self.runs["id"], self.runs["seed"], strict=True):
-            folder = run_folder(source, run, seed)
-            wanted |= {Path("runs") / run / f"seed{seed}" / n: folder / n for n in RUN_FILES if (folder / n).exists()}
+        wanted |= _run_files(self.results, Path())
+        for results in self.kept:
+            place = Path(reference.PLACE) / results.preset
+            wanted |= {place / "tables" / path.name: path for path in (results.folder / "tables").glob("*.csv")}
+            wanted |= _run_files(results, place)
         for path in sorted(target.rglob("*"), reverse=True):
             if path.is_file() and path.relative_to(target) not in wanted:
                 path.unlink()
@@ -283,6 +287,16 @@ class _Site:
         style = (HERE / "assets" / "style.css").read_text(encoding="utf-8")
         (folder / "style.css").write_text(f"{palette.css()}\n{style}\n{_highlighting()}", encoding="utf-8")
         shutil.copyfile(HERE / "assets" / "sort.js", folder / "sort.js")
+
+
+def _run_files(results: Results, place: Path) -> dict[Path, Path]:
+    """The small files of all runs, by their place in the report."""
+    found = {}
+    for run, seed in results.table("runs")[["id", "seed"]].itertuples(index=False):
+        folder = run_folder(results.folder, run, seed)
+        there = [name for name in RUN_FILES if (folder / name).exists()]
+        found |= {place / "runs" / run / f"seed{seed}" / name: folder / name for name in there}
+    return found
 
 
 def _filled(row: pd.Series) -> dict:

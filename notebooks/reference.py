@@ -1,0 +1,255 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% tags=["parameters"]
+results = "../results/demo"
+kept = "../results/reference"
+
+# %% [markdown]
+# # What do real pictures say, at the scale that could be afforded?
+#
+# **Asked:** digits are easy, and the paper's own runs take GPUs for days. Between the two: a small version of the
+# paper's network on real pictures, trained once, over seeds, and kept with this repository. Which of the paper's
+# statements hold there, and what is surprising? This page is the same in the report of every preset. What it shows is
+# reduced, and none of it is compared with the paper's accuracies.
+
+# %%
+import sys
+
+from ternary_spike import report
+from ternary_spike.report import COLOURS, MARKERS, NEURONS
+
+results = report.Results(results)
+sets = report.kept(kept)
+if not sets:
+    display(report.note("No results are kept with this copy of the repository."))
+    sys.exit(0)  # what follows is left out of the page
+
+# %% [markdown]
+# ## What was run
+
+# %%
+for found in sets:
+    runs = found.table("runs")
+    runs = runs[runs["last_epoch_percent"].notna()]
+    hours = runs["wall_seconds"].sum() / 3600
+    display(
+        report.note(
+            f"**{found.preset}**: {len(runs)} trainings of {runs['id'].nunique()} networks on "
+            f"{', '.join(runs['data_label'].unique())}, {report.decimal(hours, 1)} hours in all on "
+            f"{', '.join(runs['cpu'].unique())} ({', '.join(runs['device'].unique())}), commit "
+            f"{', '.join(commit[:12] for commit in runs['commit'].unique())}. "
+            f"Reduced: {'; '.join(runs['reduced'].unique())}."
+        )
+    )
+
+# %% [markdown]
+# ## Accuracy
+
+# %%
+for found in sets:
+    display(
+        report.table(
+            found.done,
+            [
+                report.neuron(),
+                report.spread("Last epoch, %", "last_epoch"),
+                report.spread("Best epoch, %", "best_epoch"),
+                report.number("Seeds", "n", 0),
+                report.spread("Firing rate, %", "rate", digits=2),
+                report.spread("Additions per image, k", "synops", "per_image", digits=1, scale=1e-3),
+                report.spread("Energy, µJ", "energy", "microjoule", digits=3),
+                report.state(),
+            ],
+            f"{found.preset}: mean ± standard deviation over seeds",
+            found.source("summary"),
+            group=report.place,
+        )
+    )
+
+# %% [markdown]
+# Differences of last-epoch accuracy with 95 % intervals over seeds (Welch). The last of them is the comparison at
+# about equal operations: a ternary network with one timestep against a binary one with two.
+
+# %%
+PAIRS = [("ternary", "binary", 0), ("trainable", "ternary", 0), ("trainable", "binary", 0), ("ternary", "binary", 1)]
+for found in sets:
+    pairs = report.pairs(found.done, PAIRS)
+    figure, axes = report.subplots(height=0.75 + 0.27 * len(pairs), width=6.2)
+    for height, (_, pair) in enumerate(pairs.iterrows()):
+        interval = None if report.missing(pair["interval_points"]) else pair["interval_points"]
+        axes.errorbar(
+            pair["difference_points"], -height, xerr=interval, color=COLOURS[pair["neuron"]], marker="o", capsize=3
+        )
+    axes.axvline(0, color=report.INK, lw=0.8)
+    axes.set_yticks([-height for height in range(len(pairs))], pairs["pair"])
+    axes.set_ylim(0.4 - len(pairs), 0.6)
+    axes.set_xlabel("Difference of test accuracy, points, with 95 % interval")
+    title = f"{found.preset}: {'; '.join(dict.fromkeys(pairs['reduced']))}"
+    caption = f"{title}. Right of zero the first of the two is better; an interval that includes zero decides nothing."
+    display(report.figure(results, figure, f"reference-differences-{found.preset}", caption, caption))
+    display(
+        report.table(
+            pairs,
+            [
+                report.text("Pair", "pair"),
+                report.number("Difference, points", "difference_points", 2, sign=True),
+                report.number("95 % interval, ±", "interval_points", 2),
+                report.number("Additions, ratio", "synops_ratio", 2),
+                report.number("Energy, ratio", "energy_ratio", 2),
+                report.verdict("First above second"),
+            ],
+            f"{found.preset}: pairs of networks",
+            found.source("summary"),
+        )
+    )
+
+# %% [markdown]
+# ## Accuracy against operations
+
+# %%
+for found in sets:
+    figure, axes = report.subplots(height=2.8, width=5.2)
+    for name in (name for name in NEURONS if name in set(found.done["neuron"])):
+        mine = found.done[found.done["neuron"] == name].sort_values("timesteps")
+        x, y = mine["synops_mean_per_image"] / 1e6, mine["last_epoch_mean_percent"]
+        axes.errorbar(x, y, mine["last_epoch_std_percent"], color=COLOURS[name], marker=MARKERS[name], capsize=3)
+        for steps, a, b in zip(mine["timesteps"], x, y, strict=True):
+            report.direct_label(axes, a, b, name, f"{name}, T = {steps}", xytext=(6, -9))
+    axes.margins(x=0.3, y=0.2)
+    axes.set_xlabel("Additions per image, millions")
+    axes.set_ylabel("Test accuracy, last epoch, %")
+    caption = (
+        f"{found.preset}: mean ± standard deviation over seeds against the counted additions of the folded network. "
+        f"{'; '.join(dict.fromkeys(found.done['reduced']))}."
+    )
+    display(report.figure(results, figure, f"reference-operations-{found.preset}", caption, caption))
+
+# %% [markdown]
+# ## Firing rates by layer and sign
+
+# %%
+for found in sets:
+    layers = found.table("layers").merge(found.done[["id", "neuron", "timesteps"]], on="id")
+    steps = sorted(layers["timesteps"].unique())
+    figure, grid = report.subplots(1, len(steps), height=3.0, sharey=True, squeeze=False)
+    for axes, timesteps in zip(grid.flat, steps, strict=True):
+        here = layers[layers["timesteps"] == timesteps]
+        order = here.drop_duplicates("layer").sort_values("position")
+        ends = []
+        for name in (name for name in NEURONS if name in set(here["neuron"])):
+            mine = here[here["neuron"] == name].groupby("position")
+            mean, std = mine["rate_percent"].mean(), mine["rate_percent"].std()
+            axes.errorbar(mean.index, mean, std, color=COLOURS[name], marker=MARKERS[name], capsize=2, ms=3)
+            if name != "binary":
+                axes.plot(mean.index, mine["rate_negative_percent"].mean(), color=COLOURS[name], lw=0.8, ls=":")
+            ends.append((mean.index[-1], mean.iloc[-1], name))
+        axes.set_xticks(order["position"], order["layer"], rotation=90, fontsize=6)
+        axes.set_title(f"T = {timesteps}")
+        axes.set_ylim(0, None)
+        report.end_labels(axes, ends)
+    grid.flat[0].set_ylabel("Neurons that fire, %")
+    caption = (
+        f"{found.preset}: share of neurons and timesteps that fire, by layer, mean ± standard deviation over seeds. "
+        f"Dotted: negative spikes alone. {'; '.join(dict.fromkeys(found.done['reduced']))}."
+    )
+    display(report.figure(results, figure, f"reference-rates-{found.preset}", caption, caption))
+
+# %% [markdown]
+# ## Where the amplitude moved
+
+# %%
+for found in sets:
+    layers = found.table("layers").merge(found.done[["id", "neuron", "timesteps"]], on="id")
+    layers = layers[layers["neuron"] == "trainable"]
+    live = found.amplitudes()
+    live = live[live["architecture"].isin(found.done["architecture"].str.split("w").str[0])].set_index("layer")["live"]
+    order = layers.drop_duplicates("layer").sort_values("position")
+    figure, axes = report.subplots(height=2.6, width=6.4)
+    for shift, (timesteps, here) in zip((-0.12, 0.12), layers.groupby("timesteps"), strict=False):
+        for _, row in here.iterrows():
+            face = COLOURS["trainable"] if live.get(row["layer"], False) else "none"
+            axes.scatter(
+                row["position"] + shift, row["amplitude"], s=22, facecolor=face, edgecolor=COLOURS["trainable"],
+                marker="o" if timesteps == 1 else "s", lw=0.8,
+            )  # fmt: skip
+    axes.axhline(1, color=report.INK, lw=0.7, ls="--")
+    axes.set_xticks(order["position"], order["layer"], rotation=45, ha="right")
+    axes.set_ylabel("Amplitude a")
+    caption = (
+        f"{found.preset}: a point a seed, circles T = 1, squares T = 2. Filled: the layer's spikes reach an identity "
+        "shortcut or the classifier, and its amplitude can act; hollow: only batch norm follows. Dashed: the initial 1."
+    )
+    display(report.figure(results, figure, f"reference-amplitudes-{found.preset}", caption, caption))
+
+# %% [markdown]
+# ## Minutes
+
+# %%
+for found in sets:
+    runs = found.table("runs")
+    runs = runs[runs["last_epoch_percent"].notna()]
+    display(
+        report.table(
+            runs.assign(minutes=runs["wall_seconds"] / 60),
+            [
+                report.record("Run", found),
+                report.number("Seed", "seed", 0),
+                report.number("Minutes", "minutes", 1),
+                report.number("Images a second", "images_per_second", 0),
+                report.number("Threads", "threads", 0),
+                report.number("Resumed", "resumed", 0),
+            ],
+            f"{found.preset}: wall time of each training; other work may have shared the machine",
+            found.source("runs"),
+        )
+    )
+
+# %% [markdown]
+# ## What was found
+#
+# The ledger's rules on these runs alone. Their verdicts count in the ledger of the runs' own preset; here they stand
+# beside the report's.
+
+# %%
+SHOWN = (
+    "ternary-above-binary", "trainable-above-ternary", "energy-rate-binary", "energy-rate-ternary",
+    "energy-extra-measured", "measured-entropy", "membrane-differs-by-layer", "amplitudes-differ-by-layer",
+    "folding-output-invariant", "additions-only",
+)  # fmt: skip
+for found in sets:
+    claims = found.table("claims")
+    claims = claims[claims["id"].isin(SHOWN)]
+    display(
+        report.table(
+            claims,
+            [
+                report.text("Claim", "statement", long=True),
+                report.text("Result", "result", long=True),
+                report.text("Reduced", "reduced", long=True),
+                report.verdict(),
+            ],
+            f"{found.preset}: claims of the paper, judged on these runs",
+            found.source("claims"),
+        )
+    )
+    equal = report.pairs(found.done, [("ternary", "binary", 1)])
+    display(
+        report.note(
+            *(
+                f"At about equal operations ({report.decimal(pair['synops_ratio'], 2)} times the additions, "
+                f"{report.decimal(pair['energy_ratio'], 2)} times the energy), {pair['pair']}: "
+                f"{report.decimal(pair['difference_points'], 2, sign=True)} points, **{pair['verdict']}**."
+                for _, pair in equal.iterrows()
+            )
+        )
+    )
