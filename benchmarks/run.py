@@ -2,7 +2,8 @@
 
 Every variant runs once in each round, in random order, so that a busy machine is busy for all of them alike; what is
 reported is the median over rounds of the ratio within a round. On a processor time is the CPU time of one thread.
-Writes neuron.csv, training_step.csv, start_up.csv, benchmark.json (hardware, versions, settings) and benchmark.png.
+Writes neuron.csv, training_step.csv, epoch.csv, start_up.csv, benchmark.json (hardware, versions, settings) and
+benchmark.png.
 """
 
 import argparse
@@ -33,7 +34,10 @@ from benchmarks import rivals  # noqa: E402
 from benchmarks.plain import plain_loop  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from ternary_spike import BinaryLIF, SpikingResNet, TernaryLIF, TrainableTernaryLIF, backends  # noqa: E402
+from ternary_spike import BinaryLIF, SpikingResNet, TernaryLIF, TrainableTernaryLIF, backends, training  # noqa: E402
+from ternary_spike import recipe as recipes  # noqa: E402
+from ternary_spike.data.prepared import Split, write_prepared  # noqa: E402
+from ternary_spike.distributed import Processes  # noqa: E402
 from ternary_spike.models import named_neurons  # noqa: E402
 
 
@@ -240,6 +244,49 @@ def bench_training_step(bench: Bench, timesteps: int, batch: int, autocast: torc
     return rows
 
 
+def bench_epoch(bench: Bench, timesteps: int) -> list[dict]:
+    """An epoch of the CIFAR recipe, augmentation and checks included, beside its steps on batches that are there.
+
+    With a narrow ResNet20, whose steps are short: the share of everything else is the larger.
+    """
+    steps, pictures = 10, torch.Generator().manual_seed(0)
+    recipe = recipes.load(ROOT / "config/recipes/cifar10.yaml", {"epochs": 1000})
+    samples = steps * recipe.batch_size
+    images = torch.randint(256, (samples, 3, 32, 32), dtype=torch.uint8, generator=pictures)
+    split = Split(images, torch.arange(samples) % 10)
+    model = {"architecture": "resnet20w16", "neuron": "ternary", "timesteps": timesteps}
+    with tempfile.TemporaryDirectory() as folder:
+        write_prepared(Path(folder), "cifar10", "random pictures", {}, 10, {"train": split, "test": split})
+        plan = training.TrainingPlan("benchmark", Path(folder), model, recipe, {}, seed=0)
+        run = training._Training(plan, torch.device(bench.device), Processes(torch.device(bench.device)))
+        backends.use("compiled")
+        batches = list(run.train.epoch(0))
+
+        def steps_alone():
+            run.step = 0
+            for x, labels in batches:
+                run.train_step(x, labels)
+
+        def epoch():
+            run.step = 0
+            for x, labels in run.train.epoch(0):
+                run.train_step(x, labels)
+            run.check_losses()
+
+        times = bench.compare({"steps alone": steps_alone, "epoch": epoch})
+    return [
+        {
+            "device": bench.device,
+            "timesteps": timesteps,
+            "batch": recipe.batch_size,
+            "variant": name,
+            "images_per_second": samples / statistics.median(seconds),
+            "times_steps_alone": ratio(seconds, times["steps alone"]),
+        }
+        for name, seconds in times.items()
+    ]
+
+
 START_UP = """
 import os, time; start = time.perf_counter()
 import torch; torch.set_num_threads(1)
@@ -336,6 +383,9 @@ def processor(device: str) -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+PARTS = ["neuron", "training", "epoch", "start-up"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder for the tables and the figure")
@@ -345,13 +395,13 @@ def main() -> None:
     parser.add_argument(
         "--device", choices=["cpu", "cuda"], nargs="+", help="default: cpu, and cuda where there is one"
     )
-    parser.add_argument("--only", choices=["neuron", "training", "start-up"], nargs="+", help="a part of it")
+    parser.add_argument("--only", choices=PARTS, nargs="+", help="a part of it")
     arguments = parser.parse_args()
-    parts = arguments.only or ["neuron", "training", "start-up"]
+    parts = arguments.only or PARTS
     devices = arguments.device or ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    neuron, training, start_up = [], [], []
+    neuron, steps, epoch, start_up = [], [], [], []
     for device in devices:
         bench = Bench(device, arguments.rounds)
         for timesteps in arguments.timesteps:
@@ -364,7 +414,10 @@ def main() -> None:
                         print("cpu: no bfloat16 instructions here, that part is left out", file=sys.stderr)
                         continue
                     print(f"{device}: training step, T = {timesteps}, {autocast or 'float32'}", file=sys.stderr)
-                    training += bench_training_step(bench, timesteps, arguments.batch, autocast)
+                    steps += bench_training_step(bench, timesteps, arguments.batch, autocast)
+            if "epoch" in parts:
+                print(f"{device}: epoch, T = {timesteps}", file=sys.stderr)
+                epoch += bench_epoch(bench, timesteps)
         if "start-up" in parts:
             print(f"{device}: start-up", file=sys.stderr)
             start_up += bench_start_up(device)
@@ -380,12 +433,12 @@ def main() -> None:
         **{name: version(name) for name in ("spikingjelly", "snntorch")},
         "notices": backends.notices,
     }
-    for name, rows in (("neuron", neuron), ("training_step", training), ("start_up", start_up)):
+    for name, rows in (("neuron", neuron), ("training_step", steps), ("epoch", epoch), ("start_up", start_up)):
         if rows:
             write(arguments.out / f"{name}.csv", rows)
     (arguments.out / "benchmark.json").write_text(json.dumps(setting, indent=2) + "\n")
-    if neuron or training:
-        draw(arguments.out / "benchmark.png", neuron, training, setting)
+    if neuron or steps:
+        draw(arguments.out / "benchmark.png", neuron, steps, setting)
 
 
 def has_bfloat16() -> bool:

@@ -5,6 +5,7 @@ Nothing here imports torch: notebooks read small files only.
 
 from ternary_spike.report.figures import direct_label, end_labels, figure, subplots
 from ternary_spike.report.palette import COLOURS, INK, MARKERS, NEURONS
+from ternary_spike.report.precision import paired
 from ternary_spike.report.reference import kept, pairs
 from ternary_spike.report.results import Results
 from ternary_spike.report.show import (
@@ -45,6 +46,7 @@ __all__ = [
     "neuron",
     "note",
     "number",
+    "paired",
     "pairs",
     "place",
     "record",

@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 #: notebooks in the order of the argument; others follow by name
 ORDER = (
     "comparison", "reference", "information", "neuron", "membrane", "amplitude", "rates", "folding", "table1", "table2",
-    "table3", "table4", "table5", "cost",
+    "table3", "table4", "table5", "cost", "speed",
 )  # fmt: skip
 GROUPS = (
     "theory", "neurons", "energy", "the paper against itself", "table 1", "table 2", "table 3", "table 4",

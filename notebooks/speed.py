@@ -1,0 +1,228 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% tags=["parameters"]
+results = "../results/demo"
+kept = "../results/reference"
+
+# %% [markdown]
+# # How fast is it, and does half precision cost accuracy?
+#
+# **Asked:** what do the neurons and a training step cost beside other libraries' neurons, beside the convolutions that
+# nobody can leave out, and beside the time that memory takes to be read? Measured by `make bench`: all variants run
+# once in each round, in random order; ratios are medians over rounds of the ratio within a round. Shown is this
+# machine's measurement where there is one, else the one that is kept with the repository.
+
+# %%
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from ternary_spike import report
+from ternary_spike.report import COLOURS, INK, NEURONS
+
+results = report.Results(results)
+places = [place for place in (results.folder.parent / "bench", Path(kept) / "bench") if place.is_dir()]
+measured = next((place for place in places if (place / "benchmark.json").exists()), None)
+halved = next((place for place in places if (place / "precision.csv").exists()), None)
+if measured is None and halved is None:
+    display(report.note("Nothing has been measured with this copy of the repository; `make bench` does."))
+    sys.exit(0)  # what follows is left out of the page
+
+
+def rows(name: str) -> pd.DataFrame:
+    """A table of the benchmark; empty if that part was not measured."""
+    path = measured / f"{name}.csv" if measured else None
+    return pd.read_csv(path, keep_default_na=False, na_values=[""]) if path and path.exists() else pd.DataFrame()
+
+
+if measured:
+    setting = json.loads((measured / "benchmark.json").read_text())
+    rivals = [f"{name} {setting[name]}" for name in ("spikingjelly", "snntorch") if setting.get(name)]
+    absent = "" if setting["bfloat16_instructions"] else "The processor has no bfloat16 instructions: left out."
+    display(
+        report.note(
+            f"Measured on {setting['processor']}, torch {setting['torch']}, Python {setting['python']}"
+            f"{', ' + ', '.join(rivals) if rivals else ''}; {setting['time']}; {setting['rounds']} rounds; load of the "
+            f"machine {report.decimal(setting['load_average'], 1)} on {setting['cores']} cores.",
+            absent,
+        )
+    )
+
+# %% [markdown]
+# ## The neuron
+#
+# Forward and backward pass of one layer with input [T, 32, 64, 32, 32]. Five memory passes (read the input and write
+# the spikes; read the input and the incoming gradient, write the gradient) are the least that memory allows.
+
+
+# %%
+def colour(variant: str) -> str:
+    """The colour of the neuron that a variant is; the text's for what others wrote."""
+    name = variant.partition(",")[0]
+    return COLOURS[name] if name in NEURONS else INK
+
+
+def bars(found: pd.DataFrame, name: str, title: str) -> None:
+    """Milliseconds of each variant, the shortest at the bottom."""
+    found = found.sort_values("milliseconds")
+    drawn, axes = report.subplots(height=0.7 + 0.24 * len(found), width=6.2)
+    axes.barh(found["variant"], found["milliseconds"], color=[colour(variant) for variant in found["variant"]])
+    for place, value in enumerate(found["milliseconds"]):
+        axes.annotate(f"{value:.3g}", (value, place), (3, 0), textcoords="offset points", va="center", fontsize=7)
+    axes.margins(x=0.1)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("Milliseconds, forward and backward")
+    display(report.figure(results, drawn, name, title, title))
+
+
+neuron = rows("neuron")
+for (device, dtype, timesteps), here in neuron.groupby(["device", "dtype", "timesteps"]) if len(neuron) else ():
+    title = f"A neuron layer, T = {timesteps}, {dtype}, {device} ({setting['processor']})"
+    bars(here, f"speed-neuron-{device}-{dtype}-T{timesteps}", title)
+
+# %%
+if len(neuron):
+    display(
+        report.table(
+            neuron,
+            [
+                report.text("Variant", "variant"),
+                report.number("Milliseconds", "milliseconds", 1),
+                report.number("Times five memory passes", "times_five_memory_passes", 2),
+                report.number("Speed over SpikingJelly's", "speed_over_spikingjelly", 1),
+                report.number("Speed over a plain loop", "speed_over_plain", 1),
+                report.number("Kept, bytes an element", "saved_bytes_per_element", 1),
+                report.number("Peak, bytes an element", "peak_bytes_per_element", 1),
+            ],
+            "Time and memory of a neuron layer",
+            group=lambda row: f"{row['device']}, {row['dtype']}, T = {row['timesteps']}",
+        )
+    )
+
+# %% [markdown]
+# ## A training step
+#
+# ResNet20 on pictures of 32 × 32, forward and backward pass. The convolutions alone are the same network with batch
+# norm and neurons left out.
+
+# %%
+steps = rows("training_step")
+for (device, dtype, timesteps), here in steps.groupby(["device", "dtype", "timesteps"]) if len(steps) else ():
+    title = f"A training step of ResNet20, T = {timesteps}, {dtype}, {device} ({setting['processor']})"
+    bars(here, f"speed-step-{device}-{dtype.replace(' ', '-')}-T{timesteps}", title)
+if len(steps):
+    display(
+        report.table(
+            steps,
+            [
+                report.text("Variant", "variant"),
+                report.number("Images a second", "images_per_second", 1),
+                report.number("Times the convolutions alone", "times_convolutions_alone", 3),
+                report.number("Speed over the plain loop", "speed_over_plain", 2),
+                report.number("Activations kept, MiB an image", "saved_mib_per_image", 2),
+                report.number("Peak, MiB an image", "peak_mib_per_image", 2),
+            ],
+            "Time and memory of a training step",
+            group=lambda row: f"{row['device']}, {row['dtype']}, T = {row['timesteps']}, batch {row['batch']}",
+        )
+    )
+
+# %% [markdown]
+# ## An epoch, and the start
+#
+# An epoch of the CIFAR recipe, augmentation and checks included, beside its steps on batches that are there already.
+
+# %%
+epoch = rows("epoch")
+if len(epoch):
+    display(
+        report.table(
+            epoch,
+            [
+                report.text("What", "variant"),
+                report.number("Images a second", "images_per_second", 0),
+                report.number("Times the steps alone", "times_steps_alone", 3),
+            ],
+            "An epoch beside its training steps, ResNet20 of width 16",
+            group=lambda row: f"{row['device']}, T = {row['timesteps']}, batch {row['batch']}",
+        )
+    )
+
+# %%
+start = rows("start_up")
+if len(start):
+    display(
+        report.table(
+            start,
+            [
+                report.text("Backend", "backend"),
+                report.number("T", "timesteps", 0),
+                report.text("Case", "case"),
+                report.number("Wall time, s", "wall_seconds", 1),
+                report.number("CPU time, s", "cpu_seconds", 1),
+            ],
+            "From the first import to the end of the first training step, in a new process",
+        )
+    )
+
+# %% [markdown]
+# ## Half precision
+#
+# Convolutions and linear layers in bfloat16, the membrane in float32. What that does to the accuracy, on the digits, in
+# pairs of runs that share their seed: the difference is a mean over seeds with its 95 % interval (Student).
+
+# %%
+if halved is not None:
+    precision = report.paired(pd.read_csv(halved / "precision.csv"))
+    display(
+        report.table(
+            precision,
+            [
+                report.neuron(),
+                report.number("float32, %", "float32_percent", 2),
+                report.number("bfloat16, %", "bfloat16_percent", 2),
+                report.number("Difference, points", "difference_points", 2, sign=True),
+                report.number("95 % interval, ±", "interval_points", 2),
+                report.number("Seeds", "n", 0),
+            ],
+            "Last-epoch test accuracy on scikit-learn's digits, ResNet6 of width 8, T = 2",
+        )
+    )
+
+# %% [markdown]
+# ## What was found
+
+# %%
+found = []
+if len(neuron):
+    ours = neuron[neuron["variant"].str.endswith(", compiled")]
+    slowest = ours["times_five_memory_passes"].max()
+    found.append(f"Compiled neurons take at most {report.decimal(slowest, 2)} times five memory passes")
+    if (over := pd.to_numeric(ours["speed_over_spikingjelly"], errors="coerce")).notna().any():
+        low, high = report.decimal(over.min(), 1), report.decimal(over.max(), 1)
+        found[-1] += f" and are {low} to {high} times as fast as SpikingJelly's"
+    found[-1] += "."
+if len(steps):
+    ratios = steps.loc[steps["variant"] == "ternary, compiled", "times_convolutions_alone"]
+    low, high = (report.decimal(value, 3) for value in (ratios.min(), ratios.max()))
+    found.append(f"A training step takes {low if low == high else f'{low} to {high}'} times its convolutions alone.")
+if halved is not None:
+    clear = precision[precision["difference_points"].abs() > precision["interval_points"]]["neuron"]
+    found.append(
+        f"bfloat16 changes the accuracy on the digits for {', '.join(clear)}."
+        if len(clear)
+        else "No change of the accuracy on the digits by bfloat16 can be told from chance."
+    )
+report.note(*found)

@@ -1,0 +1,71 @@
+"""Pairs of trainings that differ in precision, and the page on speed that shows them."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ternary_spike.report.notebooks import execute
+from ternary_spike.report.precision import paired
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks/speed.py"
+KINDS = ("float32", "bfloat16")
+
+
+def trainings(*rows):
+    return pd.DataFrame(rows, columns=["neuron", "precision", "seed", "last_epoch_percent"])
+
+
+def test_differences_are_taken_within_a_seed():
+    # the seeds differ by ten points, the precisions by one on average
+    rows = [("binary", "float32", seed, 80.0 + 10 * seed) for seed in range(3)]
+    rows += [("binary", "bfloat16", seed, 81.0 + 10 * seed + (seed - 1) * 0.1) for seed in range(3)]
+    row = paired(trainings(*rows)).iloc[0]
+    assert row["difference_points"] == pytest.approx(1.0)
+    # Student's t with two degrees of freedom
+    assert row["interval_points"] == pytest.approx(4.302653 * 0.1 / 3**0.5)
+    assert (row["float32_percent"], row["n"]) == (90.0, 3)
+
+
+def test_a_seed_without_its_partner_does_not_count():
+    rows = [("ternary", "float32", 0, 90.0), ("ternary", "bfloat16", 0, 89.0), ("ternary", "float32", 1, 10.0)]
+    row = paired(trainings(*rows)).iloc[0]
+    assert (row["difference_points"], row["n"]) == (-1.0, 1)
+    assert row["interval_points"] is None
+
+
+def benchmark(folder, slowest):
+    """Made-up files of `make bench`."""
+    folder.mkdir(parents=True)
+    setting = {
+        "processor": "made-up",
+        "torch": "0",
+        "python": "3",
+        "time": "CPU time",
+        "rounds": 1,
+        "load_average": 0.0,
+    }
+    setting |= {"cores": 2, "bfloat16_instructions": False, "spikingjelly": "0", "snntorch": None}
+    (folder / "benchmark.json").write_text(json.dumps(setting))
+    neuron = [("ternary, compiled", 5.0, slowest, 14.0), ("SpikingJelly TernaryLIFNode", 70.0, 16.0, 1.0)]
+    columns = ["variant", "milliseconds", "times_five_memory_passes", "speed_over_spikingjelly"]
+    frame = pd.DataFrame(neuron, columns=columns).assign(device="cpu", dtype="float32", timesteps=2)
+    for name in ("speed_over_plain", "saved_bytes_per_element", "peak_bytes_per_element"):
+        frame[name] = 1.0
+    frame.to_csv(folder / "neuron.csv", index=False)
+    rows = [(name, kind, seed, 90 + seed) for name in ("binary", "ternary") for kind in KINDS for seed in range(3)]
+    trainings(*rows).to_csv(folder / "precision.csv", index=False)
+    return folder.parent
+
+
+@pytest.mark.full
+def test_the_page_follows_the_files_and_this_machines_come_first(tmp_path):
+    kept, own = benchmark(tmp_path / "kept/bench", 1.23), tmp_path / "results/demo"
+    body = execute(NOTEBOOK, own, tmp_path / "out", kept).read_text()
+    assert "at most 1.23 times five memory passes and are 14.0 to 14.0 times as fast" in body
+    assert "No change of the accuracy on the digits by bfloat16" in body
+    benchmark(tmp_path / "results/bench", 1.11)
+    assert "at most 1.11 times five memory passes" in execute(NOTEBOOK, own, tmp_path / "out", kept).read_text()
+    nothing = execute(NOTEBOOK, tmp_path / "elsewhere/demo", tmp_path / "out", tmp_path / "empty").read_text()
+    assert "Nothing has been measured" in nothing and "<table" not in nothing
