@@ -1,11 +1,10 @@
 """What a run would cost is measured, kept, and extrapolated."""
 
-import json
-
 import pytest
 import torch
 
 from ternary_spike import costs, plan
+from ternary_spike.files import read_json
 
 RECIPE = """name: short
 epochs: 10
@@ -44,7 +43,7 @@ def test_a_measurement_is_kept_and_not_repeated(planned, tmp_path):
     before = estimated(planned, tmp_path)
     # no time for measurements: what is known must come from the file
     assert estimated(planned, tmp_path, limit=0) == before
-    content = json.loads((tmp_path / "costs.json").read_text())
+    content = read_json(tmp_path / "costs.json")
     assert len(content) == 2
 
 

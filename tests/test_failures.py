@@ -1,13 +1,13 @@
 """Failed stages are told from what they left behind."""
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 
 import pytest
 
 from ternary_spike import failures, plan
+from ternary_spike.files import read_json
 
 RUN = plan.Run(
     id="digits-resnet6-T2-binary",
@@ -39,7 +39,7 @@ def test_a_log_without_result_is_a_failure_with_the_log_s_last_word(tmp_path):
     write(tmp_path / "logs/train" / f"{RUN.folder}.log", "epoch 1\rerror: the loss is nan\n100%|####\n")
     written = failures.record([RUN], tmp_path)
     assert written == [tmp_path / "status" / RUN.folder / "train.json"]
-    assert json.loads(written[0].read_text()) == {
+    assert read_json(written[0]) == {
         "state": "failed",
         "id": RUN.id,
         "seed": 1,

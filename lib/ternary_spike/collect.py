@@ -5,8 +5,8 @@ was shortened or ran on other data than the paper's says so wherever it is shown
 standard deviations are over seeds; the last epoch's accuracy and the best epoch's are never mixed.
 """
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +14,7 @@ import pandas as pd
 from ternary_spike import paper
 from ternary_spike.columns import COLUMNS
 from ternary_spike.errors import UserError
-from ternary_spike.files import write_text
+from ternary_spike.files import SUMS, read_json, remove, require_listed, require_sha256, write_sums, write_text
 from ternary_spike.membrane import membrane_distances
 from ternary_spike.paper_tables import accuracy_table, energy_table
 
@@ -55,6 +55,7 @@ def read_plan(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is missing; run the `plan` stage first") from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path} cannot be read as CSV ({error}); run the `plan` stage again") from None
+    require_listed(path)
     if missing := [column for column in PLAN_COLUMNS if column not in plan]:
         raise UserError(f"{path} has no column {', '.join(missing)}; run the `plan` stage again")
     for column in PLAN_OPTIONAL:
@@ -62,7 +63,7 @@ def read_plan(path: Path) -> pd.DataFrame:
             plan[column] = ""
     try:
         plan = plan.astype({"seed": int, "timesteps": int})
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UserError(f"{path}: seed and timesteps must be whole numbers ({error}); run `plan` again") from None
     if (twice := plan.duplicated(["id", "seed"])).any():
         row = plan[twice].iloc[0]
@@ -80,12 +81,29 @@ def _read(path: Path):
 
     Raises ValueError where the file is damaged: that spoils its own run's rows and nobody else's.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path.name} cannot be read ({error})") from None
+    with _spoiling_its_run(path):
+        return read_json(path)
+
+
+def _read_csv(path: Path, record: dict | None) -> list[dict]:
+    """Rows of a CSV file whose checksum a record has, none if the stage has not run; ValueError as :func:`_read`."""
+    if not path.exists():
+        return []
+    with _spoiling_its_run(path):
+        # records of earlier versions have no checksum of energy.csv
+        if recorded := ((record or {}).get("files") or {}).get(path.name):
+            require_sha256(path, recorded)
+        return pd.read_csv(path).to_dict("records")
+
+
+@contextmanager
+def _spoiling_its_run(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise ValueError(str(error).removeprefix(f"{path.parent}/")) from None
 
 
 def reductions(row: pd.Series, run: dict) -> list[str]:
@@ -341,6 +359,7 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
                 if (evaluation := _read(folder / "evaluation.json")) is not None:
                     found = _layers(key, evaluation)
                     run["evaluated_percent"] = evaluation["accuracy_percent"]
+                    membrane_distances({(row["id"], row["seed"]): evaluation})  # raises if its histograms are damaged
                     if found:
                         run["rate_percent"] = _over_neurons(found, "rate_percent")
                         run["entropy_bits"] = _over_neurons(found, "entropy_bits")
@@ -356,10 +375,10 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
                     run["synops"] = _chosen(counted["methods"], COUNTED_METHOD)["synops"]
                     run["energy_microjoule"] = _chosen(counted["methods"], HEADLINE_METHOD)["energy_microjoule"]
                     energy += [{**key, **method} for method in counted["methods"]]
-                for name, rows in (("history.csv", history), ("energy.csv", energy_layers)):
-                    if (folder / name).exists():
-                        rows += pd.read_csv(folder / name).assign(**key).to_dict("records")
-            except (ValueError, KeyError, TypeError, IndexError) as error:
+                record = _read(folder / "run.json")
+                for name, rows, known in (("history.csv", history, record), ("energy.csv", energy_layers, counted)):
+                    rows += [{**cells, **key} for cells in _read_csv(folder / name, known)]
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
                 what = str(error) if isinstance(error, ValueError) else f"a file of it lacks {error}"
                 run["state"] = f"incomplete, failed: {what}"
             expected = RUN_FILES[:3] if row["neuron"] == "relu" else EVERY_RUN
@@ -392,10 +411,12 @@ def _framed(name: str, rows: list[dict]) -> pd.DataFrame:
 
 
 def write_tables(found: dict[str, pd.DataFrame], out: Path) -> list[Path]:
-    """Write each table as ``<name>.csv``; full double precision, empty where there is no value."""
+    """Write each table as ``<name>.csv``, full double precision, no value is an empty cell; last, their sums."""
     paths = []
+    remove(Path(out) / SUMS)
     for name, frame in found.items():
         path = Path(out) / f"{name}.csv"
         write_text(path, frame.to_csv(index=False, lineterminator="\n"))
         paths.append(path)
+    write_sums(Path(out) / SUMS, paths)
     return paths

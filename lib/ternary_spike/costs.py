@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from ternary_spike import recipe as recipes
 from ternary_spike.data import registry
-from ternary_spike.files import write_json
+from ternary_spike.errors import UserError
+from ternary_spike.files import read_json, write_json
 from ternary_spike.models import SpikingResNet
 from ternary_spike.plan import Run
 from ternary_spike.provenance import hardware
@@ -143,7 +144,7 @@ def _machine(device: torch.device) -> dict:
 
 def _read(cache: Path) -> dict:
     try:
-        content = json.loads(Path(cache).read_text(encoding="utf-8"))
-        return content if isinstance(content, dict) else {}
-    except (OSError, ValueError):
+        content = read_json(cache)
+    except UserError:
         return {}
+    return content if isinstance(content, dict) else {}

@@ -1,4 +1,9 @@
-"""Reading and writing the project's small files so that a reader never meets half of one."""
+"""Reading and writing the project's small files so that a reader never meets half of one, or a damaged one.
+
+A JSON record is sealed: its last key is the SHA-256 of every byte before it, and its first key says so, so that no
+change in one place can take the seal away unnoticed. Binary files and CSV have theirs in a record beside them, or in a
+list as ``sha256sum`` writes and checks it. Files without any, as earlier versions wrote them, are read as they are.
+"""
 
 import csv
 import hashlib
@@ -6,12 +11,16 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ternary_spike.errors import UserError
+
+SEAL, SEALED_BY = "seal", "the last key is the SHA-256 of every byte before it"
+CHECKSUM = "sha256"
+SUMS = "SHA256SUMS"
 
 if TYPE_CHECKING:  # the stages that read small files only must not wait for torch
     from torch import Tensor
@@ -57,6 +66,14 @@ def require_writable(folder: Path) -> None:
     (Path(folder) / ".writable").unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file if it is there. Raises UserError if it cannot be removed."""
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot replace {path}: {error.strerror}; make its folder writable or use another") from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically. Raises UserError as :func:`replaced` does."""
     with replaced(path) as temporary:
@@ -64,31 +81,66 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically, without NaN or infinity (they are not JSON)."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    """Write JSON atomically, without NaN or infinity (they are not JSON); a mapping is sealed."""
+    if not isinstance(content, dict):
+        write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        return
+    if taken := content.keys() & {SEAL, CHECKSUM}:
+        raise ValueError(f"{path}: the key {min(taken)!r} is the seal's")
+    text = json.dumps({SEAL: SEALED_BY, **content}, indent=1, allow_nan=False).removesuffix("\n}")
+    write_text(path, text + _seal_of(text.encode()))
+
+
+def _seal_of(content: bytes) -> str:
+    """What closes a sealed record whose other bytes are these."""
+    return f',\n "{CHECKSUM}": "{hashlib.sha256(content).hexdigest()}"\n}}\n'
+
+
+def csv_text(rows: list[dict], columns: Iterable[str] | None = None) -> str:
+    """Rows as CSV with these columns, by default the first row's keys; None and a missing value are empty cells."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0] if columns is None else columns), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write rows with the same keys as CSV, atomically; None becomes an empty cell."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    """Write rows with the same keys as CSV, atomically, where a record beside it will hold its checksum."""
+    write_text(path, csv_text(rows))
+
+
+def write_listed(path: Path, text: str) -> None:
+    """Write a text file that no record belongs to, and its checksum beside it: ``sha256sum -c plan.csv.sha256``."""
+    path = Path(path)
+    remove(own_sums(path))
+    write_text(path, text)
+    write_sums(own_sums(path), [path])
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file; of a sealed one every byte is verified, and the seal is left out.
 
     Raises:
-        UserError: if it is missing, unreadable or not JSON.
+        UserError: if it is missing, unreadable, not JSON, or sealed and no longer what was written.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        written = Path(path).read_bytes()
+        content = json.loads(written.decode("utf-8"), parse_constant=_no_number)
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the stage that writes it first") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON ({error}); delete it and run its stage again") from None
+    if isinstance(content, dict) and content.keys() & {SEAL, CHECKSUM}:
+        others = written[: -len(_seal_of(b""))]
+        if written != others + _seal_of(others).encode():
+            raise UserError(f"{path} was changed after it was written; delete it and run its stage again")
+        content = {key: value for key, value in content.items() if key not in (SEAL, CHECKSUM)}
+    return content
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
 
 
 def write_tensors(path: Path, tensors: "dict[str, Tensor]", metadata: dict[str, str] | None = None) -> None:
@@ -126,6 +178,33 @@ def read_tensors(path: Path, sha256: str | None = None) -> "tuple[dict[str, Tens
         raise UserError(f"{path} is missing; run the stage that writes it first") from None
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} is no whole safetensors file ({error}); delete it and run its stage again") from None
+
+
+def write_sums(path: Path, files: Iterable[Path]) -> None:
+    """List the checksums of files in the folder of ``path``, as ``sha256sum`` does. Raises UserError as files do."""
+    write_text(path, "".join(f"{sha256_of(file)}  {file.name}\n" for file in files))
+
+
+def require_listed(path: Path, sums: Path | None = None) -> None:
+    """Raise UserError if a file is not the one that its list of checksums names, by default the one of its own.
+
+    A file without a list, as earlier versions left it, is taken as it is.
+    """
+    path = Path(path)
+    sums = own_sums(path) if sums is None else sums
+    if not sums.exists():
+        return
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{sums} cannot be read ({error}); delete it and run its stage again") from None
+    if f"{sha256_of(path)}  {path.name}" not in lines:
+        raise UserError(f"{path} is not the file that {sums.name} lists; delete both and run their stage again")
+
+
+def own_sums(path: Path) -> Path:
+    """The list of checksums of a file that has one of its own."""
+    return path.with_name(f"{path.name}.{CHECKSUM}")
 
 
 def sha256_of(path: Path) -> str:

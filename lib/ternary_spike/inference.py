@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from ternary_spike.dynamics import Dynamics, fire, integrate
 from ternary_spike.errors import UserError
-from ternary_spike.files import read_json, read_tensors, sha256_of, write_json, write_tensors
+from ternary_spike.files import read_json, read_tensors, remove, sha256_of, write_json, write_tensors
 
 FORMAT = "ternary-spike folded network"
 WEIGHTS_FILE = "folded.safetensors"
@@ -167,7 +167,7 @@ class FoldedNetwork:
     def save(self, folder: Path) -> None:
         """Write ``folded.safetensors`` and, last, ``folded.json`` into a folder. Raises UserError if it cannot."""
         folder = Path(folder)
-        (folder / STRUCTURE_FILE).unlink(missing_ok=True)
+        remove(folder / STRUCTURE_FILE)
         write_tensors(folder / WEIGHTS_FILE, self.weights)
         structure = {
             "format": FORMAT,

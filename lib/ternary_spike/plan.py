@@ -6,7 +6,6 @@ Light on purpose (no torch): the workflow asks for the plan each time it starts.
 
 import csv
 import hashlib
-import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import Any
 
 from ternary_spike import recipe as recipes
 from ternary_spike.errors import UserError
-from ternary_spike.files import write_text
+from ternary_spike.files import csv_text, require_listed, write_listed
 
 RUNNABLE, NOT_RUN = "runnable", "not run"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
@@ -174,10 +173,14 @@ def read_experiments(path: Path) -> list[dict[str, Any]]:
             lines = [(n, line) for n, line in enumerate(file, 1) if line.strip() and not line.startswith("#")]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the run table {path}: {getattr(error, 'strerror', None) or error}") from None
-    reader = csv.DictReader(line for _, line in lines)
-    _require_columns(path, reader.fieldnames or [])
+    try:
+        reader = csv.DictReader(line for _, line in lines)
+        _require_columns(path, reader.fieldnames or [])
+        table = list(reader)
+    except csv.Error as error:
+        raise UserError(f"the run table {path} is not CSV ({error}); write it with plain text in its cells") from None
     rows, seen = [], {}
-    for (number, _), cells in zip(lines[1:], reader, strict=False):
+    for (number, _), cells in zip(lines[1:], table, strict=False):
         if None in cells or None in cells.values():
             raise UserError(f"{path}, line {number}: it has not as many cells as the head has columns")
         row = {}
@@ -329,20 +332,20 @@ COSTS = ("images_per_second", "projected_hours", "disk_megabytes")
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write plan.csv: a row a run and seed; costs that were not measured stay empty. Raises UserError as files do."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*PLAN_COLUMNS, *COSTS], restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_listed(path, csv_text(rows, [*PLAN_COLUMNS, *COSTS]))
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """plan.csv as it was written. Raises UserError if it is missing."""
+    """plan.csv as it was written. Raises UserError if it is missing or damaged."""
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise UserError(f"cannot read the plan {path}: {error.strerror}") from None
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read the plan {path}: {getattr(error, 'strerror', None) or error}") from None
+    require_listed(path)
+    if any(None in row.values() or not row.keys() >= set(PLAN_COLUMNS) for row in rows):
+        raise UserError(f"{path} is no plan, or a damaged one; run `plan` with --out again")
+    return rows
 
 
 def described(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -139,7 +139,7 @@ class Recipe:
             value = getattr(self, key.name)
             try:
                 object.__setattr__(self, key.name, key.metadata["convert"](value))
-            except ValueError:
+            except (ValueError, OverflowError):
                 raise ValueError(f"{key.name} is {value!r}, but must be {key.metadata['rule']}") from None
         if (self.mean is None) != (self.std is None) or (self.mean and len(self.mean) != len(self.std)):
             raise ValueError(
@@ -160,7 +160,8 @@ class _Loader(yaml.SafeLoader):
     """YAML that refuses a key given twice, where the standard loader silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        keys = [self.construct_object(key, deep=deep) for key, _ in pairs]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", node.start_mark)
@@ -173,7 +174,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # the last for a date or number that cannot be
         problem = " ".join(str(error).split())
         raise UserError(f"{path} is not a YAML mapping of recipe values: {problem}") from None
     if not isinstance(content, dict):
@@ -210,7 +211,7 @@ def load(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     for key, value in changes.items():
         try:
             content[key] = yaml.safe_load(value) if isinstance(value, str) else value
-        except yaml.YAMLError:
+        except (yaml.YAMLError, RecursionError, ValueError):
             raise UserError(f"change of recipe {path}: {key} is {value!r}, but must be {rule_of(key)}") from None
     return from_dict(content, f"{path} with changes" if changes else path)
 

@@ -15,9 +15,16 @@ def read_record(folder: Path) -> dict:
     """run.json of a run. Raises UserError if it is missing or not one."""
     path = Path(folder) / RECORD
     record = read_json(path)
-    if not isinstance(record, dict) or not {"id", "model", "recipe", "data", "files"} <= record.keys():
+    if not _holds(record, {"id": str, "model": dict, "recipe": dict, "data": dict, "files": dict}) or not (
+        _holds(record["data"], {"label": str, "checksum": str}) and _holds(record["files"], {WEIGHTS: str})
+    ):
         raise UserError(f"{path} is not the record of a training run; run `train` again")
     return record
+
+
+def _holds(content: object, kinds: dict[str, type]) -> bool:
+    """Whether something is a mapping that has these keys with values of these kinds."""
+    return isinstance(content, dict) and all(isinstance(content.get(key), kind) for key, kind in kinds.items())
 
 
 def load_model(folder: Path) -> tuple[dict, SpikingResNet]:
@@ -32,7 +39,7 @@ def load_model(folder: Path) -> tuple[dict, SpikingResNet]:
     try:
         model = SpikingResNet(**record["model"])
         model.load_state_dict(tensors)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, OverflowError, MemoryError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} does not fit the network that {RECORD} describes ({reason}); train again") from None
     return record, model.eval()

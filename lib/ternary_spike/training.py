@@ -21,7 +21,7 @@ from ternary_spike.data.prepared import read_manifest
 from ternary_spike.distributed import Processes
 from ternary_spike.errors import UserError
 from ternary_spike.evaluation import accuracy, evaluate
-from ternary_spike.files import require_writable, sha256_of, write_csv, write_json, write_tensors
+from ternary_spike.files import remove, require_writable, sha256_of, write_csv, write_json, write_tensors
 from ternary_spike.models import SpikingResNet
 from ternary_spike.optimisation import Sgd
 from ternary_spike.provenance import now, provenance
@@ -300,7 +300,7 @@ def _run_epochs(run: _Training, folder: Path, stop: list[int], clock: float, rep
 
 def _write_results(run: _Training, manifest, out: Path, seconds: float, started: str, code_hash: str) -> dict:
     out, plan = Path(out), run.plan
-    (out / RECORD).unlink(missing_ok=True)
+    remove(out / RECORD)
     write_tensors(out / WEIGHTS, run.model.state_dict())
     write_csv(out / HISTORY, run.history)
     last = run.history[-1]

@@ -6,6 +6,8 @@ import math
 import random
 from pathlib import Path
 
+from ternary_spike.files import sha256_of
+
 LAYERS = ("stem1", "stage1.block1.1", "stage1.block1.2", "stage2.block1.1", "stage2.block1.2")
 NEURONS = (4096, 4096, 4096, 2048, 2048)
 PLAN_COLUMNS = (
@@ -70,6 +72,14 @@ def write_run(folder: Path, row: dict, **wanted) -> Path:
         "started": "2000-01-01T00:00:00Z",
         "finished": "2000-01-01T00:01:00Z",
     }
+    with (run / "history.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(
+            ["epoch", "train_loss", "train_accuracy_percent", "test_accuracy_percent", "learning_rate", "seconds"]
+        )
+        for epoch in range(1, epochs + 1):
+            accuracy = last - 20 * (epochs - epoch) / epochs
+            writer.writerow([epoch, 2 / epoch, accuracy, accuracy - noise.random(), 0.1 / epoch, 3.0])
     _json(
         run / "run.json",
         {
@@ -87,19 +97,11 @@ def write_run(folder: Path, row: dict, **wanted) -> Path:
             },
             "accuracy": {"last_epoch_percent": last, "best_epoch_percent": best, "best_epoch": 3},
             "cost": {"wall_seconds": 12.5, "images_per_second": 1000.0, "peak_memory_bytes": 10**9, "resumed": 0},
-            "files": {"weights.safetensors": "a" * 64, "history.csv": "b" * 64},
+            "files": {"weights.safetensors": "a" * 64, "history.csv": sha256_of(run / "history.csv")},
             "warnings": [],
             "provenance": provenance,
         },
     )
-    with (run / "history.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(
-            ["epoch", "train_loss", "train_accuracy_percent", "test_accuracy_percent", "learning_rate", "seconds"]
-        )
-        for epoch in range(1, epochs + 1):
-            accuracy = last - 20 * (epochs - epoch) / epochs
-            writer.writerow([epoch, 2 / epoch, accuracy, accuracy - noise.random(), 0.1 / epoch, 3.0])
     rate = wanted.get("rate", RATE[neuron])
     amplitudes = wanted.get("amplitudes", [1.0, 1.0, 1.6, 1.0, 1.3] if neuron == "trainable" else [None] * 5)
     _json(

@@ -18,7 +18,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     import torch
 
-    from ternary_spike.files import write_csv
+    from ternary_spike.files import csv_text, write_listed
     from ternary_spike.liveness import gradient_shares, live_layers
     from ternary_spike.models import ARCHITECTURES, SpikingResNet
     from ternary_spike.reparam import fold
@@ -36,5 +36,5 @@ def run(args: Namespace) -> None:
         for position, layer in enumerate(shares[0], start=1):
             row = {"architecture": architecture, "position": position, "layer": layer, "live": layer in live}
             rows.append({**row, "gradient_share": max(share[layer] for share in shares)})
-    write_csv(args.out, rows)
+    write_listed(args.out, csv_text(rows))
     print(f"{sum(row['live'] for row in rows)} of {len(rows)} neuron layers can use an amplitude, in {args.out}")

@@ -24,7 +24,7 @@ def run(args: Namespace) -> None:
 
     from ternary_spike.cli._stages import open_run
     from ternary_spike.energy import Constants, measure
-    from ternary_spike.files import write_csv, write_json
+    from ternary_spike.files import sha256_of, write_csv, write_json
     from ternary_spike.inference import FoldedNetwork
     from ternary_spike.progress import watched
     from ternary_spike.provenance import now, provenance
@@ -35,7 +35,9 @@ def run(args: Namespace) -> None:
     constants = Constants(args.flop_picojoule, args.synop_picojoule, args.sign_picojoule)
     rows, totals = measure(network, (x for x, _ in watched(batches, f"{record['id']}: counting", "batch")), constants)
     write_csv(args.out / "energy.csv", rows)
-    write_json(args.out / "energy.json", {"id": record["id"], **totals, "provenance": provenance(device, started)})
+    files = {"energy.csv": sha256_of(args.out / "energy.csv")}
+    content = {"id": record["id"], **totals, "files": files, "provenance": provenance(device, started)}
+    write_json(args.out / "energy.json", content)
     exact = next(m for m in totals["methods"] if m["method"] == "exact count")
     print(
         f"{record['id']}: {exact['synops']:.0f} synaptic operations an image, {exact['energy_microjoule']:.3f} µJ, "

@@ -14,7 +14,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     from ternary_spike.errors import UserError
-    from ternary_spike.files import write_csv
+    from ternary_spike.files import csv_text, write_listed
     from ternary_spike.neurons import BinaryLIF, TernaryLIF, TrainableTernaryLIF
     from ternary_spike.trace import input_current, trace
 
@@ -27,5 +27,5 @@ def run(args: Namespace) -> None:
     }
     current = input_current(args.timesteps)
     rows = [row for name, neuron in neurons.items() for row in trace(name, neuron, current)]
-    write_csv(args.out, rows)
+    write_listed(args.out, csv_text(rows))
     print(f"{len(rows)} steps in {args.out}")

@@ -27,6 +27,7 @@ from ternary_spike.errors import UserError
 FOLDER = "CIFAR10DVS"  # tonic's, below the root; it is the name of tonic's class
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 RECORDINGS = 1000  # of each class
+SENSOR = 128  # pixels a side
 SUFFIX = ".aedat4"
 ROOTS = {
     "tonic": f"the folder that holds, or will hold, tonic's folder {FOLDER}",
@@ -213,13 +214,20 @@ class _Frames:
     options: dict[str, Any]
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int] | str:
+        path = self.recordings.data[index]
         try:
             events, label = self.recordings[index]
-        except Exception as error:  # the reader's own, whatever they are; a worker's traceback would hide the file
-            return f"{self.recordings.data[index]} cannot be read ({error}); copy it or download the dataset again"
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        # the reader's own, whatever they are, a panic of its compiled part too, which is no Exception; a worker's
+        # traceback would hide the file
+        except BaseException as error:
+            return f"{path} cannot be read ({error}); copy it or download the dataset again"
+        if any(((events[axis] < 0) | (events[axis] >= SENSOR)).any() for axis in ("x", "y")):
+            return f"{path} has events outside of {SENSOR} x {SENSOR} pixels; copy it or download the dataset again"
         frames = to_frames(events, **{key: self.options[key] for key in ("frames", "size", "slicing", "resize")})
         if frames is None:
-            return f"{self.recordings.data[index]} has only {len(events)} events; download the dataset again"
+            return f"{path} has only {len(events)} events; download the dataset again"
         clipped = int((frames > 255).sum())
         return frames.clamp(max=255).to(torch.uint8), label, clipped
 
@@ -259,13 +267,20 @@ def to_frames(events: np.ndarray, frames: int, size: int, slicing: str, resize: 
 def _read(frames: _Frames, indices: list[int], what: str) -> tuple[Tensor, Tensor, int]:
     """Frames, labels and the number of clipped counts of the recordings with these indices, in their order."""
     loader = DataLoader(frames, batch_size=None, sampler=indices, num_workers=default_workers())
-    images, labels, clipped = None, [], 0
-    for place, item in enumerate(tqdm(loader, total=len(indices), desc=what, disable=not sys.stderr.isatty())):
-        if isinstance(item, str):
-            raise UserError(item)
-        if images is None:
-            images = torch.empty(len(indices), *item[0].shape, dtype=torch.uint8)
-        images[place] = item[0]
-        labels.append(item[1])
-        clipped += item[2]
+    images, labels, clipped, place = None, [], 0, -1
+    try:
+        for place, item in enumerate(tqdm(loader, total=len(indices), desc=what, disable=not sys.stderr.isatty())):
+            if isinstance(item, str):
+                raise UserError(item)
+            if images is None:
+                images = torch.empty(len(indices), *item[0].shape, dtype=torch.uint8)
+            images[place] = item[0]
+            labels.append(item[1])
+            clipped += item[2]
+    except RuntimeError as error:  # what a DataLoader says when the system has killed one of its workers
+        near = frames.recordings.data[indices[min(place + 1, len(indices) - 1)]]
+        raise UserError(
+            f"reading the recordings of {what} was cut off near {near} ({error}); give it more memory, or copy the "
+            "recording again"
+        ) from None
     return images, torch.tensor(labels), clipped

@@ -20,7 +20,7 @@ def opened(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
             return picture.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # the decoders' own, whatever they are
         problem = " ".join(str(error).split())
         raise UserError(f"{path} cannot be decoded ({problem}); restore it and run `prepare` again") from None
 

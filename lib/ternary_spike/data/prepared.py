@@ -18,6 +18,7 @@ from ternary_spike.errors import UserError
 from ternary_spike.files import (
     read_json,
     read_tensors,
+    remove,
     sha256_of,
     write_json,
     write_tensors,
@@ -96,7 +97,7 @@ def write_prepared(
         UserError: if the folder cannot be written.
     """
     folder = Path(folder)
-    (folder / MANIFEST).unlink(missing_ok=True)
+    remove(folder / MANIFEST)
     for name, split in splits.items():
         write_tensors(folder / f"{name}.safetensors", {"images": split.images, "labels": split.labels})
     shape = splits["train"].images.shape
@@ -137,7 +138,7 @@ def write_picture_lists(
         UserError: if the folder cannot be written.
     """
     folder = Path(folder)
-    (folder / MANIFEST).unlink(missing_ok=True)
+    remove(folder / MANIFEST)
     for name, files in splits.items():
         paths = torch.frombuffer(bytearray("\n".join(files.paths).encode()), dtype=torch.uint8)
         tensors = {"paths": paths, "sizes": files.sizes, "labels": files.labels}

@@ -8,7 +8,7 @@ import pandas as pd
 from ternary_spike.collect import run_folder
 from ternary_spike.columns import TEXT
 from ternary_spike.errors import UserError
-from ternary_spike.files import read_json
+from ternary_spike.files import SUMS, read_json, require_listed
 from ternary_spike.report.palette import NEURONS
 
 
@@ -32,7 +32,7 @@ class Results:
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by its name, ``tables/<name>.csv``; empty text is "", a missing number NaN."""
-        return self._csv(self.folder / "tables" / f"{name}.csv", "collect")
+        return self._csv(self.folder / "tables" / f"{name}.csv", "collect", self.folder / "tables" / SUMS)
 
     def trace(self) -> pd.DataFrame:
         """The three neurons on one input, step by step."""
@@ -43,7 +43,9 @@ class Results:
         return self._csv(self.folder / "amplitudes.csv", "amplitudes")
 
     @staticmethod
-    def _csv(path: Path, stage: str) -> pd.DataFrame:
+    def _csv(path: Path, stage: str, sums: Path | None = None) -> pd.DataFrame:
+        if path.exists():
+            require_listed(path, sums)
         try:
             # text is text: a commit of digits only is no number
             frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXT, str))
@@ -59,6 +61,10 @@ class Results:
     def summary(self) -> pd.DataFrame:
         """A row a run id, neurons in their usual order within a dataset, network and T."""
         frame = self.table("summary")
+        needed = {"id", "dataset", "architecture", "timesteps", "neuron", "n"}
+        if not needed <= set(frame) or not pd.api.types.is_numeric_dtype(frame["n"]):
+            path = self.folder / "tables" / "summary.csv"
+            raise UserError(f"{path} is no table of runs, or a damaged one; run the `collect` stage again")
         rank = frame["neuron"].map({name: i for i, name in enumerate(NEURONS)}).fillna(len(NEURONS))
         place = frame.groupby(["dataset", "architecture", "timesteps"], sort=False).ngroup()
         return (
