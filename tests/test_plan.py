@@ -119,7 +119,7 @@ def test_missing_data_excuses_its_own_runs_only(folder):
         ("tables,", "", "column 'tables' is missing"),
         ("4,ternary", "four,ternary", "line 5: timesteps is 'four', but must be a whole number"),
         (",0;1;2,", ",,", "line 5: seeds is empty"),
-        (",0;1;2,", ",0;1;1,", "line 5: seeds names one seed twice"),
+        (",0;1;2,", ",0;1;1,", "line 5: seeds is '0;1;1', which names one seed twice"),
         ("true", "maybe", "line 6: control is 'maybe', but must be true or false"),
         ("threshold=0.5", "threshold", "line 4: neuron_options is"),
         (",per-channel,", ",,", "line 4: neuron_options need a variant"),

@@ -46,7 +46,7 @@ def test_a_default_is_not_shared_between_calls():
         ({"name": "a", "data": {"x": {"rot": 1}}}, "settings: unknown key 'data.x.rot'; did you mean 'root'?"),
         ({}, "settings: name is missing"),
         ({"name": "a", "epochs": 0}, "settings: epochs is 0, but must be at least 1"),
-        ({"name": "a", "epochs": "x"}, "settings: epochs is 'x', but must be of type integer or nothing"),
+        ({"name": "a", "epochs": "x"}, "settings: epochs is 'x', but must be a whole number or nothing"),
         ({"name": "a", "device": "gpu"}, "settings: device is 'gpu', but must be one of cpu, cuda"),
     ],
 )

@@ -169,7 +169,7 @@ class SpikingResNet(nn.Module):
             raise ValueError(f"timesteps must be at least 1, not {timesteps}")
         if stem_batch_norm not in ("per_step", "over_time"):
             raise ValueError(f"stem_batch_norm must be 'per_step' or 'over_time', not {stem_batch_norm!r}")
-        _check_image_size(architecture, spec, image_size)
+        require_image_size(architecture, image_size)
         self.timesteps = timesteps
         self.in_channels = in_channels
         self.image_size = image_size
@@ -240,7 +240,9 @@ class SpikingResNet(nn.Module):
             raise ValueError(f"the network has {self.timesteps} timesteps, but the input has {x.shape[1]} frames")
 
 
-def _check_image_size(name: str, spec: Architecture, image_size: int) -> None:
+def require_image_size(name: str, image_size: int) -> None:
+    """Raise ValueError if an architecture is unknown or leaves nothing of square images of so many pixels a side."""
+    spec = parse_architecture(name)
     side = image_size
     for kernel, stride in spec.stem:
         side = (side + 2 * (kernel // 2) - kernel) // stride + 1

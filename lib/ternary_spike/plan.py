@@ -54,6 +54,10 @@ COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
 }
 
 
+# what a selection can narrow, and of what kind its values are
+FACETS = {"tables": str, "datasets": str, "architectures": str, "neurons": str, "timesteps": int, "seeds": int}
+
+
 @dataclass(frozen=True)
 class DataSource:
     """Where a dataset comes from.
@@ -194,7 +198,7 @@ def read_experiments(path: Path) -> list[dict[str, Any]]:
         if not row["seeds"]:
             raise UserError(f"{path}, line {number}: seeds is empty; name at least one, such as 0")
         if len(set(row["seeds"])) < len(row["seeds"]):
-            raise UserError(f"{path}, line {number}: seeds names one seed twice")
+            raise UserError(f"{path}, line {number}: seeds is {cells['seeds']!r}, which names one seed twice")
         name = run_id(row)
         if name in seen:
             raise UserError(f"{path}, line {number}: run {name} stands in line {seen[name]} already; join the two rows")

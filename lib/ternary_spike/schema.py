@@ -2,10 +2,21 @@
 
 import copy
 import difflib
+import math
 from pathlib import Path
 from typing import Any
 
 from ternary_spike.errors import UserError
+
+KINDS = {
+    "null": "nothing",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "array": "a list",
+    "object": "a mapping",
+}
 
 
 def load_schema(path: Path) -> dict[str, Any]:
@@ -26,13 +37,25 @@ def checked(content: Any, schema: dict[str, Any], where: str) -> Any:
     Raises:
         UserError: for the first thing that the schema forbids.
     """
-    from jsonschema import Draft202012Validator
-
     content = _with_defaults(copy.deepcopy(content), schema)
-    errors = sorted(Draft202012Validator(schema).iter_errors(content), key=lambda e: [str(p) for p in e.absolute_path])
+    errors = sorted(_validator(schema).iter_errors(content), key=lambda e: [str(p) for p in e.absolute_path])
     if errors:
         raise UserError(f"{where}: {_message(errors[0])}")
     return content
+
+
+def _validator(schema: dict[str, Any]) -> Any:
+    """A validator that is stricter than JSON where a command line would be: 5.0 is no integer, infinity no number."""
+    from jsonschema import Draft202012Validator, validators
+
+    def is_integer(_, value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    def is_number(_, value: Any) -> bool:
+        return is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
+
+    kinds = Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": is_integer, "number": is_number})
+    return validators.extend(Draft202012Validator, type_checker=kinds)(schema)
 
 
 def _with_defaults(content: Any, schema: dict[str, Any]) -> Any:
@@ -68,7 +91,6 @@ def _demand(error) -> str:
     if error.validator == "enum":
         return f"one of {', '.join(map(str, value))}"
     if error.validator == "type":
-        kinds = value if isinstance(value, list) else [value]
-        return " or ".join("nothing" if kind == "null" else f"of type {kind}" for kind in kinds)
+        return " or ".join(KINDS[kind] for kind in (value if isinstance(value, list) else [value]))
     words = {"minimum": f"at least {value}", "pattern": f"of the form {value}", "minLength": "not empty"}
     return words.get(error.validator, f"such that {error.validator} is {value}")

@@ -14,8 +14,8 @@ HEAD = "dataset,architecture,timesteps,neuron,variant,neuron_options,recipe,seed
 SMOKE_ROWS = """digits,resnet6w4,2,ternary,,,digits,0,demo,false
 digits,resnet6w4,1,binary,,,digits,0,demo,false
 """
-# its threshold is refused by the network, when the training starts
-FAILING_ROW = "digits,resnet6w4,1,ternary,failing,threshold=-1,digits,0,demo,false\n"
+# nothing is wrong with it before its loss explodes
+FAILING_ROW = "digits,resnet6w4,1,ternary,failing,,exploding,0,demo,false\n"
 SMOKE_CONFIG = """preset: smoke
 experiments: table.csv
 data:
@@ -59,6 +59,9 @@ def copied(folder: Path, notebooks: tuple[str, ...] = ("comparison",)) -> Path:
     for notebook in (folder / "notebooks").glob("*.py"):
         if notebook.stem not in notebooks:
             notebook.unlink()
+    recipe = (folder / "config/recipes/digits.yaml").read_text()
+    exploding = re.sub("learning_rate: .*", "learning_rate: 1.0e+30", recipe, count=1)
+    (folder / "config/recipes/exploding.yaml").write_text(exploding)
     (folder / "table.csv").write_text(HEAD + SMOKE_ROWS)
     (folder / "smoke.yaml").write_text(SMOKE_CONFIG)
     return folder

@@ -39,7 +39,7 @@ def test_a_misspelt_setting(repository, setting, message):
     "setting, message",
     [
         ("epochs=0", "configuration: epochs is 0, but must be at least 1"),
-        ("seeds=one", "configuration: seeds.0 is 'one', but must be of type integer"),
+        ("seeds=one", "configuration: seeds.0 is 'one', but must be a whole number"),
         ("tables=9", "tables: no run has 9"),
         ("experiments=missing.csv", "cannot read the run table"),
         ("preset=../up", "configuration: preset is '../up'"),

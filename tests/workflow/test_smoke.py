@@ -18,7 +18,7 @@ def test_a_failing_run_keeps_neither_the_others_nor_the_report_from_being_made(s
     found = rows(table)
     name = "digits-resnet6w4-T1-ternary-failing-e1-train_samples_200"
     assert set(found) == {name} | SMOKE_RUNS
-    assert found[name]["state"].startswith("failed: train: ") and "threshold" in found[name]["state"]
+    assert found[name]["state"].startswith("failed: train: ") and "the loss is" in found[name]["state"]
     assert f"logs/train/{name}/seed0.log" in found[name]["state"]
     assert {found[run]["state"] for run in SMOKE_RUNS} == {"done"}
     assert "Traceback" not in failing.text

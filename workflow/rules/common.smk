@@ -13,20 +13,12 @@ sys.path.insert(0, LIBRARY)
 
 from ternary_spike import failures
 from ternary_spike import plan as planning
+from ternary_spike import settings
 from ternary_spike.codehash import code_hash, training_code_hash
 from ternary_spike.data import registry
 from ternary_spike.errors import UserError
 from ternary_spike.schema import checked, load_schema
 
-# lists and numbers that may come from --config, where every item is text and commas separate as well
-LISTS = {
-    "tables": str,
-    "datasets": str,
-    "architectures": str,
-    "neurons": str,
-    "timesteps": int,
-    "seeds": int,
-}
 # GPU memory is the device's own; these are the host's, in MB: estimates with room to spare, doubled at a second attempt
 MEMORY_MB = {
     "digits": 1500,
@@ -58,62 +50,16 @@ def repository_path(name):
     return here if here.exists() or here.is_absolute() else Path(workflow.basedir) / name
 
 
-def as_list(value, kind):
-    """``1,2``, ``[1, 2]``, ``['1', '2']`` and ``1`` as a list; text that is no number stays text for the schema."""
-    items = value if isinstance(value, list) else str(value).split(",")
-    items = [str(item).strip() for item in items if str(item).strip()]
-    return [kind(item) if kind is str or item.lstrip("-").isdigit() else item for item in items]
-
-
-def checked_config(given):
-    """The configuration with defaults, lists in order, text of --config as what it means, and every key checked."""
-    schema = load_schema(f"{workflow.basedir}/workflow/schemas/config.schema.yaml")
-    words = {"true": True, "false": False, "null": None}
-    given = {key: words.get(value, value) if isinstance(value, str) else value for key, value in given.items()}
-    for key, kind in LISTS.items():
-        if key in given:
-            given[key] = as_list(given[key], kind)
-    return checked(given, schema, "configuration")
-
-
-def data_source(dataset, settings):
-    """A dataset's source as the plan knows it."""
-    return planning.DataSource(
-        dataset=dataset,
-        kind=settings["source"],
-        root=settings["root"],
-        options={key: str(value) for key, value in settings["options"].items()},
-        original=registry.is_original(dataset, settings["source"]),
-    )
-
-
-def unavailable(source):
-    """Why a source's data cannot be had here, None if it can."""
-    return registry.availability(source.dataset, source.kind, source.root, source.options, config["offline"])
-
-
-def make_plan():
-    """The plan that the configuration asks for."""
-    table = repository_path(config["experiments"])
-    rows = planning.read_experiments(table)
-    schema = load_schema(f"{workflow.basedir}/workflow/schemas/experiments.schema.yaml")
-    for row in rows:
-        listed = {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
-        checked(listed, schema, f"{table}, run {planning.run_id(row)}")
-    selection = planning.Selection(**{key: tuple(config[key]) for key in LISTS}, controls=config["controls"])
-    changes = dict(config["recipe_changes"])
-    if config["epochs"] is not None:
-        changes["epochs"] = config["epochs"]
-    named = {row["dataset"] for row in rows}
-    sources = {name: data_source(name, settings) for name, settings in config["data"].items() if name in named}
-    return planning.make_plan(rows, selection, sources, RECIPES, changes, unavailable)
+def schema(name):
+    """A schema of workflow/schemas."""
+    return load_schema(f"{workflow.basedir}/workflow/schemas/{name}.schema.yaml")
 
 
 try:
-    config = checked_config(config)
+    config = checked(settings.typed(config), schema("config"), "configuration")
     RECIPES = repository_path(config["recipes"])
     RESULTS = f"results/{config['preset']}"
-    PLAN = make_plan()
+    PLAN = settings.make_plan(config, repository_path(config["experiments"]), RECIPES, schema("experiments"))
     TRAINING_CODE = training_code_hash()
 except UserError as error:
     stop(error)
@@ -303,9 +249,8 @@ def plan_arguments():
     for name, source in sorted({run.dataset: run.data for run in PLAN}.items()):
         words.append(f"--data '{name}={source.kind}{f':{source.root}' if source.root else ''}'")
         words += [f"--data-option '{name}.{key}={value}'" for key, value in sorted(source.options.items())]
-    words += [f"--{key} {','.join(map(str, config[key]))}" for key in LISTS if config[key]]
-    changes = dict(config["recipe_changes"]) | ({} if config["epochs"] is None else {"epochs": config["epochs"]})
-    words += [f"--set {key}={value}" for key, value in sorted(changes.items())]
+    words += [f"--{key} {','.join(map(str, config[key]))}" for key in planning.FACETS if config[key]]
+    words += [f"--set {key}={value}" for key, value in sorted(settings.recipe_changes(config).items())]
     words += [f"--{key}" for key in ("offline", "controls") if config[key]]
     words += ["--measure"] if config["measure_costs"] else []
     return " ".join(words)

@@ -14,15 +14,3 @@ def key_values(words: list[str], option: str) -> dict[str, str]:
             raise UserError(f"{option} {word}: {key} is given twice")
         found[key] = value
     return found
-
-
-def scalar(text: str) -> bool | int | float | str:
-    """A value of the command line as the type that it looks like."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

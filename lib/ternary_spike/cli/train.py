@@ -33,9 +33,10 @@ def run(args: Namespace) -> None:
     import torch
 
     from ternary_spike import devices, recipe
-    from ternary_spike.cli._options import key_values, scalar
+    from ternary_spike.cli._options import key_values
     from ternary_spike.data.prepared import read_manifest
     from ternary_spike.errors import UserError
+    from ternary_spike.settings import neuron_options
     from ternary_spike.training import Interrupted, TrainingPlan, train
 
     if args.threads is not None:
@@ -55,7 +56,7 @@ def run(args: Namespace) -> None:
         "num_classes": manifest.num_classes,
         "in_channels": manifest.channels,
         "image_size": manifest.image_size,
-        "neuron_options": {k: scalar(v) for k, v in key_values(args.neuron_option, "--neuron-option").items()},
+        "neuron_options": neuron_options(args.neuron, key_values(args.neuron_option, "--neuron-option")),
         "stem_batch_norm": args.stem_batch_norm,
     }
     name = args.id or f"{manifest.dataset}-{args.architecture}-T{args.timesteps}-{args.neuron}"

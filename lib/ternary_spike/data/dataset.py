@@ -33,6 +33,8 @@ class Dataset:
         downloadable: kinds of source that ``download`` fetches.
         options: settings of the preparation.
         frames: T of event frames, None for static pictures.
+        of_varying_size: whether its pictures are, and are cropped in training.
+        train_samples: of the original with default options.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Dataset:
     downloadable: tuple[str, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
     frames: int | None = None
+    of_varying_size: bool = False
+    train_samples: int | None = None
 
 
 def subset_label(label: str, samples: Mapping[str, int]) -> str:

@@ -26,6 +26,7 @@ DATASETS = {
         num_classes=10,
         channels=1,
         image_size=SIZE,
+        train_samples=1347,
         sources={"scikit-learn": "scikit-learn digits, 16x16"},
     )
 }

@@ -38,6 +38,8 @@ DATASETS = {
         num_classes=CLASSES,
         channels=3,
         image_size=224,
+        of_varying_size=True,
+        train_samples=PICTURES["train"],
         sources={"imagefolder": "ImageNet", "subset": "ImageNet subset"},
         options={"image_size": Option(224, "side of the crops that the network sees, in pixels")},
     )

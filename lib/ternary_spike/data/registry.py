@@ -80,6 +80,11 @@ def download(dataset: str, root: Path) -> None:
     _module(dataset).download(known, Path(root).expanduser())
 
 
+def require_options(dataset: str, options: Mapping[str, Any]) -> None:
+    """Raise UserError if a preparation has no such options, or not with these values."""
+    _resolved(dataset, None, None, options)
+
+
 def availability(
     dataset: str,
     source: str | None = None,

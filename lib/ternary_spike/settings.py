@@ -1,0 +1,178 @@
+"""What a user set, checked as a whole before any work: configuration, run table, recipes and data together.
+
+The schemas say what each key may be; here is what only several of them together show: a run whose network does not
+take its pictures, whose T is not that of its event frames, whose recipe is another dataset's.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ternary_spike import plan as planning
+from ternary_spike import recipe as recipes
+from ternary_spike.data import registry
+from ternary_spike.data.dataset import Dataset
+from ternary_spike.errors import UserError
+from ternary_spike.schema import checked
+
+WORDS = {"true": True, "false": False, "null": None}
+NUMBERS, FLAGS = ("threshold", "decay", "window", "initial_amplitude"), ("detach_reset",)
+
+
+def typed(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration whose values may come from a command line, where everything is text and commas part items."""
+    found = {key: WORDS.get(value, value) if isinstance(value, str) else value for key, value in given.items()}
+    return found | {key: as_list(found[key], kind) for key, kind in planning.FACETS.items() if key in found}
+
+
+def as_list(value: Any, kind: type) -> list:
+    """``1,2``, ``[1, 2]``, ``['1', '2']`` and ``1`` as a list; text that is no number stays text for the schema."""
+    items = value if isinstance(value, list) else str(value).split(",")
+    items = [str(item).strip() for item in items if str(item).strip()]
+    return [kind(item) if kind is str or item.lstrip("-").isdigit() else item for item in items]
+
+
+def scalar(text: str) -> bool | int | float | str:
+    """A value of the command line as the type that it looks like."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def neuron_options(neuron: str, words: Mapping[str, str]) -> dict[str, Any]:
+    """A neuron's options, given as text, as its keyword arguments.
+
+    Raises:
+        UserError: if the neuron does not have an option, or not with this value.
+    """
+    from ternary_spike.neurons import make_neuron
+
+    options = {key: scalar(text) for key, text in words.items()}
+    for key, value in options.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if key in NUMBERS and not number:
+            raise UserError(f"neuron option {key} is {words[key]!r}, but must be a number")
+        if key in FLAGS and not isinstance(value, bool):
+            raise UserError(f"neuron option {key} is {words[key]!r}, but must be true or false")
+    try:
+        make_neuron(neuron, channels=1, **options)
+    except (ValueError, TypeError) as error:
+        given = ", ".join(f"{key}={value}" for key, value in words.items())
+        raise UserError(f"neuron options {given}: {error}") from None
+    return options
+
+
+def recipe_changes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration changes in every recipe. Raises UserError if it says two things of one key."""
+    changes = dict(config["recipe_changes"])
+    if config["epochs"] is not None:
+        if changes.get("epochs", config["epochs"]) != config["epochs"]:
+            raise UserError(
+                f"configuration: epochs is {config['epochs']}, but recipe_changes.epochs is {changes['epochs']}; "
+                "leave one of them out"
+            )
+        changes["epochs"] = config["epochs"]
+    return changes
+
+
+def make_plan(config: Mapping[str, Any], table: Path, recipe_folder: Path, row_schema: Mapping) -> list[planning.Run]:
+    """The plan that a configuration asks for.
+
+    Args:
+        config: checked, with every key.
+        table: the run table.
+        recipe_folder: holds the recipes that it names.
+        row_schema: JSON schema of the table's rows.
+
+    Raises:
+        UserError: if anything in them is wrong, or they contradict each other.
+    """
+    rows = planning.read_experiments(table)
+    for row in rows:
+        listed = {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
+        checked(listed, row_schema, f"{table}, run {planning.run_id(row)}")
+    if not rows:
+        raise UserError(f"{table} has no rows; write one for each training")
+    sources = {name: _source(name, settings) for name, settings in config["data"].items()}
+    selection = planning.Selection(
+        **{facet: tuple(config[facet]) for facet in planning.FACETS}, controls=config["controls"]
+    )
+
+    def unavailable(source: planning.DataSource) -> str | None:
+        return registry.availability(source.dataset, source.kind, source.root, source.options, config["offline"])
+
+    plan = planning.make_plan(rows, selection, sources, recipe_folder, recipe_changes(config), unavailable)
+    if not plan:
+        raise UserError(f"{table}: every row that is wanted is a control; set controls: true")
+    require_consistent(plan, recipe_folder, config["gpus"], config["device"])
+    return plan
+
+
+def _source(dataset: str, settings: Mapping[str, Any]) -> planning.DataSource:
+    options = {
+        key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in settings["options"].items()
+    }
+    original = registry.is_original(dataset, settings["source"])
+    registry.require_options(dataset, options)
+    return planning.DataSource(dataset, settings["source"], settings["root"], options, original)
+
+
+def require_consistent(plan: Iterable[planning.Run], recipe_folder: Path, gpus: Mapping[str, int], device: str) -> None:
+    """Raise UserError for the first run that cannot be what its settings together say."""
+    plan = list(plan)
+    for dataset, count in gpus.items():
+        if dataset not in registry.names():
+            raise UserError(f"configuration: unknown dataset gpus.{dataset}; known are {', '.join(registry.names())}")
+        if count > 1 and device == "cpu":
+            raise UserError(f"configuration: gpus.{dataset} is {count}, but device is cpu; leave one of them out")
+    seen = set()
+    for run in plan:
+        if run.id not in seen:
+            seen.add(run.id)
+            recipe = recipes.load(Path(recipe_folder) / f"{run.recipe}.yaml", run.changes)
+            try:
+                _require_fitting(run, recipe, registry.describe(run.dataset), gpus.get(run.dataset, 1))
+            except (UserError, ValueError) as error:
+                raise UserError(f"run {run.id}: {error}") from None
+
+
+def _require_fitting(run: planning.Run, recipe: recipes.Recipe, data: Dataset, processes: int) -> None:
+    from ternary_spike.augmentation import Augmentation
+    from ternary_spike.models import require_image_size
+
+    neuron_options(run.neuron, run.neuron_options)
+    options = {name: option.default for name, option in data.options.items()} | dict(run.data.options)
+    size = int(options.get("size", options.get("image_size", data.image_size)))
+    require_image_size(run.architecture, size)
+    frames = int(options["frames"]) if data.frames is not None else None
+    if frames not in (None, run.timesteps):
+        raise UserError(
+            f"timesteps is {run.timesteps}, but must be {frames}, the frames of {run.dataset}; change one of them "
+            f"(data.{run.dataset}.options.frames)"
+        )
+    for key, values in (("mean", recipe.mean), ("std", recipe.std)):
+        if values is not None and len(values) != data.channels:
+            raise UserError(
+                f"recipe {run.recipe}: {key} has {len(values)} values, but {run.dataset} has {data.channels} channels"
+            )
+    if recipe.random_resized_crop != data.of_varying_size:
+        raise UserError(
+            f"recipe {run.recipe}: random_resized_crop is {str(recipe.random_resized_crop).lower()}, but must be "
+            f"{str(data.of_varying_size).lower()} for {run.dataset}"
+        )
+    if run.data.original and recipe.train_samples and data.train_samples and recipe.train_samples > data.train_samples:
+        raise UserError(
+            f"recipe {run.recipe}: train_samples is {recipe.train_samples}, but must be at most {data.train_samples}"
+        )
+    if recipe.batch_size < processes:
+        raise UserError(
+            f"recipe {run.recipe}: batch_size is {recipe.batch_size}, but must be at least gpus.{run.dataset}, "
+            f"which is {processes}"
+        )
+    Augmentation(recipe, (*(() if frames is None else (frames,)), data.channels, size, size))

@@ -1,0 +1,266 @@
+"""More than a hundred broken configurations, run tables and recipes: each is one line, before any work."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ternary_spike import UserError, settings
+from ternary_spike.plan import COLUMNS, RUNNABLE
+from ternary_spike.recipe import FIELDS
+from ternary_spike.schema import checked, load_schema
+
+ROOT = Path(__file__).parents[1]
+RECIPE_FOLDER = ROOT / "config/recipes"
+SCHEMAS = {name: load_schema(ROOT / f"workflow/schemas/{name}.schema.yaml") for name in ("config", "experiments")}
+CONFIG = {
+    "preset": "test",
+    "data": {
+        "digits": {"source": "scikit-learn"},
+        "cifar10": {"source": "torchvision", "root": "data"},
+        "cifar10dvs": {"source": "tonic", "root": "data"},
+        "imagenet": {"source": "imagefolder"},
+    },
+}
+ROWS = [
+    ["digits", "resnet6w4", "2", "ternary", "", "", "digits", "0;1", "demo", "false"],
+    ["cifar10", "resnet20", "4", "trainable", "wide", "window=2.0;detach_reset=true", "cifar10", "0", "2;5", "false"],
+    ["cifar10dvs", "resnet20", "10", "ternary", "", "", "cifar10dvs", "0", "4", "false"],
+    ["imagenet", "resnet18", "4", "binary", "", "", "imagenet", "0", "1", "false"],
+    ["cifar10", "resnet20", "4", "relu", "", "", "cifar10", "0", "", "true"],
+]
+
+
+def write_table(path: Path, rows: list[list[str]], head: tuple[str, ...] = tuple(COLUMNS)) -> Path:
+    path.write_text("".join(",".join(cells) + "\n" for cells in (head, *rows)))
+    return path
+
+
+def plan(folder: Path, config: dict, rows: list[list[str]] = ROWS, head=tuple(COLUMNS), recipes: Path = RECIPE_FOLDER):
+    """What the workflow does with its settings before anything else."""
+    table = write_table(folder / "table.csv", rows, head)
+    found = checked(settings.typed(config), SCHEMAS["config"], "configuration")
+    return settings.make_plan(found, table, recipes, SCHEMAS["experiments"])
+
+
+def refusal(*args, **kwargs) -> str:
+    """The one line that the settings are answered with."""
+    with pytest.raises(UserError) as error:
+        pytest.fail(f"taken for good: {plan(*args, **kwargs) and args[1:]}")
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_without_a_mistake_there_is_a_plan(tmp_path):
+    runs = plan(tmp_path, CONFIG)
+    assert [run.status for run in runs if run.dataset == "digits"] == [RUNNABLE] * 2
+    assert len(runs) == 5
+    assert len(plan(tmp_path, CONFIG | {"controls": True})) == 6
+
+
+# a value of a kind that the key does not take, by what the schema says of the key
+WRONG_KINDS = {
+    "string": [5, ["a"], None],
+    "integer": ["many", 2.5, 3.0, True, [1]],
+    "number": ["much", True, float("nan"), float("inf")],
+    "boolean": ["yes", 1, 0.0],
+    "object": ["all", [1], 7],
+}
+OUT_OF_RANGE = {
+    "preset": ["", "../up", "a/b", "reference/", "/tmp", "-x"],
+    "experiments": [""],
+    "recipes": [""],
+    "epochs": [0, -1],
+    "verify_samples": [0, -5],
+    "execute_samples": [0],
+    "threads": [0],
+    "device": ["gpu", "cuda:1", ""],
+    "timesteps": ["two", 0, [1, 0], [2.5]],
+    "seeds": ["-1", "first", [0, "x"]],
+    "gpus": [{"imagenet": 0}, {"imagenet": "all"}, {"imagenet": 1.5}, {"imagnet": 2}],
+    "energy_picojoule": [{"flop": -1}, {"flop": "12"}, {"flops": 12.5}],
+    "data": [
+        {"digits": "scikit-learn"},
+        {"digits": {}},
+        {"digits": {"source": "internet"}},
+        {"digits": {"source": ""}},
+        {"digits": {"source": "scikit-learn", "root": 3}},
+        {"digits": {"source": "scikit-learn", "rot": "x"}},
+        {"cifar10dvs": {"source": "tonic", "options": {"frames": 0}}},
+        {"cifar10dvs": {"source": "tonic", "options": {"frame": 10}}},
+        {"cifar10dvs": {"source": "tonic", "options": {"split": "half"}}},
+        {"cifar10dvs": {"source": "tonic", "options": [1]}},
+        {"mnist": {"source": "torchvision"}},
+    ],
+    "recipe_changes": [{"epoch": 3}, {"momentum": 2}, {"epochs": 1.5}, {"mean": [0.5]}, {"sources": "x"}],
+    "tables": ["9", ["2", "fig9"]],
+    "datasets": ["cifar11"],
+    "architectures": ["resnet21"],
+    "neurons": ["ternery", "ternary,quaternary"],
+}
+
+
+def broken_configurations():
+    for key, part in SCHEMAS["config"]["properties"].items():
+        kinds = part.get("type", [])
+        kinds = kinds if isinstance(kinds, list) else [kinds]
+        values = [value for kind in kinds for value in WRONG_KINDS.get(kind, [])]
+        for value in [*values, *OUT_OF_RANGE.get(key, [])]:
+            if not (value is None and "null" in kinds):
+                yield key, value
+        yield f"{key}s", 1
+    for key in ("Preset", "", "sources", 7):
+        yield key, 1
+
+
+CONFIGURATIONS = list(broken_configurations())
+
+
+def test_broken_configurations_name_the_key(tmp_path):
+    for key, value in CONFIGURATIONS:
+        config = copy.deepcopy(CONFIG)
+        if isinstance(value, dict) and key == "data":
+            config["data"] |= value
+        else:
+            config[key] = value
+        message = refusal(tmp_path, config)
+        named = [str(key), *(str(inner) for inner in value)] if isinstance(value, dict) else [str(key)]
+        assert any(name in message for name in named), (key, value, message)
+        allowed = ("must be", "known are", "did you mean", "there are", "is missing", "allowed are")
+        assert any(words in message for words in allowed), (key, value, message)
+
+
+CELLS = {
+    "dataset": ["cifar11", "", "CIFAR10"],
+    "architecture": ["resnet21", "resnet20w0", "resnet", "", "resnet20w"],
+    "timesteps": ["0", "-1", "two", "2.0", ""],
+    "neuron": ["quaternary", "", "Binary"],
+    "variant": ["a b", "x/y", "a-b"],
+    "neuron_options": [
+        *("threshold", "=1", "threshold=", "treshold=1", "threshold=-1", "threshold=0", "threshold=nan"),
+        *("threshold=inf", "threshold=high", "threshold=true", "decay=2", "window=0", "surrogate=step"),
+        *("detach_reset=maybe", "detach_reset=1", "amplitude_per=neuron", "initial_amplitude=one", "channels=3"),
+    ],
+    "recipe": ["none", "../cifar10", ""],
+    "seeds": ["", "x", "-1", "0;0", "1.5"],
+    "tables": ["9", "fig3"],
+    "control": ["maybe", "", "1"],
+}
+
+
+@pytest.mark.parametrize("column", CELLS)
+def test_a_broken_cell_is_named(tmp_path, column):
+    for value in CELLS[column]:
+        rows = copy.deepcopy(ROWS)
+        rows[1][list(COLUMNS).index(column)] = value
+        message = refusal(tmp_path, CONFIG, rows)
+        option, _, given = value.partition("=") if column == "neuron_options" else (column, "", value)
+        assert option in message and given in message, (value, message)
+
+
+def test_a_broken_table_is_named(tmp_path):
+    names = list(COLUMNS)
+    for head, rows, problem in (
+        (names[:-1], [row[:-1] for row in ROWS], "column 'control' is missing"),
+        ([*names[:-1], "controls"], ROWS, "column 'controls' is unknown"),
+        ([*names[:-1], "seeds"], ROWS, "column 'seeds' is unknown or there twice"),
+        (names, [ROWS[0], ROWS[0]], "stands in line 2 already"),
+        (names, [ROWS[0], [*ROWS[0][:7], "5", *ROWS[0][8:]]], "stands in line 2 already"),
+        (names, [ROWS[0][:-1]], "line 2: it has not as many cells"),
+        (names, [[*ROWS[0], "x"]], "line 2: it has not as many cells"),
+        (names, [[*ROWS[1][:4], "", *ROWS[1][5:]]], "neuron_options need a variant"),
+        (names, [], "has no rows"),
+        (names, ROWS[4:], "set controls: true"),
+        ([], [], "is missing"),
+    ):
+        assert problem in refusal(tmp_path, CONFIG, rows, tuple(head)), problem
+
+
+RECIPES = {
+    "name": ["", 5],
+    "epochs": [0, 2.0, "many", True, None],
+    "batch_size": [0, "all"],
+    "learning_rate": [0, -1, "fast", float("nan"), 10**400],
+    "momentum": [1, -0.1, []],
+    "weight_decay": [-1e-4, None],
+    "schedule": ["step", None],
+    "precision": ["float16", 32],
+    "train_samples": [0, 60_000, "half"],
+    "crop_padding": [-1, 1.5],
+    "random_resized_crop": [True, "no"],
+    "flip": [1, "left"],
+    "roll": [-1, "x"],
+    "autoaugment": ["imagenet", True],
+    "cutout": [-2, "16"],
+    "evaluation_crop": [0, 1.5],
+    "mean": [[0.5], "grey", [0.1, 0.2, 7], [], None],
+    "std": [[0.0, 1, 1], [0.1, 0.2], 3],
+    "learning_rte": [0.1],
+}
+
+
+def test_broken_recipes_name_file_and_key(tmp_path):
+    assert set(FIELDS) <= set(RECIPES)
+    shipped = yaml.safe_load((RECIPE_FOLDER / "cifar10.yaml").read_text())
+    for key, values in RECIPES.items():
+        for value in values:
+            content = shipped | {key: value}
+            (tmp_path / "cifar10.yaml").write_text(yaml.safe_dump(content))
+            message = refusal(tmp_path, CONFIG, [ROWS[1]], recipes=tmp_path)
+            assert key in message and "cifar10" in message, (key, value, message)
+
+
+def row(*cells: str) -> list[list[str]]:
+    """A table of one row."""
+    return [[*cells, "0", "", "false"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "rows", "words"),
+    [
+        ({}, row("cifar10dvs", "resnet20", "4", "ternary", "", "", "cifar10dvs"), ["timesteps is 4", "must be 10"]),
+        (
+            {"data": {"cifar10dvs": {"source": "tonic", "root": "data", "options": {"frames": 5}}}},
+            row("cifar10dvs", "resnet20", "10", "ternary", "", "", "cifar10dvs"),
+            ["timesteps is 10", "must be 5", "options.frames"],
+        ),
+        ({}, row("digits", "resnet6", "2", "ternary", "", "", "cifar10"), ["recipe cifar10", "mean has 3 values", "1"]),
+        ({}, row("cifar10", "resnet20", "2", "ternary", "", "", "imagenet"), ["random_resized_crop is true", "false"]),
+        ({}, row("imagenet", "resnet18", "2", "binary", "", "", "cifar10"), ["random_resized_crop is false", "true"]),
+        (
+            {"recipe_changes": {"autoaugment": "cifar10"}},
+            row("cifar10dvs", "resnet20", "10", "ternary", "", "", "cifar10dvs"),
+            ["autoaugment", "set autoaugment to none"],
+        ),
+        (
+            {"data": {"imagenet": {"source": "imagefolder", "options": {"image_size": 1}}}},
+            row("imagenet", "resnet20", "2", "binary", "", "", "imagenet"),
+            ["resnet20 cannot take images of 1x1"],
+        ),
+        ({}, row("cifar10", "resnet20", "2", "relu", "x", "threshold=1", "cifar10"), ["relu", "no neuron options"]),
+        (
+            {},
+            row("cifar10", "resnet20", "2", "ternary", "x", "initial_amplitude=2", "cifar10"),
+            ["initial_amplitude", "choose from"],
+        ),
+        ({"gpus": {"imagenet": 8}, "device": "cpu"}, ROWS, ["gpus.imagenet is 8", "device is cpu"]),
+        (
+            {"gpus": {"digits": 65}},
+            row("digits", "resnet6", "2", "ternary", "", "", "digits"),
+            ["batch_size is 64", "at least gpus.digits", "65"],
+        ),
+        ({"epochs": 3, "recipe_changes": {"epochs": 5}}, ROWS, ["epochs is 3", "recipe_changes.epochs is 5"]),
+        ({"data": {}}, ROWS, ["no source is given for the dataset digits"]),
+        ({"tables": ["2"], "neurons": ["binary"]}, ROWS, ["neurons: no run has binary", "trainable"]),
+        ({"datasets": ["digits"], "recipe_changes": {"train_samples": 1348}}, ROWS, ["train_samples is 1348", "1347"]),
+    ],
+)
+def test_contradictions_are_named(tmp_path, change, rows, words):
+    message = refusal(tmp_path, CONFIG | change, rows)
+    assert all(word in message for word in words), message
+
+
+def test_there_are_more_than_a_hundred():
+    cells, recipes = (sum(map(len, cases.values())) for cases in (CELLS, RECIPES))
+    assert len(CONFIGURATIONS) >= 80 and cells >= 40 and recipes >= 40
