@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ternary_spike.errors import UserError
-from ternary_spike.files import read_tensors, write_tensors
+from ternary_spike.files import read_tensors, sweep, write_tensors
 
 FILE = "checkpoint.safetensors"
 
@@ -36,7 +36,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a+")
+        lock = (folder / "lock").open("a+", errors="replace")
     except OSError as error:
         raise UserError(f"cannot write checkpoints to {folder}: {error.strerror}") from None
     with lock:
@@ -51,6 +51,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(f"{os.getpid()} on {os.uname().nodename}")
         lock.flush()
+        sweep(folder, [FILE])
         yield
 
 

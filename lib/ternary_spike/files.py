@@ -55,6 +55,13 @@ def replaced(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def sweep(folder: Path, names: Iterable[str]) -> None:
+    """Remove what killed processes left of these files unfinished; nobody else may be writing them."""
+    for name in names:
+        for left in Path(folder).glob(f".{name}.*.partial"):
+            remove(left)
+
+
 def require_writable(folder: Path) -> None:
     """Make a folder and try to write into it, so that long work does not end at a folder that takes no results.
 

@@ -21,7 +21,7 @@ from ternary_spike.data.prepared import read_manifest
 from ternary_spike.distributed import Processes
 from ternary_spike.errors import UserError
 from ternary_spike.evaluation import accuracy, evaluate
-from ternary_spike.files import remove, require_writable, sha256_of, write_csv, write_json, write_tensors
+from ternary_spike.files import remove, require_writable, sha256_of, sweep, write_csv, write_json, write_tensors
 from ternary_spike.models import SpikingResNet
 from ternary_spike.optimisation import Sgd
 from ternary_spike.provenance import now, provenance
@@ -230,6 +230,8 @@ def train(
     processes = Processes(device)
     first = processes.rank == 0
     with checkpoints.exclusive(folder) if first else nullcontext(), _stop_requests() as stop:
+        if first:
+            sweep(out, (WEIGHTS, HISTORY, RECORD))
         run = _Training(plan, device, processes)
         found = checkpoints.load(folder)
         if found is not None:

@@ -67,14 +67,19 @@ def copied(folder: Path, notebooks: tuple[str, ...] = ("comparison",)) -> Path:
     return folder
 
 
+def surroundings() -> dict[str, str]:
+    """The environment of a call: nothing of the tests' own, one thread for whatever it starts, no GPU."""
+    own = ("PYTHONPATH", "SNAKEMAKE_PROFILE")
+    kept = {key: value for key, value in os.environ.items() if key not in own}
+    return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
 def snakemake(folder: Path, *arguments: str, timeout: float = 600) -> Outcome:
     """Call snakemake in a copy of the repository, with one thread for whatever it starts."""
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "SNAKEMAKE_PROFILE")}
-    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments],
         cwd=folder,
-        env=environment,
+        env=surroundings(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,9 +1,11 @@
 # What the rules share: the checked configuration, the plan, and every helper function.
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
@@ -72,6 +74,41 @@ LOGS = f"{RESULTS}/logs"
 KEPT = f"{workflow.basedir}/results/reference"
 NOTEBOOKS = sorted(path.stem for path in Path(workflow.basedir, "notebooks").glob("*.py"))
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+
+
+def clear_stale_locks():
+    """Remove what a killed call left locked, which Snakemake would ask the user to do by hand.
+
+    Every call holds a lock on a file until it ends, in whatever way; where no other call does, its locks are stale.
+    Another machine's are left alone: not every network disk tells of them.
+
+    Returns:
+        The open file, whose lock lasts as long as it does; None for a job of a call.
+    """
+    if not workflow.is_main_process:
+        return None
+    folder, here = Path(".snakemake"), os.uname().nodename
+    folder.mkdir(exist_ok=True)
+    alive = (folder / "alive").open("a+")
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pass
+    else:
+        alive.seek(0)
+        locks = list((folder / "locks").glob("*.lock"))
+        if alive.read() == here or not locks:
+            for lock in locks:
+                lock.unlink()
+            alive.truncate(0)
+            alive.write(here)
+            alive.flush()
+    with suppress(OSError):
+        fcntl.flock(alive, fcntl.LOCK_SH)
+    return alive
+
+
+ALIVE = clear_stale_locks()
 
 
 def shell_prefix():
