@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import http.server
+import io
 import tarfile
 import threading
 import zipfile
@@ -129,6 +130,40 @@ def test_a_damaged_download_is_one_line(cifar, tmp_path, capsys):
     assert error.startswith("error: cifar10 could not be downloaded from http://127.0.0.1")
     assert error.endswith("on a machine with network access and room on its disk")
     assert registry.availability("cifar10", None, tmp_path / "root", offline=True) is not None
+
+
+def member(name: str, **kind) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    for key, value in kind.items():
+        setattr(info, key, value)
+    return info
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [member("../outside")],
+        [member("cifar-10-batches-py/../../outside")],
+        [member("link", type=tarfile.SYMTYPE, linkname=".."), member("link/outside")],
+        [member("hard", type=tarfile.LNKTYPE, linkname="../secret")],
+        [member("device", type=tarfile.CHRTYPE, devmajor=1, devminor=3)],
+    ],
+    ids=["up", "down and up", "by a symbolic link", "by a hard link", "a device"],
+)
+def test_an_archive_cannot_leave_its_folder(cifar, tmp_path, monkeypatch, members):
+    archive, _ = cifar
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "secret").write_text("secret")
+    with tarfile.open(archive, "w:gz") as tar:
+        for info in members:
+            tar.addfile(info, io.BytesIO())
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    with pytest.raises(UserError, match="cifar10 could not be downloaded"):
+        registry.download("cifar10", tmp_path / "below" / "root")
+    assert sorted(path.name for path in (tmp_path / "below").iterdir()) == ["root", "secret"]
+    assert {path.name for path in (tmp_path / "below" / "root").iterdir()} <= {archive.name, "link"}
+    with pytest.raises(UserError):
+        registry.prepare("cifar10", None, tmp_path / "below" / "root", {}, tmp_path / "out")
 
 
 def test_no_network_is_one_line(cifar, tmp_path, monkeypatch):
