@@ -238,3 +238,32 @@ def test_killed_at_random_moments_the_result_is_bit_equal(data, tmp_path, kills)
         done += 3
         if done >= kills:
             break
+
+
+def test_the_history_can_be_watched_while_the_training_runs(data, tmp_path):
+    seen = []
+
+    def look(line):
+        for path in (tmp_path / "c").rglob(HISTORY):
+            seen.append(list(csv.DictReader(path.open())))
+
+    train(tiny_plan(data, epochs=3), tmp_path / "c", tmp_path / "out", CPU, look)
+    assert [len(rows) for rows in seen] == [1, 2, 3]
+    last = seen[-1][-1]
+    assert float(last["images_per_second"]) > 0 and int(last["peak_memory_bytes"]) > 1e7
+    assert list(csv.DictReader((tmp_path / "out" / HISTORY).open())) == seen[-1]
+    assert not list((tmp_path / "c").rglob(HISTORY))
+
+
+def test_deterministic_algorithms_suffice_for_a_training(data, undisturbed, tmp_path):
+    """On a CPU they are the usual ones: the setting changes no bit, and is recorded."""
+    code = "from ternary_spike import devices; devices.make_deterministic(); import runpy; runpy.run_module("
+    code += "'tests.helpers.kill_training', run_name='__main__')"
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'lib'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code, data, tmp_path / "c", tmp_path / "out"]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    train(tiny_plan(data, epochs=EPOCHS), tmp_path / "c2", tmp_path / "usual", CPU, lambda _: None)
+    assert_same_result(tmp_path / "usual", tmp_path / "out")
+    recorded = [read_json(tmp_path / name / RECORD)["cost"]["deterministic"] for name in ("out", "usual")]
+    assert recorded == [True, False]

@@ -150,6 +150,7 @@ class _Training:
             "test_accuracy_percent": test_percent,
             "seconds": round(seconds, 3),
             "images_per_second": round(self.train.samples / seconds, 1),
+            "peak_memory_bytes": _peak_memory(self.device),
         }
         self.history.append(row)
         self.epoch, self.step = self.epoch + 1, 0
@@ -244,7 +245,8 @@ def train(
         if first:
             seconds = run.seconds + time.monotonic() - clock
             record = _write_results(run, manifest, out, seconds, started, code_hash)
-            (folder / checkpoints.FILE).unlink(missing_ok=True)
+            for name in (checkpoints.FILE, HISTORY):
+                (folder / name).unlink(missing_ok=True)
     processes.close()
     return record
 
@@ -290,6 +292,8 @@ def _run_epochs(run: _Training, folder: Path, stop: list[int], clock: float, rep
             run.epoch_seconds = 0.0
             save()
             saved = time.monotonic()
+            if first:  # to be watched; among the results there is none before the last epoch
+                write_csv(folder / HISTORY, run.history)
             if not bar.disable:
                 bar.set_postfix(loss=f"{row['train_loss']:.3f}", test=f"{row['test_accuracy_percent']:.2f}%")
             else:
@@ -339,6 +343,7 @@ def _write_results(run: _Training, manifest, out: Path, seconds: float, started:
             "resumed": run.resumed,
             "backend": backends.current(),
             "processes": run.processes.count,
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
         },
         "files": {name: sha256_of(out / name) for name in (WEIGHTS, HISTORY)},
         "warnings": [*_dead_layers(run), *backends.notices],
@@ -351,6 +356,9 @@ def _write_results(run: _Training, manifest, out: Path, seconds: float, started:
 def _dead_layers(run: _Training) -> list[str]:
     """A warning for each neuron layer that emits no spike at all on a batch of the test set."""
     x, labels = next(iter(run.test))
+    if torch.are_deterministic_algorithms_enabled():
+        # a GPU's histograms, which this does not look at, have no deterministic form
+        torch.use_deterministic_algorithms(True, warn_only=True)
     layers = evaluate(run.model, [(x, labels)])["layers"]
     return [f"layer {layer['layer']} emits no spikes" for layer in layers if layer["rate"] == 0]
 

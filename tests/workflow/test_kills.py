@@ -27,7 +27,7 @@ def repository(folder: Path) -> Path:
 
 def start(folder: Path) -> subprocess.Popen:
     """A call of snakemake in a process group of its own, as a terminal or a scheduler has it."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "smoke.yaml", *TARGETS]
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "smoke.yaml", "--", *TARGETS]
     log = (folder / "calls.log").open("a")
     return subprocess.Popen(
         command, cwd=folder, env=surroundings(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -60,7 +60,7 @@ def weights(folder: Path) -> list[bytes]:
 @pytest.mark.full
 def test_killed_at_random_moments_the_next_call_goes_on(tmp_path):
     undisturbed = repository(tmp_path / "undisturbed")
-    assert smoke(undisturbed, *TARGETS).status == 0
+    assert smoke(undisturbed, "--", *TARGETS).status == 0
     folder, rng = repository(tmp_path / "killed"), random.Random(1)
     signals = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL]
     for attempt in range(KILLS):
@@ -76,7 +76,7 @@ def test_killed_at_random_moments_the_next_call_goes_on(tmp_path):
         if finished(folder):
             break
     assert attempt >= 3, "it was done before it had been killed often enough"
-    last = smoke(folder, *TARGETS)
+    last = smoke(folder, "--", *TARGETS)
     assert last.status == 0, (folder / "calls.log").read_text()[-3000:] + last.text
     assert "cannot be locked" not in (folder / "calls.log").read_text() + last.text
     assert weights(folder) == weights(undisturbed)

@@ -179,6 +179,7 @@ def training_options(wildcards):
     run = planned(wildcards)
     words = [f"--neuron-option {key}={value}" for key, value in sorted(run.neuron_options.items())]
     words += [f"--set {key}={value}" for key, value in sorted(run.changes.items())]
+    words += ["--deterministic"] if config["deterministic"] else []
     return " ".join(words)
 
 

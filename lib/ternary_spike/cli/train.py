@@ -25,6 +25,9 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=None, help="CPU threads; torch's choice by default")
+    parser.add_argument(
+        "--deterministic", action="store_true", help="the same bits again on a GPU too, where that costs time"
+    )
 
 
 def run(args: Namespace) -> None:
@@ -41,6 +44,8 @@ def run(args: Namespace) -> None:
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
+    if args.deterministic:
+        devices.make_deterministic()
     manifest = read_manifest(args.data)
     if manifest.frames is not None and manifest.frames != args.timesteps:
         raise UserError(
