@@ -8,6 +8,7 @@ standard deviations are over seeds; the last epoch's accuracy and the best epoch
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 
@@ -411,12 +412,24 @@ def _framed(name: str, rows: list[dict]) -> pd.DataFrame:
 
 
 def write_tables(found: dict[str, pd.DataFrame], out: Path) -> list[Path]:
-    """Write each table as ``<name>.csv``, full double precision, no value is an empty cell; last, their sums."""
-    paths = []
-    remove(Path(out) / SUMS)
-    for name, frame in found.items():
-        path = Path(out) / f"{name}.csv"
-        write_text(path, frame.to_csv(index=False, lineterminator="\n"))
-        paths.append(path)
-    write_sums(Path(out) / SUMS, paths)
-    return paths
+    """Write each table as ``<name>.csv``, full double precision, no value is an empty cell; last, their sums.
+
+    All of them or none: the old ones are replaced when the new ones are on the disk.
+
+    Raises:
+        UserError: if the folder cannot be written or the disk is full; the old tables are then still there.
+    """
+    out = Path(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".", suffix=".partial", dir=out) as folder:
+            paths = [Path(folder) / f"{name}.csv" for name in found]
+            for path, frame in zip(paths, found.values(), strict=True):
+                write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+            write_sums(Path(folder) / SUMS, paths)
+            remove(out / SUMS)
+            for path in (*paths, Path(folder) / SUMS):
+                path.replace(out / path.name)
+    except OSError as error:
+        raise UserError(f"cannot write tables to {out}: {error.strerror}; make room or use another folder") from None
+    return [out / path.name for path in paths]
