@@ -267,3 +267,28 @@ def test_deterministic_algorithms_suffice_for_a_training(data, undisturbed, tmp_
     assert_same_result(tmp_path / "usual", tmp_path / "out")
     recorded = [read_json(tmp_path / name / RECORD)["cost"]["deterministic"] for name in ("out", "usual")]
     assert recorded == [True, False]
+
+
+@pytest.mark.full
+def test_a_power_cut_within_a_checkpoint_s_write(data, tmp_path):
+    """Killed while the new checkpoint is half-written: the old one counts, and what was left of the new one goes."""
+    train(tiny_plan(data, epochs=EPOCHS), tmp_path / "c", tmp_path / "undisturbed", CPU, lambda _: None)
+    folder = tmp_path / "cut"
+    for _ in range(10):
+        process = start_training(data, folder)
+        process.stdout.readline()
+        (run,) = (folder / "checkpoints").iterdir()
+        while process.poll() is None and not unfinished(run):
+            pass
+        process.kill()
+        process.communicate(timeout=60)
+        if unfinished(run):
+            break
+    assert unfinished(run), "no kill met a write"
+    finish(start_training(data, folder))
+    assert_same_result(tmp_path / "undisturbed", folder / "out")
+    assert not unfinished(run)
+
+
+def unfinished(run: Path) -> list[Path]:
+    return list(run.glob(f".{checkpoints.FILE}.*"))
