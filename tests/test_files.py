@@ -1,5 +1,6 @@
 """Writing small files: whole or not at all."""
 
+import hashlib
 import os
 import resource
 import signal
@@ -9,7 +10,17 @@ import pytest
 import torch
 
 from ternary_spike import UserError
-from ternary_spike.files import read_json, read_tensors, replaced, sha256_of, write_csv, write_json, write_tensors
+from ternary_spike.files import (
+    read_json,
+    read_tensors,
+    replaced,
+    require_listed,
+    sha256_of,
+    write_csv,
+    write_json,
+    write_listed,
+    write_tensors,
+)
 
 
 @pytest.fixture
@@ -93,3 +104,37 @@ def test_checksum_of_tensors_is_verified(tmp_path):
 def test_none_is_an_empty_cell(tmp_path):
     write_csv(tmp_path / "t.csv", [{"a": None, "b": 0.1}])
     assert Path(tmp_path / "t.csv").read_text() == "a,b\n,0.1\n"
+
+
+def test_a_record_is_sealed_and_read_without_its_seal(tmp_path):
+    path = tmp_path / "run.json"
+    write_json(path, {"id": "a", "accuracy": 0.5})
+    assert read_json(path) == {"id": "a", "accuracy": 0.5}
+    written = path.read_text()
+    lines = written.splitlines(keepends=True)
+    assert lines[-2] == f' "sha256": "{hashlib.sha256("".join(lines[:-2])[:-2].encode()).hexdigest()}"\n'
+    for changed in (
+        written.replace("0.5", "0.6"),
+        written + " ",
+        written.replace("sha256", "sha257"),
+        written.replace('"seal"', '"sael"'),
+        "".join([*lines[:-3], lines[-3].rstrip(",\n"), "\n}\n"]),  # without its last key
+    ):
+        path.write_text(changed)
+        with pytest.raises(UserError, match=r"run\.json was changed after it was written"):
+            read_json(path)
+    path.write_text('{"id": "a"}')  # as earlier versions wrote it
+    assert read_json(path) == {"id": "a"}
+    with pytest.raises(ValueError, match="'sha256' is the seal's"):
+        write_json(path, {"sha256": "x"})
+
+
+def test_a_listed_file_is_that_of_its_list(tmp_path):
+    path = tmp_path / "plan.csv"
+    write_listed(path, "a,b\n1,2\n")
+    require_listed(path)
+    path.write_text("a,b\n1,3\n")
+    with pytest.raises(UserError, match=r"plan\.csv is not the file that plan\.csv\.sha256 lists"):
+        require_listed(path)
+    (tmp_path / "plan.csv.sha256").unlink()  # as earlier versions left it
+    require_listed(path)
