@@ -10,7 +10,7 @@ UV := PATH="$$PATH:$(abspath $(VENV))/bin" uv
 SNAKEMAKE := $(RUN) snakemake
 PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
 
-.PHONY: setup demo test test-full test-slurm bench lint lock clean help
+.PHONY: setup demo controls test test-full test-slurm bench lint lock clean help
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | column -t -s '|'
@@ -30,6 +30,10 @@ $(BENCH_READY): $(READY) requirements-bench.txt
 demo: $(READY)  ## the three neurons on handwritten digits, to a report: minutes on two cores
 	@$(SNAKEMAKE) --cores all --configfile config/demo.yaml --quiet rules
 	@echo "Report: $(CURDIR)/results/demo/report/index.html"
+
+controls: $(READY)  ## the controls that the paper lacks, on the digits: half an hour on two cores
+	@$(SNAKEMAKE) --cores all --configfile config/controls.yaml --quiet rules
+	@echo "Report: $(CURDIR)/results/controls/report/index.html"
 
 test: $(READY)  ## the gate: all fast tests
 	$(PYTEST) -n $(WORKERS) -m "not full and not slurm"

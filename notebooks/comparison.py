@@ -96,7 +96,7 @@ shown
 # The same accuracies against operations:
 
 # %%
-counted = done[done["synops_mean_per_image"].notna()]
+counted = done[done["synops_mean_per_image"].notna() & (done["variant"] == "")]
 shown = None
 if len(counted):
     figure, axes = report.subplots(height=2.6, width=4.6)
@@ -104,7 +104,7 @@ if len(counted):
         name = row["neuron"]
         x, y = row["synops_mean_per_image"] / 1e6, row["last_epoch_mean_percent"]
         axes.errorbar(x, y, row["last_epoch_std_percent"], color=COLOURS[name], marker=MARKERS[name], capsize=3, lw=1.4)
-        report.direct_label(axes, x, y, name, f"{name} {row['variant']}".strip(), xytext=(7, 7))
+        report.direct_label(axes, x, y, name, xytext=(7, 7))
     axes.margins(x=0.3, y=0.2)
     axes.set_xlabel("Synaptic operations per image, millions")
     axes.set_ylabel("Test accuracy, last epoch, %")

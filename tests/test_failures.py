@@ -91,3 +91,13 @@ def test_every_rule_of_a_run_is_a_stage_with_the_file_that_it_leaves():
     assert found.keys() == failures.STAGES.keys()
     for stage, file in failures.STAGES.items():
         assert f"/{file}" in found[stage]
+
+
+def test_a_search_for_a_threshold_that_failed_is_a_failure_of_its_runs(tmp_path):
+    run = dataclasses.replace(RUN, target="digits-resnet6-T2-ternary")
+    write(tmp_path / "logs/match" / f"{run.id}.log", "error: the loss is nan\n")
+    failures.record([run], tmp_path)
+    found = read_json((tmp_path / "status" / run.folder / "match.json"))
+    assert (found["stage"], found["reason"]) == ("match", "the loss is nan")
+    write(tmp_path / "runs" / run.id / "match.json", "{}")
+    assert not list(failures.find([run], tmp_path))

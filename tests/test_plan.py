@@ -180,3 +180,29 @@ def test_the_description_counts_a_run_of_two_tables_once(folder):
     assert text[-1].startswith("in all, each run once: 6 of 6 trainings can run here, 12.00 h")
     del rows[0]["projected_hours"]
     assert "cost not measured" in plan.described(rows).splitlines()[-1]
+
+
+MATCHED = "digits,resnet6,2,ternary,equal,threshold=rate_of_binary,short,0;1,2,false\n"
+
+
+def test_a_threshold_that_is_to_be_found_names_the_run_whose_rate_is_wanted(folder):
+    (folder / "table.csv").write_text(HEAD + ROWS + MATCHED)
+    runs = {run.id: run for run in made(folder, {"epochs": 3})}
+    matched = runs["digits-resnet6-T2-ternary-equal-e3"]
+    assert matched.target == "digits-resnet6-T2-binary-e3" and matched.target in runs
+    assert (matched.status, matched.reason) == (plan.RUNNABLE, "")
+    assert (matched.given_options, matched.row()["neuron_options"]) == ({}, "threshold=rate_of_binary")
+    given = runs["digits-resnet6-T2-trainable-per-channel-e3"].given_options
+    assert given == {"amplitude_per": "channel", "threshold": "0.5"}
+    assert not any(run.target for run in runs.values() if run is not matched)
+
+
+def test_without_that_run_it_cannot_run_and_says_why(folder):
+    (folder / "table.csv").write_text(HEAD + ROWS + MATCHED)
+    matched, _ = made(folder, neurons=("ternary",), datasets=("digits",))
+    assert matched.status == plan.NOT_RUN
+    assert (
+        matched.reason == "its threshold is found for the firing rate of digits-resnet6-T2-binary, which is not planned"
+    )
+    missing = made(folder, neurons=("ternary",), unavailable=lambda source: "no data")
+    assert {run.reason for run in missing} == {"no data"}

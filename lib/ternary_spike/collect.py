@@ -14,13 +14,16 @@ import pandas as pd
 
 from ternary_spike import paper
 from ternary_spike.columns import COLUMNS
+from ternary_spike.controls import control_runs, differences
 from ternary_spike.errors import UserError
 from ternary_spike.files import SUMS, read_json, remove, require_listed, require_sha256, write_sums, write_text
+from ternary_spike.matching import RECORD as MATCH
 from ternary_spike.membrane import membrane_distances
 from ternary_spike.paper_tables import accuracy_table, energy_table
+from ternary_spike.plan import options
 
 PLAN_COLUMNS = ("id", "seed", "dataset", "architecture", "timesteps", "neuron", "status")
-PLAN_OPTIONAL = ("variant", "tables", "reason", "reduced", "control")
+PLAN_OPTIONAL = ("variant", "neuron_options", "tables", "reason", "reduced", "control")
 IDENTITY = ("dataset", "architecture", "timesteps", "neuron")
 
 #: files of a run that carry numbers to the tables, in the order in which the stages write them
@@ -272,6 +275,35 @@ def _execution(key: dict, found: dict) -> dict:
 NORMALISED = {"signed", "threshold", "decay"}
 
 
+def _matches(plan: pd.DataFrame, results: Path) -> list[dict]:
+    """The search for the threshold of each run that had one, a row a probe."""
+    rows = []
+    for run in dict.fromkeys(plan["id"]):
+        try:
+            if found := _read(results / "runs" / run / MATCH):
+                rows += [_probe(run, found, number, probe) for number, probe in enumerate(found["probes"], start=1)]
+        except (ValueError, KeyError, TypeError):
+            continue  # damaged: the run stands there without the search for its threshold
+    return rows
+
+
+def _probe(run: str, found: dict, number: int, probe: dict) -> dict:
+    """A row of matches.csv."""
+    wanted = found["target"]["rate"]
+    return {
+        "id": run,
+        "target": found["target"]["id"],
+        "target_rate_percent": 100 * wanted,
+        "tolerance_points": 100 * found["tolerance"],
+        "probe": number,
+        "threshold": probe["threshold"],
+        "window": probe["window"],
+        "rate_percent": 100 * probe["rate"],
+        "chosen": probe == found["found"],
+        "equal": abs(probe["rate"] - wanted) <= found["tolerance"],
+    }
+
+
 # over seeds ------------------------------------------------------------------------------------------
 
 
@@ -389,6 +421,9 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
     run_table = _framed("runs", runs)
     summary = summarise(run_table)
     energy_table_rows = _framed("energy", energy)
+    matches = _framed("matches", _matches(plan, results))
+    neuron_options = {run: options(text) for run, text in zip(plan["id"], plan["neuron_options"], strict=True)}
+    controls = control_runs(summary, neuron_options, matches)
     found = {
         "runs": run_table,
         "summary": summary,
@@ -399,6 +434,9 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
         "energy": energy_table_rows,
         "energy_layers": _framed("energy_layers", energy_layers),
         "history": _framed("history", history),
+        "matches": matches,
+        "controls": _framed("controls", controls),
+        "differences": _framed("differences", differences(summary, controls)),
         "membrane": _framed("membrane", membrane_distances(evaluations)),
     }
     found |= {f"table{n}": _framed(f"table{n}", accuracy_table(n, summary)) for n in (1, 2, 3, 4)}

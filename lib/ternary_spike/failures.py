@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ternary_spike.files import write_json
+from ternary_spike.matching import RECORD as MATCH
 from ternary_spike.plan import RUNNABLE, Run
 
 # stage -> the file of a run's folder that it leaves when it succeeds, in the order in which the stages run
@@ -44,6 +45,9 @@ def find(plan: Iterable[Run], results: Path) -> Iterable[tuple[Run, str, Path]]:
             log = results / "logs" / stage / f"{run.data.name}.log"
             if log.exists() and not Path(f"{results}/data/{run.data.name}{file}").exists():
                 yield run, stage, log
+        log = results / "logs" / "match" / f"{run.id}.log"
+        if log.exists() and not (results / "runs" / run.id / MATCH).exists():
+            yield run, "match", log
         for stage, file in STAGES.items():
             log = results / "logs" / stage / f"{run.folder}.log"
             if log.exists() and not (results / "runs" / run.folder / file).exists():

@@ -18,6 +18,8 @@ from ternary_spike.errors import UserError
 from ternary_spike.files import csv_text, require_listed, write_listed
 
 RUNNABLE, NOT_RUN = "runnable", "not run"
+#: a threshold that is not given but found: the one at which a run fires as often as this neuron does
+RATE_OF = re.compile(r"rate_of_(\w+)")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
 
 
@@ -29,7 +31,8 @@ def _integers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in _list(text))
 
 
-def _options(text: str) -> dict[str, str]:
+def options(text: str) -> dict[str, str]:
+    """``"threshold=1.0;detach_reset=true"`` as a dictionary. Raises ValueError where a part is no KEY=VALUE."""
     pairs = [part.partition("=") for part in _list(text)]
     if any(not (key.strip() and equals and value.strip()) for key, equals, value in pairs):
         raise ValueError
@@ -46,7 +49,7 @@ COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
     "timesteps": (int, "a whole number"),
     "neuron": (str, "a name"),
     "variant": (str, "a name or nothing"),
-    "neuron_options": (_options, "KEY=VALUE, with ; between several"),
+    "neuron_options": (options, "KEY=VALUE, with ; between several"),
     "recipe": (str, "a file's name in the recipe folder, without .yaml"),
     "seeds": (_integers, "whole numbers with ; between them"),
     "tables": (_list, "names of tables with ; between them"),
@@ -107,6 +110,7 @@ class Run:
         recipe_hash: short hash of the recipe's values, changes applied; its comments and sources do not count.
         data: where its data comes from.
         status, reason: "runnable" or "not run" and why.
+        target: id of the run whose firing rate this one's threshold is found for; empty where a threshold is given.
     """
 
     id: str
@@ -126,11 +130,17 @@ class Run:
     data: DataSource
     status: str
     reason: str
+    target: str = ""
 
     @property
     def folder(self) -> str:
         """The run's folder within ``runs/``."""
         return f"{self.id}/seed{self.seed}"
+
+    @property
+    def given_options(self) -> dict[str, str]:
+        """The neuron's options without a threshold that is yet to be found."""
+        return {key: text for key, text in self.neuron_options.items() if not (self.target and key == "threshold")}
 
     def row(self) -> dict[str, Any]:
         """The run as a row of plan.csv."""
@@ -269,9 +279,10 @@ def make_plan(
         UserError: if a dataset has no source, or a recipe or a change is unusable.
     """
     plan = []
+    rows = selected(rows, selection)
     reasons: dict[str, str | None] = {}
     trained: dict[str, tuple[dict[str, Any], str, str]] = {}
-    for row in selected(rows, selection):
+    for row in rows:
         if row["dataset"] not in sources:
             raise UserError(f"data: no source is given for the dataset {row['dataset']}, which the run table names")
         source = sources[row["dataset"]]
@@ -281,6 +292,10 @@ def make_plan(
         if row["recipe"] not in trained:
             trained[row["recipe"]] = _changed(Path(recipe_folder) / f"{row['recipe']}.yaml", changes)
         changed, reduced, digest = trained[row["recipe"]]
+        twin = _twin(row)
+        target = run_id(twin, source.name, _suffix(changed)) if twin else ""
+        if twin and not any(run_id(other) == run_id(twin) for other in rows):
+            reason = reason or f"its threshold is found for the firing rate of {target}, which is not planned"
         for seed in selection.seeds or row["seeds"]:
             plan.append(
                 Run(
@@ -292,10 +307,17 @@ def make_plan(
                     data=source,
                     status=NOT_RUN if reason else RUNNABLE,
                     reason=reason or "",
+                    target=target,
                     **{key: row[key] for key in COLUMNS if key != "seeds"},
                 )
             )
     return plan
+
+
+def _twin(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The row whose firing rate a row's threshold is found for: another neuron and no variant, all else equal."""
+    found = RATE_OF.fullmatch(row["neuron_options"].get("threshold", ""))
+    return {**row, "neuron": found[1], "variant": ""} if found else None
 
 
 def _changed(path: Path, changes: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:

@@ -146,7 +146,7 @@ def _require_fitting(run: planning.Run, recipe: recipes.Recipe, data: Dataset, p
     from ternary_spike.augmentation import Augmentation
     from ternary_spike.models import require_image_size
 
-    neuron_options(run.neuron, run.neuron_options)
+    neuron_options(run.neuron, run.given_options)
     options = {name: option.default for name, option in data.options.items()} | dict(run.data.options)
     size = int(options.get("size", options.get("image_size", data.image_size)))
     require_image_size(run.architecture, size)

@@ -11,8 +11,8 @@ from ternary_spike.files import sha256_of
 LAYERS = ("stem1", "stage1.block1.1", "stage1.block1.2", "stage2.block1.1", "stage2.block1.2")
 NEURONS = (4096, 4096, 4096, 2048, 2048)
 PLAN_COLUMNS = (
-    "id", "seed", "dataset", "architecture", "timesteps", "neuron", "variant", "recipe", "tables", "control", "status",
-    "reason", "reduced",
+    "id", "seed", "dataset", "architecture", "timesteps", "neuron", "variant", "neuron_options", "recipe", "tables",
+    "control", "status", "reason", "reduced",
 )  # fmt: skip
 NORMALISED = {"signed": True, "threshold": 0.5, "decay": 0.25}
 LAST = {"binary": 97.5, "ternary": 98.9, "trainable": 99.0}
@@ -164,6 +164,46 @@ def demo(folder: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> Path:
     for row in rows:
         write_run(folder, row)
     return write_plan(folder, rows)
+
+
+CONTROLS = {
+    # variant, options: last-epoch accuracies of three seeds and firing rate, by neuron
+    ("", ""): {"binary": ((80.0, 81.0, 82.0), 0.34), "ternary": ((95.0, 95.5, 96.0), 0.70),
+               "trainable": ((95.5, 96.0, 96.5), 0.70)},
+    ("symmetric_window", "surrogate=clamp_symmetric"): {"binary": ((90.0, 91.0, 92.0), 0.36)},
+    ("rate_of_binary", "threshold=rate_of_binary"): {"ternary": ((93.0, 94.0, 95.0), 0.35)},
+    ("rate_of_ternary", "threshold=rate_of_ternary"): {"binary": ((70.0, 75.0, 80.0), 0.45)},
+    ("threshold0.25", "threshold=0.25"): {"binary": ((80.0, 82.0, 84.0), 0.38), "ternary": ((95.0, 96.0, 97.0), 0.80)},
+    ("threshold1_window2", "threshold=1;window=2"): {"ternary": ((90.0, 91.0, 92.0), 0.40)},
+    ("detached_reset", "detach_reset=true"): {"binary": ((80.0, 81.0, 82.0), 0.34)},
+    ("amplitude_per_channel", "amplitude_per=channel"): {"trainable": ((95.0, 96.0, 97.0), 0.69)},
+}  # fmt: skip
+RATES_FOUND = {"rate_of_binary": ("binary", 0.34, 0.347), "rate_of_ternary": ("ternary", 0.70, 0.45)}
+
+
+def controls(folder: Path, without: tuple[str, ...] = ()) -> Path:
+    """Controls as their preset has them, but for some variants; the search for one of two thresholds found none."""
+    rows = []
+    for (variant, options), neurons in CONTROLS.items():
+        for neuron, (accuracies, rate) in neurons.items():
+            for seed, last in enumerate(accuracies):
+                row = plan_row("digits", "resnet8", 2, neuron, seed, variant=variant, neuron_options=options)
+                rows.append(row)
+                if variant in without:
+                    continue
+                write_run(folder, row, last=last, rate=rate)
+                if variant in RATES_FOUND:
+                    write_match(folder / "runs" / row["id"], row["id"], *RATES_FOUND[variant])
+    return write_plan(folder, rows)
+
+
+def write_match(run: Path, name: str, target: str, wanted: float, found: float) -> None:
+    """match.json of a search with two probes, the second of them the closer one."""
+    probes = [{"threshold": 1.0, "window": 2.0, "rate": found - 0.1}, {"threshold": 0.5, "window": 1.0, "rate": found}]
+    near = {"id": f"digits-resnet8-T2-{target}", "rate": wanted, "rates": [wanted]}
+    close = abs(found - wanted) <= 0.01
+    content = {"id": name, "target": near, "tolerance": 0.01, "probes": probes, "found": probes[1]}
+    _json(run / "match.json", content | {"within_tolerance": close})
 
 
 def nothing_run(folder: Path) -> Path:

@@ -41,7 +41,7 @@ class Outcome:
         for line in self.text.splitlines():
             if match := re.match(r"\s*(?:local)?rule (\w+):", line):
                 current = match[1]
-            elif current == rule and (match := re.match(r"\s*wildcards: run=([^,]+), seed=\d+", line)):
+            elif current == rule and (match := re.match(r"\s*wildcards: run=([^,]+)(?:, seed=\d+)?$", line)):
                 found.add(match[1])
         return found
 

@@ -9,6 +9,7 @@ from ternary_spike.data import registry
 from ternary_spike.models import ARCHITECTURES
 from ternary_spike.neurons import NEURONS
 from ternary_spike.schema import checked, load_schema
+from ternary_spike.settings import neuron_options
 from tests.workflow.running import REPOSITORY
 
 
@@ -76,7 +77,9 @@ def test_the_paper_s_recipe_of_each_dataset_is_used(rows):
     }
 
 
-@pytest.mark.parametrize("table", ["experiments.csv", "demo.csv"])
+@pytest.mark.parametrize(
+    "table", ["experiments.csv", "demo.csv", "controls.csv", "controls-cifar10.csv", "reference.csv"]
+)
 def test_the_tables_fit_their_schema(table):
     schema = load_schema(REPOSITORY / "workflow/schemas/experiments.schema.yaml")
     for row in plan.read_experiments(REPOSITORY / "config" / table):
@@ -107,3 +110,38 @@ def test_the_default_configuration_states_only_what_the_schema_knows():
     config = checked(load_schema(REPOSITORY / "config/config.yaml"), schema, "config.yaml")
     assert set(config["data"]) == {"cifar10", "cifar100", "cifar10dvs", "imagenet"}
     assert not config["controls"] and not config["offline"] and config["epochs"] is None
+
+
+def controls(table):
+    return {plan.run_id(row): row for row in plan.read_experiments(REPOSITORY / "config" / table)}
+
+
+def test_the_controls_that_the_paper_lacks_are_there_over_three_seeds():
+    rows = controls("controls.csv")
+    assert all(row["seeds"] == (0, 1, 2) for row in rows.values())
+    options = {(row["neuron"], *sorted(row["neuron_options"].items())) for row in rows.values()}
+    assert {("binary",), ("ternary",), ("trainable",)} <= options
+    assert ("binary", ("surrogate", "clamp_symmetric")) in options
+    assert {("ternary", ("threshold", "rate_of_binary")), ("binary", ("threshold", "rate_of_ternary"))} <= options
+    assert ("trainable", ("amplitude_per", "channel")) in options
+    for neuron in ("binary", "ternary"):
+        assert (neuron, ("detach_reset", "true")) in options
+        # each of threshold and window alone, both, and a curve of four thresholds, 0.5 among them
+        assert {(neuron, ("threshold", "1.0")), (neuron, ("window", "2.0"))} <= options
+        assert (neuron, ("threshold", "1.0"), ("window", "2.0")) in options
+        assert {(neuron, ("threshold", "0.25")), (neuron, ("threshold", "0.75"), ("window", "1.5"))} <= options
+    assert all(row["control"] == bool(row["variant"]) for row in rows.values())
+
+
+def test_the_paper_s_network_has_the_demo_s_controls():
+    small, large = controls("controls.csv"), controls("controls-cifar10.csv")
+    renamed = {name.replace("digits-resnet6w8", "cifar10-resnet20"): row for name, row in small.items()}
+    place = {"dataset": "cifar10", "architecture": "resnet20", "recipe": "cifar10"}
+    assert {name: row | place for name, row in renamed.items()} == large
+
+
+@pytest.mark.parametrize("table", ["controls.csv", "controls-cifar10.csv"])
+def test_the_neurons_know_every_option_of_a_control(table):
+    for row in controls(table).values():
+        given = {key: text for key, text in row["neuron_options"].items() if "rate_of" not in text}
+        assert neuron_options(row["neuron"], given).keys() == given.keys()

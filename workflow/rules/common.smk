@@ -1,5 +1,6 @@
 # What the rules share: the checked configuration, the plan, and every helper function.
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -149,8 +150,15 @@ def local_gpus():
 
 
 def planned(wildcards):
-    """The run that a rule's wildcards name."""
-    return RUNS[f"{wildcards.run}/seed{wildcards.seed}"]
+    """The run that a rule's wildcards name; where they name no seed, with its first."""
+    if "seed" in wildcards.keys():
+        return RUNS[f"{wildcards.run}/seed{wildcards.seed}"]
+    return seeds_of(wildcards.run)[0]
+
+
+def seeds_of(name):
+    """The runs of an id, one for each seed."""
+    return [run for run in PLAN if run.id == name]
 
 
 def data_folder(wildcards):
@@ -159,27 +167,52 @@ def data_folder(wildcards):
 
 
 def data_manifest(wildcards):
-    """The manifest of a run's data; its age counts only when the run was trained on other data.
-
-    Training again because a file is newer would repeat hours of work after a clone or a touch; comparing the
-    checksums that run and manifest record says whether there is a reason to.
-    """
+    """The manifest of a run's data; its age counts only when the run, or its threshold's search, had other data."""
     manifest = f"{data_folder(wildcards)}/manifest.json"
-    record = f"{RESULTS}/runs/{planned(wildcards).folder}/run.json"
+    name = planned(wildcards).folder if "seed" in wildcards.keys() else wildcards.run
+    record = f"{RESULTS}/runs/{name}/{'run' if 'seed' in wildcards.keys() else 'match'}.json"
+    return aged_if_other(manifest, lambda file: file["checksum"], record, lambda file: file["data"]["checksum"])
+
+
+def found_threshold(wildcards):
+    """The search for a run's threshold, if it has one; its age counts only when the run has another threshold."""
+    run = planned(wildcards)
+    if not run.target:
+        return []
+    return aged_if_other(
+        f"{RESULTS}/runs/{run.id}/match.json",
+        lambda file: [file["found"][key] for key in ("threshold", "window")],
+        f"{RESULTS}/runs/{run.folder}/run.json",
+        lambda file: [file["model"]["neuron_options"][key] for key in ("threshold", "window")],
+    )
+
+
+def aged_if_other(source, given, record, used):
+    """A JSON file whose age counts only when what it gives is not what the record of a training says was used.
+
+    Training again because a file is newer would repeat hours of work after a clone or a touch; comparing what both
+    say shows whether there is a reason to.
+    """
     try:
-        prepared = json.loads(Path(manifest).read_text())["checksum"]
-        trained = json.loads(Path(record).read_text())["data"]["checksum"]
+        same = given(json.loads(Path(source).read_text())) == used(json.loads(Path(record).read_text()))
     except (OSError, ValueError, KeyError, TypeError):
-        return ancient(manifest)
-    return ancient(manifest) if prepared == trained else manifest
+        return ancient(source)
+    return ancient(source) if same else source
+
+
+def rates_to_match(wildcards):
+    """What was measured of each seed of the run whose firing rate is wanted."""
+    return [f"{RESULTS}/runs/{run.folder}/evaluation.json" for run in seeds_of(planned(wildcards).target)]
 
 
 def training_options(wildcards):
     """The part of the training's command line that only some runs have."""
     run = planned(wildcards)
-    words = [f"--neuron-option {key}={value}" for key, value in sorted(run.neuron_options.items())]
+    words = [f"--neuron-option {key}={value}" for key, value in sorted(run.given_options.items())]
     words += [f"--set {key}={value}" for key, value in sorted(run.changes.items())]
     words += ["--deterministic"] if config["deterministic"] else []
+    # a search for the threshold has the same options, but not yet its result
+    words += [f"--matched {RESULTS}/runs/{run.id}/match.json"] if run.target and "seed" in wildcards.keys() else []
     return " ".join(words)
 
 
@@ -295,8 +328,8 @@ def plan_arguments():
 
 
 def plan_rows():
-    """A text that changes when the plan does."""
-    return json.dumps([run.row() for run in PLAN], sort_keys=True)
+    """A short text that changes when the plan does."""
+    return hashlib.sha256(json.dumps([run.row() for run in PLAN], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def announce_plan():

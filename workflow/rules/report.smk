@@ -106,7 +106,12 @@ rule report:
         tables=f"{RESULTS}/tables",
         graph=f"{RESULTS}/report/rulegraph.dot",
     output:
-        report(f"{RESULTS}/report/index.html", caption="../report/front.rst", category="Report"),
+        report(
+            f"{RESULTS}/report/index.html",
+            caption="../report/front.rst",
+            category="Overview",
+            labels={"page": "front page"},
+        ),
     log:
         f"{LOGS}/report.log",
     conda:

@@ -9,7 +9,12 @@ localrules:
 
 rule make_plan:
     output:
-        report(f"{RESULTS}/plan.csv", caption="../report/plan.rst", category="Report"),
+        report(
+            f"{RESULTS}/plan.csv",
+            caption="../report/plan.rst",
+            category="Overview",
+            labels={"page": "plan of all runs"},
+        ),
     log:
         f"{LOGS}/plan.log",
     conda:
@@ -42,7 +47,13 @@ rule collect:
         finished_files,
         plan=f"{RESULTS}/plan.csv",
     output:
-        directory(f"{RESULTS}/tables"),
+        report(
+            directory(f"{RESULTS}/tables"),
+            patterns=["{table}.csv"],
+            caption="../report/tables.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
     log:
         f"{LOGS}/collect.log",
     conda:

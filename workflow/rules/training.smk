@@ -1,10 +1,47 @@
-# Training and evaluation of one run with one seed.
+# Training and evaluation of one run with one seed, and the search for the threshold that some runs need before.
+
+
+rule match:
+    input:
+        data=data_manifest,
+        recipe=ancient(training_recipe),
+        target=ancient(rates_to_match),
+    output:
+        f"{RESULTS}/runs/{{run}}/match.json",
+    log:
+        f"{LOGS}/match/{{run}}.log",
+    retries: 2
+    conda:
+        "../../envs/stages.yaml"
+    threads: training_threads
+    resources:
+        gpu=stage_gpus,
+        device=config["device"],
+        mem_mb=training_memory,
+        # several trainings one after another; a later attempt goes on where the last one stopped
+        runtime=training_runtime,
+    params:
+        architecture=lambda wildcards: planned(wildcards).architecture,
+        neuron=lambda wildcards: planned(wildcards).neuron,
+        timesteps=lambda wildcards: planned(wildcards).timesteps,
+        seed=lambda wildcards: planned(wildcards).seed,
+        options=training_options,
+        recipe=lambda wildcards: planned(wildcards).recipe_hash,
+        code=TRAINING_CODE,
+        data=data_folder,
+        checkpoints=f"{RESULTS}/checkpoints/{{run}}/match",
+    shell:
+        "python -m ternary_spike match --id {wildcards.run} --seed {params.seed} --data {params.data}"
+        " --architecture {params.architecture} --neuron {params.neuron} --timesteps {params.timesteps}"
+        " --recipe {input.recipe:q} {params.options} --target {input.target:q} --device {resources.device}"
+        " --threads {threads} --checkpoints {params.checkpoints} --out {output} > {log} 2>&1"
 
 
 rule train:
     input:
         data=data_manifest,
         recipe=ancient(training_recipe),
+        matched=found_threshold,
     output:
         weights=f"{RUN}/weights.safetensors",
         history=f"{RUN}/history.csv",

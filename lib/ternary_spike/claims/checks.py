@@ -280,6 +280,37 @@ def ordering(tables: Tables, quantity: str, better: str, base: str) -> Finding:
     return Finding(MEASURED, "; ".join(words), _IN_FULL[verdict], _ids(groups))
 
 
+@check
+def controlled(tables: Tables, questions: list[str]) -> Finding:
+    """Whether ternary networks are above binary ones where a control makes something else of them equal.
+
+    Judged as orderings are, in each pair of runs. A pair for equal firing rates whose rates differ proves nothing.
+    """
+    pairs = tables["differences"]
+    pairs = pairs[pairs["question"].isin(questions)]
+    if pairs.empty:
+        return untested("no pair of runs with this control has finished")
+    unequal = ~pairs["as_asked"].astype(bool)
+    if unequal.all():
+        off = ", ".join(f"{value:+.1f}" for value in pairs["rate_difference_points"])
+        return untested(f"no threshold made the firing rates equal: they differ by {off} points")
+    pairs = pairs[~unequal]
+    full = pairs[pairs["reduced"] == ""]
+    used = pairs if full.empty else full
+    words = []
+    for _, pair in used.iterrows():
+        interval = "fewer than two seeds" if pd.isna(pair["interval_points"]) else f"± {pair['interval_points']:.2f}"
+        rates = f"firing rates {pair['rate_difference_points']:+.1f} points apart"
+        words.append(f"{pair['id']} less {pair['base']}: {pair['difference_points']:+.2f} points ({interval}; {rates})")
+    if unequal.any():
+        words.append(f"{unequal.sum()} pair whose rates could not be made equal is left out")
+    verdict = _together(list(used["verdict"]))
+    runs = tuple(dict.fromkeys(run for pair in zip(used["id"], used["base"], strict=True) for run in pair))
+    if full.empty:
+        return Finding(REDUCED, "; ".join(words), verdict, runs, "; ".join(dict.fromkeys(used["reduced"])))
+    return Finding(MEASURED, "; ".join(words), _IN_FULL[verdict], runs)
+
+
 def _row(tables: Tables, table: int, dataset: str, architecture: str, timesteps: int, neuron: str) -> pd.Series:
     """The row of tables/table<n>.csv for one of the paper's own rows."""
     found = tables[f"table{table}"]

@@ -1,72 +1,28 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from ternary_spike.cli import _training
+
 HELP = "train one run: prepared data and a recipe to weights, history and record"
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="folder of prepared data")
-    parser.add_argument("--architecture", required=True, help="resnet18, 19, 20, 34, 6 or 8; resnet20w16 for width 16")
-    parser.add_argument("--neuron", required=True, help="binary, ternary, trainable, or relu as a reference")
-    parser.add_argument("--timesteps", type=int, required=True, help="T; must be the frames of event data")
-    parser.add_argument("--recipe", type=Path, required=True, help="YAML file with the schedule and augmentation")
-    parser.add_argument("--seed", type=int, required=True, help="decides initialisation, order and augmentation")
+    _training.add_arguments(parser)
     parser.add_argument(
-        "--neuron-option", action="append", default=[], metavar="KEY=VALUE", help="option of the neurons: threshold=1.0"
+        "--matched", type=Path, metavar="MATCH", help="take threshold and window that `match` has found and written"
     )
-    parser.add_argument(
-        "--stem-batch-norm", choices=("per_step", "over_time"), default="per_step", help="statistics of the stem's BN"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the recipe: epochs=3"
-    )
-    parser.add_argument("--id", help="name of the run; by default made of data, architecture, timesteps and neuron")
-    parser.add_argument("--checkpoints", type=Path, required=True, help="folder for resumable state")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads; torch's choice by default")
-    parser.add_argument(
-        "--deterministic", action="store_true", help="the same bits again on a GPU too, where that costs time"
-    )
 
 
 def run(args: Namespace) -> None:
     import sys
 
-    import torch
+    from ternary_spike import devices, matching
+    from ternary_spike.training import Interrupted, train
 
-    from ternary_spike import devices, recipe
-    from ternary_spike.cli._options import key_values
-    from ternary_spike.data.prepared import read_manifest
-    from ternary_spike.errors import UserError
-    from ternary_spike.settings import neuron_options
-    from ternary_spike.training import Interrupted, TrainingPlan, train
-
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
-    if args.deterministic:
-        devices.make_deterministic()
-    manifest = read_manifest(args.data)
-    if manifest.frames is not None and manifest.frames != args.timesteps:
-        raise UserError(
-            f"--timesteps {args.timesteps}: the event data in {args.data} has {manifest.frames} frames; "
-            f"set --timesteps {manifest.frames} or prepare the data with {args.timesteps}"
-        )
-    changes = key_values(args.set, "--set")
-    chosen = recipe.load(args.recipe, changes)
-    model = {
-        "architecture": args.architecture,
-        "neuron": args.neuron,
-        "timesteps": args.timesteps,
-        "num_classes": manifest.num_classes,
-        "in_channels": manifest.channels,
-        "image_size": manifest.image_size,
-        "neuron_options": neuron_options(args.neuron, key_values(args.neuron_option, "--neuron-option")),
-        "stem_batch_norm": args.stem_batch_norm,
-    }
-    name = args.id or f"{manifest.dataset}-{args.architecture}-T{args.timesteps}-{args.neuron}"
-    changed = {key: chosen.as_dict()[key] for key in changes}
-    plan = TrainingPlan(name, args.data, model, chosen, changed, args.seed)
+    plan = _training.training_plan(args)
+    if args.matched is not None:
+        plan.model["neuron_options"] |= matching.neuron_options(args.matched)
     try:
         record = train(plan, args.checkpoints, args.out, devices.choose(args.device))
     except Interrupted as stopped:
@@ -76,6 +32,6 @@ def run(args: Namespace) -> None:
         return
     accuracy = record["accuracy"]
     print(
-        f"{name} seed {args.seed}: {accuracy['last_epoch_percent']:.2f} % (last epoch), "
+        f"{plan.run} seed {plan.seed}: {accuracy['last_epoch_percent']:.2f} % (last epoch), "
         f"{accuracy['best_epoch_percent']:.2f} % (best), {record['cost']['wall_seconds']:.0f} s, in {args.out}"
     )

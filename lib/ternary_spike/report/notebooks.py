@@ -62,6 +62,8 @@ def execute(notebook: Path, results: Path, out: Path, kept: Path | None = None) 
 def render(executed: Path) -> str:
     """An executed notebook as HTML: code folded away, formulas as MathML, headings with anchors.
 
+    A notebook that has nothing to show ends itself with ``sys.exit(0)``; the page ends there too.
+
     Written with a template of our own: nbconvert takes a second to import, in each of a dozen notebooks, and brings a
     style and scripts that this report would have to undo.
     """
@@ -73,10 +75,21 @@ def render(executed: Path) -> str:
 
     from ternary_spike.report.templating import environment
 
+    cells = nbformat.read(executed, as_version=4).cells
+    for number, cell in enumerate(cells):
+        if _ended(cell):
+            cell.outputs = [output for output in cell.outputs if output.output_type == "display_data"]
+            del cells[number + 1 :]
+            break
     templates = environment()
     templates.filters["prose"] = lambda markdown: Markup(prose(markdown))
     templates.filters["highlighted"] = lambda code: Markup(highlight(code, PythonLexer(), HtmlFormatter(nowrap=True)))
-    return templates.get_template("body.html.j2").render(cells=nbformat.read(executed, as_version=4).cells)
+    return templates.get_template("body.html.j2").render(cells=cells)
+
+
+def _ended(cell) -> bool:
+    """Whether a notebook ended itself in a cell, by ``sys.exit(0)``: what follows was not executed."""
+    return any(output.output_type == "error" and output.ename == "SystemExit" for output in cell.get("outputs", []))
 
 
 def _mathml(formula: str, options: dict) -> str:

@@ -15,6 +15,7 @@ from ternary_spike import paper
 from ternary_spike.collect import RUN_FILES, run_folder
 from ternary_spike.errors import UserError
 from ternary_spike.files import write_text
+from ternary_spike.matching import RECORD as MATCH
 from ternary_spike.report import figures, notebooks, palette, reference, rulegraph, show
 from ternary_spike.report.results import Results
 from ternary_spike.report.templating import environment
@@ -24,8 +25,8 @@ HERE = Path(__file__).parent
 
 #: notebooks in the order of the argument; others follow by name
 ORDER = (
-    "comparison", "reference", "information", "neuron", "membrane", "amplitude", "rates", "folding", "table1", "table2",
-    "table3", "table4", "table5", "cost", "speed",
+    "comparison", "controls", "reference", "information", "neuron", "membrane", "amplitude", "rates", "folding",
+    "table1", "table2", "table3", "table4", "table5", "cost", "speed",
 )  # fmt: skip
 GROUPS = (
     "theory", "neurons", "energy", "the paper against itself", "table 1", "table 2", "table 3", "table 4",
@@ -133,6 +134,7 @@ class _Site:
                 accuracy=accuracy,
                 claims=used.to_dict("records"),
                 wall=_duration(row["wall_seconds"]),
+                search=f"../files/runs/{row['id']}/{MATCH}" if (folder.parent / MATCH).exists() else None,
             )
         shutil.rmtree(self.out / "runs", ignore_errors=True) if self.summary.empty else None
         for stale in (self.out / "runs").glob("*.html"):
@@ -296,6 +298,8 @@ def _run_files(results: Results, place: Path) -> dict[Path, Path]:
         folder = run_folder(results.folder, run, seed)
         there = [name for name in RUN_FILES if (folder / name).exists()]
         found |= {place / "runs" / run / f"seed{seed}" / name: folder / name for name in there}
+        if (search := folder.parent / MATCH).exists():
+            found[place / "runs" / run / MATCH] = search
     return found
 
 
