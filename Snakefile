@@ -52,4 +52,4 @@ onsuccess:
 
 
 onerror:
-    report_what_there_is()
+    report_what_there_is(log)

@@ -1,7 +1,9 @@
 """The conda environments hold what uv installs, and what the rules import."""
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from tests.workflow.running import REPOSITORY
+from tests.helpers.conda_by_uv import find_uv, install_stand_in
+from tests.helpers.datasets import write_cifar, write_dvs, write_imagefolder
+from tests.workflow.running import HEAD, REPOSITORY, SMOKE_CONFIG, SMOKE_ROWS, copied, snakemake
 
 FILES = [REPOSITORY / "environment.yml", *sorted((REPOSITORY / "envs").glob("*.yaml"))]
 
@@ -83,3 +87,53 @@ def test_every_package_that_the_library_imports_is_in_the_one_environment():
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             imported |= {name.partition(".")[0]: path.name for name in names}
     assert imported.keys() - sys.stdlib_module_names - {"ternary_spike"} <= installed, imported
+
+
+@pytest.fixture
+def conda(tmp_path, monkeypatch):
+    """Something that makes environments as conda would, and nothing else that the rules could use by accident."""
+    uv = find_uv()
+    if uv is None:
+        pytest.skip("no uv here to make the rules' environments with")
+    probe = tmp_path / "probe"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, probe], check=True)
+    trial = [uv, "pip", "install", "--quiet", "--no-cache", "--python", probe / "bin/python", "pyyaml"]
+    if subprocess.run(trial, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no package index can be reached from here")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(install_stand_in(tmp_path / "conda", uv)), "/usr/bin", "/bin"]))
+
+
+DATASETS = """cifar10,resnet20w2,1,ternary,,,cifar10,0,,false
+cifar10dvs,resnet20w2,10,ternary,,,cifar10dvs,0,,false
+imagenet,resnet18w2,1,ternary,,,imagenet,0,,false
+"""
+DATASETS_CONFIG = """preset: datasets
+experiments: datasets.csv
+data:
+  cifar10: {{source: subset, root: {root}/cifar}}
+  cifar10dvs: {{source: subset, root: {root}/dvs}}
+  imagenet: {{source: subset, root: {root}/imagenet, options: {{image_size: 32}}}}
+measure_costs: false
+"""
+
+
+@pytest.mark.full
+def test_every_rule_finds_what_it_needs_in_its_own_environment(conda, tmp_path):
+    notebooks = tuple(path.stem for path in (REPOSITORY / "notebooks").glob("*.py"))
+    folder = copied(tmp_path / "repository", notebooks)
+    (folder / "table.csv").write_text(HEAD + SMOKE_ROWS.splitlines(keepends=True)[0])
+    (folder / "smoke.yaml").write_text(SMOKE_CONFIG)
+    call = ("--cores", "2", "--use-conda", "--configfile")
+    done = snakemake(folder, *call, "smoke.yaml", timeout=1500)
+    assert done.status == 0, done.text
+    assert (folder / "results/smoke/report/index.html").exists()
+    assert len(list(folder.glob(".snakemake/conda/*/pyvenv.cfg"))) == len(FILES) - 1
+
+    write_cifar(tmp_path / "cifar", "cifar10", 20, 10)
+    write_dvs(tmp_path / "dvs", recordings=1)
+    write_imagefolder(tmp_path / "imagenet", ["n01440764", "n01443537"], train=2, val=1)
+    (folder / "datasets.csv").write_text(HEAD + DATASETS)
+    (folder / "datasets.yaml").write_text(DATASETS_CONFIG.format(root=tmp_path))
+    prepared = snakemake(folder, *call, "datasets.yaml", "--until", "prepare")
+    assert prepared.status == 0, prepared.text
+    assert len(list(folder.glob("results/datasets/data/*/manifest.json"))) == 3

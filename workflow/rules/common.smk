@@ -361,13 +361,18 @@ def print_outcome():
         print(f"Report: {RESULTS}/report/index.html", file=sys.stderr)
 
 
-def report_what_there_is():
+def interrupted(logs):
+    """Whether the call that wrote these logs was ended by the user."""
+    return any("Terminating processes on user request" in Path(log).read_text() for log in logs)
+
+
+def report_what_there_is(logs):
     """After a failure: record which runs failed and why, and render the report of all that is finished.
 
     A call of its own, because a rule's inputs are fixed when a call starts. It cannot start this handler again: with
-    finished_only it does nothing here.
+    finished_only it does nothing here. Who pressed Ctrl-C wants no report.
     """
-    if finished_only() or not Path(f"{RESULTS}/plan.csv").exists():
+    if finished_only() or interrupted(logs) or not Path(f"{RESULTS}/plan.csv").exists():
         return
     failures.record(PLAN, Path(RESULTS))
     settings = Path(RESULTS, "config.json")

@@ -49,6 +49,8 @@ rule train:
     log:
         f"{LOGS}/train/{{run}}/seed{{seed}}.log",
     retries: 2
+    # between clones, for calls with --cache; which software was used, run.json says
+    cache: "omit-software"
     conda:
         "../../envs/stages.yaml"
     threads: training_threads
