@@ -48,9 +48,9 @@ rule train:
         record=f"{RUN}/run.json",
     log:
         f"{LOGS}/train/{{run}}/seed{{seed}}.log",
-    retries: 2
     # between clones, for calls with --cache; which software was used, run.json says
     cache: "omit-software"
+    retries: 2
     conda:
         "../../envs/stages.yaml"
     threads: training_threads
