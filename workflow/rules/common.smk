@@ -74,6 +74,8 @@ LOGS = f"{RESULTS}/logs"
 # results that came with the repository, shown in every report
 KEPT = f"{workflow.basedir}/results/reference"
 NOTEBOOKS = sorted(path.stem for path in Path(workflow.basedir, "notebooks").glob("*.py"))
+# Shares trained runs between clones, in calls with --cache. Snakemake speaks of it in every call to whom it is offered.
+TRAINING_CACHE = "omit-software" if "SNAKEMAKE_OUTPUT_CACHE" in os.environ else False
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 

@@ -48,8 +48,7 @@ rule train:
         record=f"{RUN}/run.json",
     log:
         f"{LOGS}/train/{{run}}/seed{{seed}}.log",
-    # between clones, for calls with --cache; which software was used, run.json says
-    cache: "omit-software"
+    cache: TRAINING_CACHE
     retries: 2
     conda:
         "../../envs/stages.yaml"

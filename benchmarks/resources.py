@@ -1,0 +1,174 @@
+"""Memory and processor time of every stage: ``python benchmarks/resources.py --out workflow/resources.csv``.
+
+Each stage runs as the workflow runs it, in a process of its own with one thread on the processor, on random pictures of
+the dataset's size, once with few pictures at a time and once with more. A straight line through the two peaks of
+resident memory and the two processor times gives what a stage needs without pictures and what each picture adds:
+batches of the paper's networks would not fit into the memory of a small machine. Networks, timesteps and stages are the
+largest that the run tables ask for; the neuron is the ternary one, since the kinds differ by a few per cent at most.
+
+Only a whole training decides for the compiler, so the training that is measured is told to be long and stopped after
+its first epoch; peak memory includes that of the compiler. Memory of a GPU is not measured here.
+"""
+
+import argparse
+import csv
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "lib")]
+
+import torch  # noqa: E402
+import yaml  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from ternary_spike.data import registry  # noqa: E402
+from ternary_spike.data.prepared import Split, write_prepared  # noqa: E402
+
+# dataset, architecture, timesteps, pictures at a time in the two measurements
+CASES = [
+    ("digits", "resnet6w8", 2, (64, 256)),
+    ("cifar10", "resnet20", 4, (4, 12)),
+    ("cifar10", "resnet19", 2, (4, 12)),
+    ("cifar10dvs", "resnet20", 10, (2, 6)),
+    ("cifar10dvs", "resnet19", 10, (2, 6)),
+    ("imagenet", "resnet18", 4, (2, 6)),
+    ("imagenet", "resnet34", 4, (2, 6)),
+]
+# training pictures and frames of the original data that lie in memory as bytes; ImageNet's stay files
+TRAINING_PICTURES = {"digits": 1_347, "cifar10": 50_000, "cifar10dvs": 9_000}
+STAGES = ("train", "evaluate", "fold", "verify", "energy", "execute", "export")
+LONG = 1_000_000  # epochs
+
+
+def prepare(folder: Path, dataset: str, timesteps: int, pictures: int) -> Path:
+    """Prepared data of a dataset's size, but for the test set, which has as many pictures as are wanted at a time."""
+    known = registry.describe(dataset)
+    if dataset == "imagenet":
+        return _prepare_pictures(folder, pictures)
+    frames = (timesteps,) if dataset == "cifar10dvs" else ()
+    shape = (*frames, known.channels, known.image_size, known.image_size)
+
+    def split(samples: int) -> Split:
+        images = torch.randint(0, 256, (samples, *shape), dtype=torch.uint8)
+        return Split(images, torch.arange(samples) % known.num_classes)
+
+    splits = {"train": split(TRAINING_PICTURES[dataset]), "test": split(pictures)}
+    write_prepared(folder / "data", dataset, f"random {dataset}", {"kind": "random"}, known.num_classes, splits)
+    return folder / "data"
+
+
+def _prepare_pictures(folder: Path, pictures: int) -> Path:
+    noise = torch.randint(0, 256, (375, 500, 3), dtype=torch.uint8).numpy()
+    for split, many in (("train", 2 * pictures), ("val", pictures)):
+        for name in ("n01440764", "n01443537"):
+            (folder / "files" / split / name).mkdir(parents=True)
+            for i in range(many // 2):
+                Image.fromarray(noise).save(folder / "files" / split / name / f"{name}_{i:05}.JPEG")
+    words = [
+        "--dataset",
+        "imagenet",
+        "--source",
+        "subset",
+        "--root",
+        str(folder / "files"),
+        "--out",
+        str(folder / "data"),
+    ]
+    run(["prepare", *words])
+    return folder / "data"
+
+
+def run(words: list[str], stop_at: str | None = None) -> tuple[float, float]:
+    """Run a verb, until it prints ``stop_at`` if that is given: peak memory in MB and processor seconds."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "lib"), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "ternary_spike", *words]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as job:
+        output = []
+        for line in job.stdout:
+            output.append(line)
+            if stop_at is not None and stop_at in line:
+                job.send_signal(signal.SIGTERM)
+        _, status, used = os.wait4(job.pid, 0)
+        job.returncode = os.waitstatus_to_exitcode(status)
+    if job.returncode not in ((0,) if stop_at is None else (0, 130)):
+        sys.exit(f"{' '.join(command)} ended with {job.returncode}:\n{''.join(output[-20:])}")
+    return used.ru_maxrss * 1024 / 1e6, used.ru_utime + used.ru_stime
+
+
+def measure(dataset: str, architecture: str, timesteps: int, pictures: int) -> dict[str, tuple[float, float]]:
+    """Peak memory in MB and processor seconds of every stage with so many pictures at a time."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = prepare(folder, dataset, timesteps, pictures)
+        base = ["train", "--data", str(data), "--architecture", architecture, "--neuron", "ternary", "--seed", "0"]
+        base += ["--timesteps", str(timesteps), "--recipe", str(ROOT / f"config/recipes/{dataset}.yaml")]
+        base += ["--set", f"batch_size={pictures}", "--set", f"train_samples={2 * pictures}", "--threads", "1"]
+        trained, same = str(folder / "run"), ["--run", str(folder / "run"), "--data", str(data)]
+        found = {}
+        long = ["--set", f"epochs={LONG}", "--checkpoints", str(folder / "long"), "--out", str(folder / "unfinished")]
+        found["train"] = run([*base, *long], stop_at="epoch 1/")
+        run([*base, "--set", "epochs=1", "--checkpoints", str(folder / "short"), "--out", trained])
+        folded = ["--folded", trained]
+        few = ["--samples", str(pictures)]
+        found["evaluate"] = run(["evaluate", *same, "--out", str(folder / "evaluation.json"), "--threads", "1"])
+        found["fold"] = run(["fold", "--run", trained, "--out", trained])
+        for stage in ("verify", "energy", "execute", "export"):
+            out = trained if stage in ("energy", "export") else str(folder / f"{stage}.json")
+            found[stage] = run([stage, *same, *folded, "--out", out, *few, "--threads", "1"])
+        return found
+
+
+def rows_of(dataset: str, architecture: str, timesteps: int, numbers: tuple[int, int]) -> list[dict]:
+    """What each stage needs without pictures, and what a picture adds."""
+    few, many = (measure(dataset, architecture, timesteps, pictures) for pictures in numbers)
+    rows = []
+    for stage in STAGES:
+        (memory, seconds), (more_memory, more_seconds) = few[stage], many[stage]
+        slope = max(0.0, (more_memory - memory) / (numbers[1] - numbers[0]))
+        slower = max(0.0, (more_seconds - seconds) / (numbers[1] - numbers[0]))
+        rows.append(
+            {
+                "dataset": dataset,
+                "architecture": architecture,
+                "timesteps": timesteps,
+                "stage": stage,
+                "fixed_mb": round(memory - slope * numbers[0]),
+                "picture_mb": round(slope, 2),
+                "fixed_seconds": round(max(0.0, seconds - slower * numbers[0]), 1),
+                # an upper bound for training: two steps, and one more at most before it is stopped
+                "picture_seconds": round(slower / (2 if stage == "train" else 1), 4),
+                "measured_with": f"{numbers[0]} and {numbers[1]} pictures",
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser.add_argument("--out", type=Path, required=True, help="CSV file; rows of datasets not measured stay")
+    parser.add_argument("--dataset", action="append", help="only this one (may be repeated)")
+    args = parser.parse_args()
+    kept = []
+    if args.out.exists() and args.dataset:
+        with args.out.open() as file:
+            kept = [row for row in csv.DictReader(file) if row["dataset"] not in args.dataset]
+    rows = []
+    for dataset, *case in CASES:
+        if args.dataset is None or dataset in args.dataset:
+            rows += rows_of(dataset, *case)
+            print(yaml.safe_dump(rows[-len(STAGES) :], default_flow_style=None, width=200), flush=True)
+    order = [dataset for dataset, *_ in CASES]
+    everything = sorted(kept + rows, key=lambda row: order.index(row["dataset"]))
+    with args.out.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(everything[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(everything)
+
+
+if __name__ == "__main__":
+    main()
