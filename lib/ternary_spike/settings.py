@@ -81,7 +81,9 @@ def recipe_changes(config: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def make_plan(config: Mapping[str, Any], table: Path, recipe_folder: Path, row_schema: Mapping) -> list[planning.Run]:
+def make_plan(
+    config: Mapping[str, Any], table: Path, recipe_folder: Path, row_schema: Mapping, *, look: bool = True
+) -> list[planning.Run]:
     """The plan that a configuration asks for.
 
     Args:
@@ -89,6 +91,8 @@ def make_plan(config: Mapping[str, Any], table: Path, recipe_folder: Path, row_s
         table: the run table.
         recipe_folder: holds the recipes that it names.
         row_schema: JSON schema of the table's rows.
+        look: whether to look for the data and at what the settings say together. Without, for a job of a plan that was
+            looked at when it was made, every run counts as runnable, and torch is not waited for.
 
     Raises:
         UserError: if anything in them is wrong, or they contradict each other.
@@ -105,12 +109,15 @@ def make_plan(config: Mapping[str, Any], table: Path, recipe_folder: Path, row_s
     )
 
     def unavailable(source: planning.DataSource) -> str | None:
+        if not look:
+            return None
         return registry.availability(source.dataset, source.kind, source.root, source.options, config["offline"])
 
     plan = planning.make_plan(rows, selection, sources, recipe_folder, recipe_changes(config), unavailable)
     if not plan:
         raise UserError(f"{table}: every row that is wanted is a control; set controls: true")
-    require_consistent(plan, recipe_folder, config["gpus"], config["device"])
+    if look:
+        require_consistent(plan, recipe_folder, config["gpus"], config["device"])
     return plan
 
 

@@ -4,6 +4,8 @@ import functools
 import hashlib
 import http.server
 import io
+import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -232,3 +234,17 @@ def test_a_path_may_name_an_environment_variable(tmp_path, monkeypatch):
         with monkeypatch.context() as there:
             there.setenv("PICTURES", str(tmp_path))
             assert str(tmp_path / "copy") in registry.availability("cifar10", "jpeg-npz", root)
+
+
+def test_asking_what_there_is_does_not_wait_for_torch():
+    code = """
+import sys
+from ternary_spike.data import registry
+for name in registry.names():
+    registry.describe(name)
+    registry.is_original(name, "subset" if name != "digits" else "scikit-learn")
+registry.availability("digits")
+registry.availability("imagenet", None, "/nowhere")
+sys.exit(any(name in sys.modules for name in ("torch", "numpy", "pandas")))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -62,7 +62,9 @@ try:
     config = checked(settings.typed(config), schema("config"), "configuration")
     RECIPES = repository_path(config["recipes"])
     RESULTS = f"results/{config['preset']}"
-    PLAN = settings.make_plan(config, repository_path(config["experiments"]), RECIPES, schema("experiments"))
+    PLAN = settings.make_plan(
+        config, repository_path(config["experiments"]), RECIPES, schema("experiments"), look=workflow.is_main_process
+    )
     TRAINING_CODE = training_code_hash()
 except UserError as error:
     stop(error)
@@ -118,7 +120,8 @@ def shell_prefix():
     """What precedes every rule's command: strict bash, and the library and this Python within reach."""
     path = "" if CONDA else f"PATH='{Path(sys.executable).parent}':\"$PATH\" "
     return (
-        f"set -euo pipefail; export PYTHONNOUSERSITE=1 {path}PYTHONPATH='{LIBRARY}'${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
+        f"set -euo pipefail; export PYTHONNOUSERSITE=1 WORKFLOW_PYTHON='{sys.executable}' {path}"
+        f"PYTHONPATH='{LIBRARY}'${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
     )
 
 
@@ -394,10 +397,7 @@ def report_what_there_is(logs):
     ]
     command += ["--cores", "1", "--nolock", "--forcerun", "collect", "--quiet", "all"]
     if CONDA:
-        command += [
-            "--software-deployment-method",
-            "conda",
-            "--conda-prefix",
-            workflow.conda_prefix,
-        ]
+        command += ["--software-deployment-method", "conda"]
+        prefix = workflow.deployment_settings.conda_prefix
+        command += [] if prefix is None else ["--conda-prefix", prefix]
     subprocess.run([*map(str, command), "--config", "finished_only=true", "--", "all"], check=False)

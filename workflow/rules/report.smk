@@ -28,12 +28,13 @@ rule rule_graph:
     log:
         f"{LOGS}/rule_graph.log",
     conda:
-        "../../envs/workflow.yaml"
+        "../../envs/report.yaml"
     params:
         snakefile=workflow.main_snakefile,
     shell:
-        "snakemake --snakefile {params.snakefile:q} --configfile {input} --cores 1 --nolock --rulegraph dot"
-        " all > {output} 2> {log}"
+        # the Python that runs the workflow has what reading the Snakefile takes; with conda the rule's own has not
+        '"$WORKFLOW_PYTHON" -m snakemake --snakefile {params.snakefile:q} --configfile {input} --cores 1 --nolock'
+        " --rulegraph dot all > {output} 2> {log}"
 
 
 rule trace:

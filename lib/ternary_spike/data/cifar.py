@@ -12,17 +12,17 @@ import io
 import re
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ternary_spike.data.dataset import Dataset, subset_label
 from ternary_spike.data.fetching import fetching
-from ternary_spike.data.prepared import Manifest, Split, write_prepared
 from ternary_spike.errors import UserError
 from ternary_spike.files import sha256_of
+
+if TYPE_CHECKING:  # the workflow asks what there is each time it starts, and must not wait for torch
+    from torch import Tensor
+
+    from ternary_spike.data.prepared import Manifest, Split
 
 # of the files, not of the decoded pictures: those depend on the JPEG decoder
 JPEG_COPY_SHA256 = {
@@ -71,12 +71,14 @@ def download(dataset: Dataset, root: Path) -> None:
         reader(root, download=True)
 
 
-def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], folder: Path) -> Manifest:
+def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], folder: Path) -> "Manifest":
     """Write prepared data, uint8 [N, 3, 32, 32].
 
     Raises:
         UserError: if files are missing or their checksums are wrong.
     """
+    from ternary_spike.data.prepared import write_prepared
+
     label, described = dataset.sources[source], {"kind": source}
     if source == "jpeg-npz":
         _require_jpeg_copy(root)
@@ -146,7 +148,11 @@ def _require_intact(dataset: Dataset, reader: type, root: Path, source: str) -> 
             raise UserError(f"{folder / name} is damaged or another file: its md5 is not {md5}; delete it and {cure}")
 
 
-def _read_batches(reader: type, root: Path, train: bool) -> Split:
+def _read_batches(reader: type, root: Path, train: bool) -> "Split":
+    import torch
+
+    from ternary_spike.data.prepared import Split
+
     try:
         data = reader(root, train=train)
     except RuntimeError as error:
@@ -163,7 +169,12 @@ def _require_jpeg_copy(root: Path) -> None:
             raise UserError(f"{path} is not the JPEG copy: its sha256 is another one; copy the file again")
 
 
-def _read_jpeg_copy(path: Path) -> Split:
+def _read_jpeg_copy(path: Path) -> "Split":
+    import numpy as np
+    import torch
+
+    from ternary_spike.data.prepared import Split
+
     with np.load(path, allow_pickle=False) as content:
         header, scans = content["header"].tobytes(), content["scans"].tobytes()
         ends = content["lengths"].astype(np.int64).cumsum()
@@ -173,8 +184,10 @@ def _read_jpeg_copy(path: Path) -> Split:
     return Split(torch.stack(pictures), labels)
 
 
-def _decoded(jpeg: bytes) -> Tensor:
+def _decoded(jpeg: bytes) -> "Tensor":
     """A JPEG file's picture, uint8 [3, H, W]."""
+    import numpy as np
+    import torch
     from PIL import Image
 
     pixels = np.array(Image.open(io.BytesIO(jpeg)).convert("RGB"))

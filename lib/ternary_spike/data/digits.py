@@ -5,13 +5,12 @@ out for testing.
 """
 
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Any
 
 from ternary_spike.data.dataset import Dataset
-from ternary_spike.data.prepared import Manifest, Split, write_prepared
+
+if TYPE_CHECKING:  # the workflow asks what there is each time it starts, and must not wait for torch
+    from ternary_spike.data.prepared import Manifest
 
 SIZE = 16
 TEST_SAMPLES = 450
@@ -36,10 +35,14 @@ def missing(dataset: Dataset, source: str, root: Path | None, options: dict[str,
     """None: the digits are always there."""
 
 
-def prepare(dataset: Dataset, source: str, root: Path | None, options: dict[str, Any], folder: Path) -> Manifest:
+def prepare(dataset: Dataset, source: str, root: Path | None, options: dict[str, Any], folder: Path) -> "Manifest":
     """Write the digits as prepared data: 1,347 training and 450 test pictures, uint8 [N, 1, 16, 16]."""
+    import torch
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
+    from torch.nn import functional as F
+
+    from ternary_spike.data.prepared import Split, write_prepared
 
     digits = load_digits()
     images = torch.from_numpy(digits.images).float().unsqueeze(1) * (255 / 16)

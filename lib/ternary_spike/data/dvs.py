@@ -9,20 +9,18 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-from torch.utils.data import DataLoader
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from ternary_spike.data.dataset import Dataset, Option, subset_label
 from ternary_spike.data.fetching import fetching
-from ternary_spike.data.prepared import Manifest, Split, write_prepared
 from ternary_spike.data.workers import default_workers
 from ternary_spike.errors import UserError
+
+if TYPE_CHECKING:  # the workflow asks what there is each time it starts, and must not wait for torch
+    import numpy as np
+    from torch import Tensor
+
+    from ternary_spike.data.prepared import Manifest
 
 FOLDER = "CIFAR10DVS"  # tonic's, below the root; it is the name of tonic's class
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -102,7 +100,7 @@ def _is_whole(root: Path) -> bool:
     return True
 
 
-def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], folder: Path) -> Manifest:
+def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], folder: Path) -> "Manifest":
     """Write prepared data: counts of events, uint8 [N, T, 2, size, size]; channel 0 is OFF, channel 1 ON.
 
     Counts beyond 255 are clipped; how many were is part of the source's description.
@@ -110,6 +108,8 @@ def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], 
     Raises:
         UserError: if recordings are missing or damaged, or the package ``aedat`` is.
     """
+    from ternary_spike.data.prepared import Split, write_prepared
+
     if importlib.util.find_spec("aedat") is None:
         raise UserError("tonic reads CIFAR10-DVS with the package aedat but does not bring it; install aedat==2.3.0")
     by_class = _recordings(root, whole=source == "tonic")
@@ -193,6 +193,8 @@ def _cure(whole: bool) -> str:
 
 def _parted(paths: list[Path], options: dict[str, Any], label: int) -> tuple[list[Path], list[Path]]:
     """A class's recordings, by number, as training and test part."""
+    import torch
+
     share, where = SPLITS[options["split"]]
     count = max(1, round(share * len(paths)))
     if where == "random":
@@ -213,7 +215,9 @@ class _Frames:
     recordings: Any
     options: dict[str, Any]
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int] | str:
+    def __getitem__(self, index: int) -> "tuple[Tensor, int, int] | str":
+        import torch
+
         path = self.recordings.data[index]
         try:
             events, label = self.recordings[index]
@@ -232,7 +236,7 @@ class _Frames:
         return frames.clamp(max=255).to(torch.uint8), label, clipped
 
 
-def to_frames(events: np.ndarray, frames: int, size: int, slicing: str, resize: str) -> Tensor | None:
+def to_frames(events: "np.ndarray", frames: int, size: int, slicing: str, resize: str) -> "Tensor | None":
     """A recording of 128x128 pixels as counts of events, int16 [frames, 2, size, size]; None if it has too few events.
 
     Args:
@@ -243,7 +247,9 @@ def to_frames(events: np.ndarray, frames: int, size: int, slicing: str, resize: 
             division, less than ``frames`` events or microseconds at the end.
         resize: "sum" or "nearest".
     """
+    import torch
     from tonic import datasets, transforms
+    from torch.nn import functional as F
 
     # aedat's array has a field with a title beside its name, which numpy cannot copy by name
     events = events.astype(datasets.CIFAR10DVS.dtype)
@@ -264,8 +270,12 @@ def to_frames(events: np.ndarray, frames: int, size: int, slicing: str, resize: 
     return counts
 
 
-def _read(frames: _Frames, indices: list[int], what: str) -> tuple[Tensor, Tensor, int]:
+def _read(frames: _Frames, indices: list[int], what: str) -> "tuple[Tensor, Tensor, int]":
     """Frames, labels and the number of clipped counts of the recordings with these indices, in their order."""
+    import torch
+    from torch.utils.data import DataLoader
+    from tqdm import tqdm
+
     loader = DataLoader(frames, batch_size=None, sampler=indices, num_workers=default_workers())
     images, labels, clipped, place = None, [], 0, -1
     try:

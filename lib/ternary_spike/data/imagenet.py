@@ -8,13 +8,13 @@ form; listing 1.3 million files on a network disk takes minutes, and happens onc
 import os
 import re
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from ternary_spike.data.dataset import Dataset, Option, subset_label
-from ternary_spike.data.prepared import Manifest, PictureFiles, write_picture_lists
 from ternary_spike.errors import UserError
+
+if TYPE_CHECKING:  # the workflow asks what there is each time it starts, and must not wait for torch
+    from ternary_spike.data.prepared import Manifest, PictureFiles
 
 FOLDERS = {"train": "train", "test": "val"}  # the test set's labels are not public: the validation set is the test
 CLASSES, FIRST, LAST = 1000, "n01440764", "n15075141"
@@ -55,12 +55,14 @@ def missing(dataset: Dataset, source: str, root: Path, options: dict[str, Any]) 
     return None
 
 
-def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], folder: Path) -> Manifest:
+def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], folder: Path) -> "Manifest":
     """Write the lists of picture files, with the validation set as the split "test".
 
     Raises:
         UserError: if class folders or pictures are missing, misplaced or damaged.
     """
+    from ternary_spike.data.prepared import write_picture_lists
+
     whole = source == "imagefolder"
     root = root.resolve()
     classes = _classes(root, whole)
@@ -128,8 +130,11 @@ def _unpack(split: str) -> str:
     return f"unpack {ARCHIVES['train']}, and each archive in it to train/<its name>/"
 
 
-def _listed(root: Path, split: str, classes: list[str]) -> PictureFiles:
+def _listed(root: Path, split: str, classes: list[str]) -> "PictureFiles":
+    import torch
     from torchvision.datasets import ImageFolder
+
+    from ternary_spike.data.prepared import PictureFiles
 
     folder = root / FOLDERS[split]
     try:
@@ -147,7 +152,7 @@ def _listed(root: Path, split: str, classes: list[str]) -> PictureFiles:
     return PictureFiles(root, relative, torch.tensor(sizes), torch.tensor(listed.targets))
 
 
-def _require_all(folder: Path, split: str, files: PictureFiles, classes: list[str]) -> None:
+def _require_all(folder: Path, split: str, files: "PictureFiles", classes: list[str]) -> None:
     """Raise UserError unless these are as many pictures as the whole ImageNet has."""
     counts = files.labels.bincount(minlength=len(classes))
     if split == "test" and (counts != TESTS_A_CLASS).any():
@@ -163,7 +168,9 @@ def _require_all(folder: Path, split: str, files: PictureFiles, classes: list[st
         )
 
 
-def _require_readable(files: PictureFiles) -> None:
+def _require_readable(files: "PictureFiles") -> None:
+    import torch
+
     from ternary_spike.data.pictures import opened
 
     for place in torch.linspace(0, len(files) - 1, min(DECODED, len(files))).long().tolist():

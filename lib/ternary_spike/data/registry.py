@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ternary_spike.data.dataset import Dataset, Option
-from ternary_spike.data.prepared import Manifest
 from ternary_spike.errors import UserError
+
+if TYPE_CHECKING:  # the workflow asks what there is each time it starts, and must not wait for torch
+    from ternary_spike.data.prepared import Manifest
 
 _MODULES = {
     "digits": "ternary_spike.data.digits",
@@ -48,7 +50,7 @@ def describe(dataset: str) -> Dataset:
 
 def prepare(
     dataset: str, source: str | None, root: Path | None, options: Mapping[str, Any] | None, out: Path
-) -> Manifest:
+) -> "Manifest":
     """Check a dataset's own files and write them in the form that training reads. Never touches the network.
 
     Args:
