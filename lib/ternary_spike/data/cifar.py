@@ -19,7 +19,7 @@ from ternary_spike.data.fetching import fetching
 from ternary_spike.errors import UserError
 from ternary_spike.files import sha256_of
 
-if TYPE_CHECKING:  # the workflow asks what there is each time it starts, and must not wait for torch
+if TYPE_CHECKING:  # a job of the workflow asks what there is when it starts, and must not wait for torch
     from torch import Tensor
 
     from ternary_spike.data.prepared import Manifest, Split

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ternary_spike.data.dataset import Dataset
 
-if TYPE_CHECKING:  # the workflow asks what there is each time it starts, and must not wait for torch
+if TYPE_CHECKING:  # a job of the workflow asks what there is when it starts, and must not wait for torch
     from ternary_spike.data.prepared import Manifest
 
 SIZE = 16

@@ -16,7 +16,7 @@ from ternary_spike.data.fetching import fetching
 from ternary_spike.data.workers import default_workers
 from ternary_spike.errors import UserError
 
-if TYPE_CHECKING:  # the workflow asks what there is each time it starts, and must not wait for torch
+if TYPE_CHECKING:  # a job of the workflow asks what there is when it starts, and must not wait for torch
     import numpy as np
     from torch import Tensor
 

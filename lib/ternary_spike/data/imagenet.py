@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ternary_spike.data.dataset import Dataset, Option, subset_label
 from ternary_spike.errors import UserError
 
-if TYPE_CHECKING:  # the workflow asks what there is each time it starts, and must not wait for torch
+if TYPE_CHECKING:  # a job of the workflow asks what there is when it starts, and must not wait for torch
     from ternary_spike.data.prepared import Manifest, PictureFiles
 
 FOLDERS = {"train": "train", "test": "val"}  # the test set's labels are not public: the validation set is the test
