@@ -26,19 +26,22 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from ternary_spike.cli._stages import BATCH_SIZE, COMPARED  # noqa: E402
 from ternary_spike.data import registry  # noqa: E402
 from ternary_spike.data.prepared import Split, write_prepared  # noqa: E402
 
 # dataset, architecture, timesteps, pictures at a time in the two measurements
 CASES = [
     ("digits", "resnet6w8", 2, (64, 256)),
-    ("cifar10", "resnet20", 4, (4, 12)),
-    ("cifar10", "resnet19", 2, (4, 12)),
-    ("cifar10dvs", "resnet20", 10, (2, 6)),
-    ("cifar10dvs", "resnet19", 10, (2, 6)),
-    ("imagenet", "resnet18", 4, (2, 6)),
-    ("imagenet", "resnet34", 4, (2, 6)),
+    ("cifar10", "resnet20", 4, (16, 48)),
+    ("cifar10", "resnet19", 2, (16, 48)),
+    ("cifar10dvs", "resnet20", 10, (2, 8)),
+    ("cifar10dvs", "resnet19", 10, (2, 8)),
+    ("imagenet", "resnet18", 4, (2, 8)),
+    ("imagenet", "resnet34", 4, (2, 8)),
 ]
+# stages whose pictures at a time, or time for a picture, ask for other numbers
+STAGE_NUMBERS = {"verify": (2, 8), "export": (2, 8), "execute": (1, 3)}
 # training pictures and frames of the original data that lie in memory as bytes; ImageNet's stay files
 TRAINING_PICTURES = {"digits": 1_347, "cifar10": 50_000, "cifar10dvs": 9_000}
 STAGES = ("train", "evaluate", "fold", "verify", "energy", "execute", "export")
@@ -100,8 +103,9 @@ def run(words: list[str], stop_at: str | None = None) -> tuple[float, float]:
     return used.ru_maxrss * 1024 / 1e6, used.ru_utime + used.ru_stime
 
 
-def measure(dataset: str, architecture: str, timesteps: int, pictures: int) -> dict[str, tuple[float, float]]:
-    """Peak memory in MB and processor seconds of every stage with so many pictures at a time."""
+def measure(dataset: str, architecture: str, timesteps: int, numbers: tuple[int, int], turn: int) -> dict:
+    """Peak memory in MB and processor seconds of every stage, in the first or the second of its numbers of pictures."""
+    pictures = numbers[turn]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = prepare(folder, dataset, timesteps, pictures)
@@ -114,35 +118,42 @@ def measure(dataset: str, architecture: str, timesteps: int, pictures: int) -> d
         found["train"] = run([*base, *long], stop_at="epoch 1/")
         run([*base, "--set", "epochs=1", "--checkpoints", str(folder / "short"), "--out", trained])
         folded = ["--folded", trained]
-        few = ["--samples", str(pictures)]
         found["evaluate"] = run(["evaluate", *same, "--out", str(folder / "evaluation.json"), "--threads", "1"])
         found["fold"] = run(["fold", "--run", trained, "--out", trained])
         for stage in ("verify", "energy", "execute", "export"):
             out = trained if stage in ("energy", "export") else str(folder / f"{stage}.json")
-            found[stage] = run([stage, *same, *folded, "--out", out, *few, "--threads", "1"])
+            samples = ["--samples", str(STAGE_NUMBERS.get(stage, numbers)[turn])]
+            found[stage] = run([stage, *same, *folded, "--out", out, *samples, "--threads", "1"])
         return found
 
 
 def rows_of(dataset: str, architecture: str, timesteps: int, numbers: tuple[int, int]) -> list[dict]:
-    """What each stage needs without pictures, and what a picture adds."""
-    few, many = (measure(dataset, architecture, timesteps, pictures) for pictures in numbers)
+    """What each stage needs without pictures, what a picture adds, and the peak with as many as it takes at once."""
+    few, many = (measure(dataset, architecture, timesteps, numbers, turn) for turn in (0, 1))
+    recipe = yaml.safe_load((ROOT / f"config/recipes/{dataset}.yaml").read_text())
+    at_once = dict.fromkeys(STAGES, BATCH_SIZE)
+    at_once |= {"train": recipe["batch_size"], "fold": 0, "verify": COMPARED, "export": COMPARED, "execute": 20}
     rows = []
     for stage in STAGES:
         (memory, seconds), (more_memory, more_seconds) = few[stage], many[stage]
-        slope = max(0.0, (more_memory - memory) / (numbers[1] - numbers[0]))
-        slower = max(0.0, (more_seconds - seconds) / (numbers[1] - numbers[0]))
+        first, second = STAGE_NUMBERS.get(stage, numbers)
+        slope = max(0.0, (more_memory - memory) / (second - first))
+        slower = max(0.0, (more_seconds - seconds) / (second - first))
+        fixed = memory - slope * first
         rows.append(
             {
                 "dataset": dataset,
                 "architecture": architecture,
                 "timesteps": timesteps,
                 "stage": stage,
-                "fixed_mb": round(memory - slope * numbers[0]),
+                "fixed_mb": round(fixed),
                 "picture_mb": round(slope, 2),
-                "fixed_seconds": round(max(0.0, seconds - slower * numbers[0]), 1),
+                "at_once": at_once[stage],
+                "peak_mb": round(fixed + slope * at_once[stage]),
+                "fixed_seconds": round(max(0.0, seconds - slower * first), 1),
                 # an upper bound for training: two steps, and one more at most before it is stopped
                 "picture_seconds": round(slower / (2 if stage == "train" else 1), 4),
-                "measured_with": f"{numbers[0]} and {numbers[1]} pictures",
+                "measured_with": f"{first} and {second} pictures",
             }
         )
     return rows

@@ -10,6 +10,11 @@ from tests.workflow.test_reruns import edit
 TRAINED = [f"results/smoke/runs/{run}/seed0/run.json" for run in sorted(SMOKE_RUNS)]
 
 
+def trained_in(folder) -> int:
+    """How many trainings said something; Snakemake leaves an empty log of one that it took from the cache."""
+    return sum(path.stat().st_size > 0 for path in folder.glob("results/smoke/logs/train/*/*.log"))
+
+
 @pytest.mark.full
 def test_a_second_clone_takes_from_the_cache_what_the_first_one_trained(tmp_path, monkeypatch):
     (tmp_path / "cache").mkdir()
@@ -20,7 +25,7 @@ def test_a_second_clone_takes_from_the_cache_what_the_first_one_trained(tmp_path
 
     taken = smoke(second, "--cache", "--", *TRAINED)
     assert taken.status == 0, taken.text
-    assert not (second / "results/smoke/logs/train").exists()
+    assert trained_in(first) == len(TRAINED) and trained_in(second) == 0
     for path in TRAINED:
         record = json.loads((second / path).read_text())
         assert record == json.loads((first / path).read_text())
@@ -32,7 +37,7 @@ def test_a_second_clone_takes_from_the_cache_what_the_first_one_trained(tmp_path
     edit(second / "lib/ternary_spike/surrogate.py", "\ndef ", "\nADDED = 1\n\n\ndef ")
     changed = smoke(second, "--cache", "--", *TRAINED)
     assert changed.status == 0, changed.text
-    assert len(list(second.glob("results/smoke/logs/train/*/*.log"))) == len(TRAINED)
+    assert trained_in(second) == len(TRAINED)
     assert [(first / path).read_bytes() for path in TRAINED] == before
     codes = {json.loads((folder / TRAINED[0]).read_text())["provenance"]["code_hash"] for folder in (first, second)}
     assert len(codes) == 2

@@ -13,14 +13,17 @@ from ternary_spike.recipe import Recipe
 from ternary_spike.runs import RECORD, load_model, require_same_data
 
 BATCH_SIZE = 250
+# Pictures at a time where every spike of two networks is held at once: 250 would take 6 GB for ResNet20 on CIFAR.
+COMPARED = 16
 
 
 def open_run(
-    args: Namespace, samples: int | None = None
+    args: Namespace, samples: int | None = None, batch_size: int = BATCH_SIZE
 ) -> tuple[dict, SpikingResNet, EvaluationBatches, torch.device]:
     """The record and network of ``--run``, the test batches of ``--data`` as it was trained to see them, the device.
 
-    With ``samples``, a class-balanced part of the test set of that size, or all of a smaller one.
+    With ``samples``, a class-balanced part of the test set of that size, or all of a smaller one; ``batch_size`` at a
+    time.
 
     Raises:
         UserError: if a file is unusable or the data is not the run's.
@@ -37,5 +40,5 @@ def open_run(
         recipe = Recipe(**record["recipe"])
     except (TypeError, ValueError) as error:
         raise UserError(f"{args.run / RECORD}: its recipe cannot be used ({error}); train again") from None
-    batches = EvaluationBatches(args.data, "test", recipe, batch_size=BATCH_SIZE, device=device, limit=samples)
+    batches = EvaluationBatches(args.data, "test", recipe, batch_size=batch_size, device=device, limit=samples)
     return record, model, batches, device

@@ -15,14 +15,14 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     from ternary_spike import onnx_export
-    from ternary_spike.cli._stages import open_run
+    from ternary_spike.cli._stages import COMPARED, open_run
     from ternary_spike.files import sha256_of, write_json
     from ternary_spike.inference import FoldedNetwork
     from ternary_spike.provenance import now, provenance
 
     started = now()
     args.device = "cpu"
-    record, _, batches, device = open_run(args, args.samples)
+    record, _, batches, device = open_run(args, args.samples, COMPARED)
     network = FoldedNetwork.load(args.folded)
     result = onnx_export.compare(network, (x for x, _ in batches))
     path = args.out / "folded.onnx"

@@ -17,14 +17,14 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     import sys
 
-    from ternary_spike.cli._stages import open_run
+    from ternary_spike.cli._stages import COMPARED, open_run
     from ternary_spike.equivalence import verify
     from ternary_spike.files import write_json
     from ternary_spike.inference import FoldedNetwork
     from ternary_spike.provenance import now, provenance
 
     started = now()
-    record, model, batches, device = open_run(args, args.samples)
+    record, model, batches, device = open_run(args, args.samples, COMPARED)
     folded = FoldedNetwork.load(args.folded).to(device)
     result = verify(model.to(device), folded, [x for x, _ in batches])
     write_json(args.out, {"id": record["id"], **result, "provenance": provenance(device, started)})
