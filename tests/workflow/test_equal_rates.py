@@ -50,7 +50,7 @@ def test_without_the_other_run_it_is_not_run_and_says_why(tmp_path):
 @pytest.mark.full
 def test_from_search_to_training_and_what_makes_it_run_again(tmp_path):
     folder = prepared(tmp_path)
-    wanted = [f"results/smoke/runs/{TERNARY}/seed{seed}/run.json" for seed in (0, 1)]
+    wanted = ["--", *(f"results/smoke/runs/{TERNARY}/seed{seed}/run.json" for seed in (0, 1))]
     done = smoke(folder, *wanted)
     assert done.status == 0, done.text
     runs = folder / "results/smoke/runs"
@@ -66,14 +66,16 @@ def test_from_search_to_training_and_what_makes_it_run_again(tmp_path):
     assert search["target"]["rates"] == pytest.approx(rates)
     assert "Nothing to be done" in smoke(folder, "--dry-run", *wanted).text
 
+    path = runs / TERNARY / "match.json"
+    kept = path.read_text()
+    path.write_text(json.dumps(search | {"found": search["found"] | {"threshold": 3.5}}))
+    other = smoke(folder, "--dry-run", *wanted)
+    assert other.jobs("train") == {TERNARY} and not other.jobs("match"), other.text
+    path.write_text(kept)
+
     shutil.rmtree(folder / ".snakemake")
     times = random.Random(0)
     for path in [path for path in folder.rglob("*") if path.is_file()]:
         os.utime(path, (1.7e9 + times.random() * 1e6,) * 2)
     clone = smoke(folder, "--dry-run", *wanted)
     assert clone.status == 0 and not clone.jobs("match") and not clone.jobs("train"), clone.text
-
-    path = runs / TERNARY / "match.json"
-    path.write_text(json.dumps(search | {"found": search["found"] | {"threshold": 3.5}}))
-    other = smoke(folder, "--dry-run", *wanted)
-    assert other.jobs("train") == {TERNARY} and not other.jobs("match"), other.text
