@@ -154,7 +154,9 @@ def test_mistakes_are_one_line(tmp_path):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("make", [fixture.demo, fixture.nothing_run], ids=["demo", "nothing-run"])
+@pytest.mark.parametrize(
+    "make", [fixture.demo, fixture.controls, fixture.nothing_run], ids=["demo", "controls", "nothing-run"]
+)
 def test_whole_reports_in_a_browser(tmp_path, make):
     """No console message, no failed request, no page wider than a phone, no accessibility finding."""
     path = browser.chromium()
