@@ -14,6 +14,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 
 
 # replaces the default prefix, hence the shell options; PYTHONPATH passed in from outside would not reach a conda job

@@ -62,8 +62,8 @@ def new_row(folder):
 
 
 def other_resources(folder):
-    edit(folder / "workflow/rules/common.smk", '"digits": 1500', '"digits": 1600')
-    edit(folder / "workflow/rules/common.smk", "return 1 if planned", "return 2 if planned")
+    edit(folder / "workflow/rules/resources.smk", "MEMORY_HEADROOM = 1.5", "MEMORY_HEADROOM = 2")
+    edit(folder / "workflow/rules/resources.smk", "return 1 if planned", "return 2 if planned")
     with (folder / "smoke.yaml").open("a") as file:
         file.write("device: cpu\noffline: true\n")
 

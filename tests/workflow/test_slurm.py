@@ -108,6 +108,8 @@ def test_a_training_killed_by_its_time_limit_goes_on_and_finishes(slurm, tmp_pat
     assert "Time limit exhausted" in (slurm / "log/slurmctld.log").read_text()
     resumed = json.loads((folder / LONG_RUN).read_text())["cost"]["resumed"]
     assert resumed >= 1 and done.text.count("rule train:") == resumed + 1
+    first, second = map(int, re.findall(r"rule train:.*?mem_mb=(\d+)", done.text, flags=re.S)[:2])
+    assert second == 2 * first
     (log,) = folder.glob("results/long/logs/train/*/*.log")
     epoch, step = map(int, re.search(r"resuming at epoch (\d+), step (\d+)", log.read_text()).groups())
     # within an epoch: saved at the signal, not at the last epoch's end

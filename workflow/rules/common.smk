@@ -22,24 +22,6 @@ from ternary_spike.data import registry
 from ternary_spike.errors import UserError
 from ternary_spike.schema import checked, load_schema
 
-# GPU memory is the device's own; these are the host's, in MB: estimates with room to spare, doubled at a second attempt
-MEMORY_MB = {
-    "digits": 1500,
-    "cifar10": 6000,
-    "cifar100": 6000,
-    "cifar10dvs": 12000,
-    "imagenet": 48000,
-}
-# minutes for one training at the first attempt; a later one goes on from the checkpoint and gets as much again
-RUNTIME = {
-    "digits": 30,
-    "cifar10": 720,
-    "cifar100": 720,
-    "cifar10dvs": 720,
-    "imagenet": 2880,
-}
-SMALL = ("resnet6", "resnet8")
-
 
 def stop(message):
     """End the workflow before any work with one line."""
@@ -128,32 +110,6 @@ def shell_prefix():
 SHELL_PREFIX = shell_prefix()
 
 
-def limit_to_machine():
-    """Let jobs that run here share this machine's GPUs and memory, whatever --cores is; a scheduler counts its own."""
-    # --jobs is for executors that submit; which executor it is, Snakemake does not say before it has read the rules
-    submits = workflow.resource_settings.nodes is not None
-    if submits or not workflow.is_main_process:
-        return
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
-    for name, amount in (("gpu", len(local_gpus())), ("mem_mb", total)):
-        if name not in workflow.global_resources:
-            workflow.register_resource(name, amount)
-
-
-def local_gpus():
-    """The GPUs that this process may use."""
-    if config["device"] == "cpu":
-        return []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [device for device in visible.split(",") if device.strip() not in ("", "-1")]
-    try:
-        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return listed.stdout.splitlines() if listed.returncode == 0 else []
-
-
 def planned(wildcards):
     """The run that a rule's wildcards name; where they name no seed, with its first."""
     if "seed" in wildcards.keys():
@@ -224,38 +180,6 @@ def training_options(wildcards):
 def training_recipe(wildcards):
     """The file of a run's recipe."""
     return RECIPES / f"{planned(wildcards).recipe}.yaml"
-
-
-def training_threads(wildcards):
-    """One thread for small networks, where a second one slows the first (measured), up to eight for the paper's."""
-    if config["threads"] is not None:
-        return config["threads"]
-    return 1 if planned(wildcards).architecture.partition("w")[0] in SMALL else 8
-
-
-def training_memory(wildcards, attempt):
-    return MEMORY_MB[planned(wildcards).dataset] * attempt
-
-
-def training_runtime(wildcards, attempt):
-    return RUNTIME[planned(wildcards).dataset] * attempt
-
-
-def training_gpus(wildcards):
-    if config["device"] == "cpu":
-        return 0
-    return config["gpus"].get(planned(wildcards).dataset, 1)
-
-
-def training_launch(wildcards):
-    """What starts a training: this process alone, or torchrun with a process for each GPU."""
-    processes = config["gpus"].get(planned(wildcards).dataset, 1)
-    alone = "ternary_spike"
-    return alone if processes == 1 else f"torch.distributed.run --standalone --nproc-per-node {processes} -m {alone}"
-
-
-def stage_gpus(wildcards):
-    return 0 if config["device"] == "cpu" else 1
 
 
 def data_options(wildcards):

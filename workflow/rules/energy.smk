@@ -15,8 +15,8 @@ rule energy:
     resources:
         gpu=stage_gpus,
         device=config["device"],
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=memory("energy"),
+        runtime=minutes("energy", 1000),
     params:
         data=data_folder,
         run=subpath(output[0], parent=True),

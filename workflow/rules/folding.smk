@@ -15,8 +15,8 @@ rule fold:
     resources:
         # in a group of jobs, all must agree in a text
         device=config["device"],
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
+        mem_mb=memory("fold"),
+        runtime=minutes("fold", 0),
     params:
         run=subpath(output[0], parent=True),
     shell:
@@ -36,8 +36,8 @@ rule verify:
     resources:
         gpu=stage_gpus,
         device=config["device"],
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=memory("verify"),
+        runtime=minutes("verify", config["verify_samples"]),
     params:
         data=data_folder,
         run=subpath(output[0], parent=True),
@@ -60,8 +60,8 @@ rule execute:
     resources:
         # in a group of jobs, all must agree in a text
         device=config["device"],
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=memory("execute"),
+        runtime=minutes("execute", config["execute_samples"]),
     params:
         data=data_folder,
         run=subpath(output[0], parent=True),
@@ -85,8 +85,8 @@ rule export:
     resources:
         # in a group of jobs, all must agree in a text
         device=config["device"],
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 30 * attempt,
+        mem_mb=memory("export"),
+        runtime=minutes("export", config["verify_samples"]),
     params:
         data=data_folder,
         run=subpath(output[0], parent=True),

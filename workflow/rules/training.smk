@@ -91,8 +91,8 @@ rule evaluate:
     resources:
         gpu=stage_gpus,
         device=config["device"],
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=memory("evaluate"),
+        runtime=minutes("evaluate"),
     params:
         data=data_folder,
         run=subpath(output[0], parent=True),

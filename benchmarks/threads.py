@@ -1,0 +1,66 @@
+"""What a second thread brings to a training step on a processor: ``python benchmarks/threads.py``.
+
+Steps with one thread and with all alternate, and the fastest of each counts: what slows the others is what else the
+machine does. Where all threads together are less than as many times as fast, trainings side by side with a thread each
+do more in the same time; where they are slower, a training of its own is better off with one.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
+
+import torch
+from torch.nn import functional as F
+
+from ternary_spike.models import SpikingResNet
+from ternary_spike.optimisation import Sgd
+
+# architecture, timesteps, channels, size, pictures a step; the demo's batch, and as many of CIFAR's as take a second
+CASES = [
+    ("resnet6w8", 2, 1, 16, 64),
+    ("resnet20w16", 2, 3, 32, 32),
+    ("resnet20", 2, 3, 32, 16),
+    ("resnet19", 2, 3, 32, 8),
+]
+
+
+def fastest(case: tuple, threads: tuple[int, int], rounds: int) -> list[float]:
+    """Seconds of the fastest step with each number of threads."""
+    architecture, timesteps, channels, size, batch = case
+    torch.manual_seed(0)
+    model = SpikingResNet(architecture, "ternary", timesteps, 10, channels, size).to(memory_format=torch.channels_last)
+    optimiser = Sgd(model, 0.9, 1e-4)
+    images = torch.randn(batch, channels, size, size).contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(batch) % 10
+    times = [[], []]
+    for turn in range(2 * (rounds + 1)):
+        torch.set_num_threads(threads[turn % 2])
+        begun = time.perf_counter()
+        loss = F.cross_entropy(model(images), labels)
+        optimiser.zero_gradients()
+        loss.backward()
+        optimiser.step(0.01)
+        times[turn % 2].append(time.perf_counter() - begun)
+    return [min(each[1:]) for each in times]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: one a core")
+    parser.add_argument("--seconds", type=float, default=60, help="for each network")
+    args = parser.parse_args()
+    print(f"| network | pictures | 1 thread, ms | {args.threads} threads, ms | times as fast |")
+    print("| --- | --- | --- | --- | --- |")
+    for case in CASES:
+        rounds = max(3, int(args.seconds / 2 / fastest(case, (1, args.threads), 1)[0]))
+        one, many = fastest(case, (1, args.threads), rounds)
+        times = f"{1000 * one:.1f} | {1000 * many:.1f} | {one / many:.2f}"
+        print(f"| {case[0]}, T={case[1]} | {case[4]} | {times} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
