@@ -1,11 +1,12 @@
-"""What a second thread brings to a training step on a processor: ``python benchmarks/threads.py``.
+"""What more threads bring to a training step on a processor: ``python benchmarks/threads.py --out results/bench``.
 
 Steps with one thread and with all alternate, and the fastest of each counts: what slows the others is what else the
-machine does. Where all threads together are less than as many times as fast, trainings side by side with a thread each
-do more in the same time; where they are slower, a training of its own is better off with one.
+machine does. Where n threads are less than n times as fast, n trainings side by side with a thread each do more in the
+same time; where they are slower, even a training of its own is better off with one. Writes threads.csv.
 """
 
 import argparse
+import csv
 import os
 import sys
 import time
@@ -50,16 +51,31 @@ def fastest(case: tuple, threads: tuple[int, int], rounds: int) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for the table")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: one a core")
     parser.add_argument("--seconds", type=float, default=60, help="for each network")
     args = parser.parse_args()
-    print(f"| network | pictures | 1 thread, ms | {args.threads} threads, ms | times as fast |")
-    print("| --- | --- | --- | --- | --- |")
+    rows = []
     for case in CASES:
         rounds = max(3, int(args.seconds / 2 / fastest(case, (1, args.threads), 1)[0]))
         one, many = fastest(case, (1, args.threads), rounds)
-        times = f"{1000 * one:.1f} | {1000 * many:.1f} | {one / many:.2f}"
-        print(f"| {case[0]}, T={case[1]} | {case[4]} | {times} |", flush=True)
+        rows.append(
+            {
+                "architecture": case[0],
+                "timesteps": case[1],
+                "batch": case[4],
+                "one_thread_milliseconds": round(1000 * one, 2),
+                "threads": args.threads,
+                "milliseconds": round(1000 * many, 2),
+                "times_as_fast": round(one / many, 3),
+            }
+        )
+        print(rows[-1], flush=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with (args.out / "threads.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 if __name__ == "__main__":

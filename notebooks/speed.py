@@ -178,6 +178,31 @@ if len(start):
     )
 
 # %% [markdown]
+# ## Threads
+#
+# A training step with one thread and with one for each core. Where n threads are less than n times as fast, trainings
+# side by side with a thread each do more in the same time, which is what the workflow does with small networks.
+
+# %%
+threads = rows("threads")
+if len(threads):
+    display(
+        report.table(
+            threads,
+            [
+                report.text("Network", "architecture"),
+                report.number("T", "timesteps", 0),
+                report.number("Batch", "batch", 0),
+                report.number("One thread, ms", "one_thread_milliseconds", 1),
+                report.number("Threads", "threads", 0),
+                report.number("With them, ms", "milliseconds", 1),
+                report.number("Times as fast", "times_as_fast", 2),
+            ],
+            "Time of a training step on the processor, the fastest of many",
+        )
+    )
+
+# %% [markdown]
 # ## Half precision
 #
 # Convolutions and linear layers in bfloat16, the membrane in float32. What that does to the accuracy, on the digits, in
@@ -218,6 +243,9 @@ if len(steps):
     ratios = steps.loc[steps["variant"] == "ternary, compiled", "times_convolutions_alone"]
     low, high = (report.decimal(value, 3) for value in (ratios.min(), ratios.max()))
     found.append(f"A training step takes {low if low == high else f'{low} to {high}'} times its convolutions alone.")
+if len(threads):
+    low, high = (report.decimal(value, 2) for value in (threads["times_as_fast"].min(), threads["times_as_fast"].max()))
+    found.append(f"{threads['threads'].max()} threads make a training step {low} to {high} times as fast as one.")
 if halved is not None:
     clear = precision[precision["difference_points"].abs() > precision["interval_points"]]["neuron"]
     found.append(

@@ -56,6 +56,8 @@ def benchmark(folder, slowest):
     frame.to_csv(folder / "neuron.csv", index=False)
     rows = [(name, kind, seed, 90 + seed) for name in ("binary", "ternary") for kind in KINDS for seed in range(3)]
     trainings(*rows).to_csv(folder / "precision.csv", index=False)
+    steps = {"architecture": "resnet6w8", "timesteps": 2, "batch": 64, "one_thread_milliseconds": 10.0, "threads": 2}
+    pd.DataFrame([steps | {"milliseconds": 8.0, "times_as_fast": 1.25}]).to_csv(folder / "threads.csv", index=False)
     return folder.parent
 
 
@@ -65,6 +67,7 @@ def test_the_page_follows_the_files_and_this_machines_come_first(tmp_path):
     body = execute(NOTEBOOK, own, tmp_path / "out", kept).read_text()
     assert "at most 1.23 times five memory passes and are 14.0 to 14.0 times as fast" in body
     assert "No change of the accuracy on the digits by bfloat16" in body
+    assert "2 threads make a training step 1.25 to 1.25 times as fast" in body
     benchmark(tmp_path / "results/bench", 1.11)
     assert "at most 1.11 times five memory passes" in execute(NOTEBOOK, own, tmp_path / "out", kept).read_text()
     nothing = execute(NOTEBOOK, tmp_path / "elsewhere/demo", tmp_path / "out", tmp_path / "empty").read_text()
