@@ -190,6 +190,16 @@ for found in sets:
         "shortcut or the classifier, and its amplitude can act; hollow: only batch norm follows. Dashed: the initial 1."
     )
     display(report.figure(results, figure, f"reference-amplitudes-{found.preset}", caption, caption))
+    acts = layers["layer"].map(live).fillna(False).astype(bool)
+    moved, still = layers.loc[acts, "amplitude"], (layers.loc[~acts, "amplitude"] - 1).abs()
+    where = f"{layers.loc[acts, 'layer'].nunique()} layers of {layers['layer'].nunique()}"
+    ends = f"between {report.decimal(moved.min(), 2)} and {report.decimal(moved.max(), 2)}"
+    display(
+        report.note(
+            f"Where the amplitude can act ({where}), it ends {ends}. Elsewhere it stays within "
+            f"{report.decimal(still.max(), 5)} of the 1 that it began with."
+        )
+    )
 
 # %% [markdown]
 # ## Minutes
