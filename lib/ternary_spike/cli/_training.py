@@ -3,6 +3,8 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from ternary_spike.cli._options import add_machine, key_values
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options that say what to train and how."""
@@ -23,8 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--id", help="name of the run; by default made of data, architecture, timesteps and neuron")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder for resumable state")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads; torch's choice by default")
+    add_machine(parser)
     parser.add_argument(
         "--deterministic", action="store_true", help="the same bits again on a GPU too, where that costs time"
     )
@@ -39,7 +40,6 @@ def training_plan(args: Namespace):
     import torch
 
     from ternary_spike import devices, recipe
-    from ternary_spike.cli._options import key_values
     from ternary_spike.data.prepared import read_manifest
     from ternary_spike.errors import UserError
     from ternary_spike.settings import neuron_options

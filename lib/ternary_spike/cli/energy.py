@@ -1,13 +1,13 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from ternary_spike.cli._options import add_folded_run, add_machine
+
 HELP = "count a folded network's operations on the test set and estimate its energy, the paper's way and exactly"
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, required=True, help="folder of the trained run")
-    parser.add_argument("--folded", type=Path, required=True, help="folder of its folded network")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared data it was trained on")
+    add_folded_run(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for energy.csv and energy.json")
     parser.add_argument("--samples", type=int, default=1000, help="test samples to count on (default 1000)")
     parser.add_argument(
@@ -15,8 +15,7 @@ def arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--synop-picojoule", type=float, default=0.077, help="energy of an addition (0.077)")
     parser.add_argument("--sign-picojoule", type=float, default=3.7, help="energy of a comparison (3.7)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads; torch's choice by default")
+    add_machine(parser)
 
 
 def run(args: Namespace) -> None:

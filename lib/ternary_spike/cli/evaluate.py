@@ -1,15 +1,15 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from ternary_spike.cli._options import add_machine, add_run
+
 HELP = "measure a trained run on the test set: accuracy, firing rates, entropy, membrane potentials"
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, required=True, help="folder of a trained run")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared data it was trained on")
+    add_run(parser)
     parser.add_argument("--out", type=Path, required=True, help="evaluation.json to write")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads; torch's choice by default")
+    add_machine(parser)
 
 
 def run(args: Namespace) -> None:

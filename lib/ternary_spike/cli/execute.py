@@ -1,16 +1,16 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from ternary_spike.cli._options import add_folded_run, add_machine
+
 HELP = "run a folded network spike by spike with additions alone, compare it with the dense one, count what it does"
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, required=True, help="folder of the trained run")
-    parser.add_argument("--folded", type=Path, required=True, help="folder of its folded network")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared data it was trained on")
+    add_folded_run(parser)
     parser.add_argument("--out", type=Path, required=True, help="execution.json to write")
     parser.add_argument("--samples", type=int, default=20, help="test samples to run (default 20)")
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads; torch's choice by default")
+    add_machine(parser, device=False)
 
 
 def run(args: Namespace) -> None:

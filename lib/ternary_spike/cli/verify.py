@@ -1,17 +1,16 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from ternary_spike.cli._options import add_folded_run, add_machine
+
 HELP = "check that the folded network computes what the trained one does; exit status 1 if it does not"
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, required=True, help="folder of the trained run")
-    parser.add_argument("--folded", type=Path, required=True, help="folder of its folded network")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the prepared data it was trained on")
+    add_folded_run(parser)
     parser.add_argument("--out", type=Path, required=True, help="equivalence.json to write")
     parser.add_argument("--samples", type=int, default=200, help="test samples to compare on (default 200)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads; torch's choice by default")
+    add_machine(parser)
 
 
 def run(args: Namespace) -> None:
