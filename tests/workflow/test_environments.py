@@ -130,7 +130,7 @@ def test_every_rule_finds_what_it_needs_in_its_own_environment(conda, tmp_path):
     assert len(list(folder.glob(".snakemake/conda/*/pyvenv.cfg"))) == len(FILES) - 1
 
     write_cifar(tmp_path / "cifar", "cifar10", 20, 10)
-    write_dvs(tmp_path / "dvs", recordings=1)
+    write_dvs(tmp_path / "dvs", recordings=2)
     write_imagefolder(tmp_path / "imagenet", ["n01440764", "n01443537"], train=2, val=1)
     (folder / "datasets.csv").write_text(HEAD + DATASETS)
     (folder / "datasets.yaml").write_text(DATASETS_CONFIG.format(root=tmp_path))
