@@ -1,0 +1,120 @@
+"""The results that are kept with the repository: shown from their files, made by the rules, and whole."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ternary_spike import claims, collect
+from ternary_spike.files import read_json, sha256_of
+from ternary_spike.report.notebooks import execute
+from ternary_spike.report.reference import kept, pairs
+
+from . import fixture
+
+REPOSITORY = Path(__file__).parents[2]
+NOTEBOOK = REPOSITORY / "notebooks/reference.py"
+SETS = sorted(path.parent for path in (REPOSITORY / "results/reference").glob("*/plan.csv"))
+WANTED = ("run.json", "history.csv", "evaluation.json", "equivalence.json", "energy.csv", "energy.json", "folded.json")
+
+
+def made_up(folder: Path, ternary: float = 55.0) -> Path:
+    """A kept set of three neurons and two T, three seeds each."""
+    rows = []
+    for timesteps in (1, 2):
+        for neuron, accuracy in (("binary", 50.0), ("ternary", ternary), ("trainable", 55.5)):
+            for seed in range(3):
+                rows.append(fixture.plan_row("cifar10", "resnet20w16", timesteps, neuron, seed, tables="reference"))
+                last = accuracy + timesteps + seed / 10
+                fixture.write_run(folder, rows[-1], label="CIFAR-10 (JPEG copy)", last=last)
+    tables = collect.tables(collect.read_plan(fixture.write_plan(folder, rows)), folder)
+    collect.write_tables(tables | {"claims": claims.judge(tables)}, folder / "tables")
+    amplitudes = [("resnet20", i + 1, layer, i > 1, 0.1) for i, layer in enumerate(fixture.LAYERS)]
+    columns = ["architecture", "position", "layer", "live", "gradient_share"]
+    pd.DataFrame(amplitudes, columns=columns).to_csv(folder / "amplitudes.csv", index=False)
+    return folder
+
+
+def test_pairs_are_differences_of_what_is_equal_but_for_one_thing(tmp_path):
+    (found,) = kept(made_up(tmp_path / "a").parent)
+    shown = pairs(found.done, [("ternary", "binary", 0), ("ternary", "binary", 1)]).set_index("pair")
+    assert list(shown.index) == [
+        "ternary less binary, T = 1",
+        "ternary less binary, T = 2",
+        "ternary, T = 1 less binary, T = 2",
+    ]
+    assert shown["difference_points"].round(6).tolist() == [5.0, 5.0, 4.0]
+    # the standard error of three seeds 0.1 apart on either side, times Student's t with 4 degrees of freedom
+    assert shown["interval_points"].tolist() == pytest.approx([2.776445 * (2 * 0.01 / 3) ** 0.5] * 3)
+    assert set(shown["verdict"]) == {"holds at this scale"}
+
+
+@pytest.mark.full
+def test_the_page_follows_the_files(tmp_path):
+    body = {}
+    for accuracy in (55.0, 40.0):
+        folder = made_up(tmp_path / str(accuracy) / "set", accuracy).parent
+        body[accuracy] = execute(NOTEBOOK, tmp_path / "preset", tmp_path / "out", folder).read_text()
+        assert "CIFAR-10 (JPEG copy)" in body[accuracy] and "agrees with the paper" not in body[accuracy]
+    # at about equal operations: T = 1 against T = 2
+    assert "+4.00 points, <strong>holds at this scale" in body[55.0]
+    assert "−11.00 points, <strong>does not hold at this scale" in body[40.0]
+    nothing = execute(NOTEBOOK, tmp_path / "preset", tmp_path / "out", tmp_path / "empty").read_text()
+    assert "No results are kept" in nothing and "<table" not in nothing
+
+
+@pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
+def test_tables_come_from_the_runs_files(folder, tmp_path):
+    tables = collect.tables(collect.read_plan(folder / "plan.csv"), folder)
+    tables |= {"claims": claims.judge(tables)}
+    for path in collect.write_tables(tables, tmp_path):
+        assert path.read_text() == (folder / "tables" / path.name).read_text(), path.name
+
+
+@pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
+def test_every_finished_run_has_its_small_files_and_nothing_large(folder):
+    runs = pd.read_csv(folder / "tables/runs.csv", keep_default_na=False)
+    finished = runs[runs["last_epoch_percent"] != ""]
+    # what has not been trained says so, and nothing is half there or from code that no commit has
+    assert set(runs["state"]) <= {"done", "not run: its training has not finished"}
+    assert len(finished) and set(finished["state"]) == {"done"} and set(finished["dirty"]) == {"False"}
+    for run, seed in zip(finished["id"], finished["seed"], strict=True):
+        here = collect.run_folder(folder, run, seed)
+        for name in WANTED:
+            assert 0 < (here / name).stat().st_size < 1_000_000, here / name
+        assert sha256_of(here / "history.csv") == read_json(here / "run.json")["files"]["history.csv"]
+
+
+def rule_commands(preset: str, tmp_path: Path) -> dict[tuple[str, str], list[str]]:
+    """The training commands of a preset, as the workflow would call them, by run id and seed."""
+    for name in ("train.npz", "test.npz"):  # that they are there is all that planning asks
+        (tmp_path / "cifar10-jpeg").mkdir(exist_ok=True)
+        (tmp_path / "cifar10-jpeg" / name).touch()
+    command = [sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile", "-n", "-p", "--cores", "8"]
+    command += ["--configfile", REPOSITORY / "config" / f"{preset}.yaml", "--directory", tmp_path / "work"]
+    environment = os.environ | {"TERNARY_SPIKE_DATA": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment, check=True)
+    found = {}
+    for line in done.stdout.splitlines():
+        if match := re.search(r"\bpython -m (ternary_spike train .*) > \S+ 2>&1", line):
+            words = ["python", "-m", *shlex.split(match[1])]
+            found[words[words.index("--id") + 1], words[words.index("--seed") + 1]] = words
+    return found
+
+
+def test_the_runs_were_called_as_the_rule_calls_them(tmp_path):
+    """Of the preset that is in the repository; where a path begins is the checkout's affair."""
+    folder = REPOSITORY / "results/reference/cifar10-jpeg-w16"
+    wanted = rule_commands("reference", tmp_path)
+    runs = pd.read_csv(folder / "tables/runs.csv")
+    assert {(run, str(seed)) for run, seed in zip(runs["id"], runs["seed"], strict=True)} == set(wanted)
+    records = sorted(folder.glob("runs/*/*/run.json"))
+    assert records
+    for record in map(read_json, records):
+        words = wanted[record["id"], str(record["seed"])]
+        assert [word.replace(f"{REPOSITORY}/", "") for word in words] == record["provenance"]["command"]
