@@ -20,10 +20,7 @@ results = "../results/demo"
 # trainable amplitude. Do they differ, in which neurons, and by more than chance?
 
 # %%
-import numpy as np
-
 from ternary_spike import report
-from ternary_spike.report import COLOURS, NEURONS
 
 results = report.Results(results)
 runs = results.table("runs")
@@ -38,52 +35,15 @@ claims = results.table("claims").set_index("id")
 # the last one; the first seed of each run. Dashed: the firing threshold.
 
 # %%
-THRESHOLD = 0.5  # V_th of these runs: variants with another one are not shown here
-
-
-def first_and_last(layers: list[dict]) -> list[dict]:
-    return layers if len(layers) <= 5 else [*layers[:4], layers[-1]]
-
-
-def density(membrane: dict):
-    edges, counts = np.array(membrane["edges"]), np.array(membrane["counts"], dtype=float)
-    total = counts.sum() + membrane["below"] + membrane["above"]
-    return (edges[1:] + edges[:-1]) / 2, counts / total / np.diff(edges)
-
-
 for (label, architecture, timesteps), place in measured.groupby(
     ["data_label", "architecture", "timesteps"], sort=False
 ):
-    first = place.drop_duplicates("neuron").set_index("neuron")
-    names = [name for name in NEURONS if name in first.index]
-    found = {
-        name: first_and_last(results.evaluation(first.loc[name, "id"], first.loc[name, "seed"])["layers"])
-        for name in names
-    }
-    columns = max(len(layers) for layers in found.values())
-    figure, grid = report.subplots(
-        len(names), columns, height=1.15 * len(names) + 0.6, sharex=True, sharey="col", squeeze=False
-    )
-    for axes, name in zip(grid, names, strict=True):
-        for axis, layer in zip(axes, found[name], strict=False):
-            middle, height = density(layer["membrane"])
-            axis.fill_between(middle, height, color=COLOURS[name], alpha=0.75, lw=0, step="mid")
-            for level in (THRESHOLD,) if name == "binary" else (THRESHOLD, -THRESHOLD):
-                axis.axvline(level, color=report.INK, lw=0.7, ls="--")
-            axis.set_yticks([])
-            axis.set_xlim(-2.5, 2.5)
-            axis.set_xticks([-2, 0, 2])
-            if name == names[0]:
-                axis.set_title(layer["layer"], fontsize=7.5)
-        axes[0].set_ylabel(name, color=COLOURS[name])
-    figure.supxlabel("Membrane potential before the reset", fontsize=8.5)
-    key = f"membrane-{first['id'].iloc[0].rsplit('-', 1)[0]}"
     display(
         report.figure(
             results,
-            figure,
-            key,
-            f"Membrane potential's distribution in {columns} layers, a row a neuron, {architecture}, T = {timesteps}",
+            report.membranes(results, place),
+            f"membrane-{place['id'].iloc[0].rsplit('-', 1)[0]}",
+            f"Membrane potential's distribution by layer, a row a neuron, {architecture}, T = {timesteps}",
             f"{label}, {architecture}, T = {timesteps}: share of neurons and timesteps by membrane potential.",
         )
     )

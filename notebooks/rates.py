@@ -20,10 +20,7 @@ results = "../results/demo"
 # paper's Table 5. What are the rates of trained networks, layer by layer, and did their training converge?
 
 # %%
-import seaborn
-
 from ternary_spike import report
-from ternary_spike.report import COLOURS, MARKERS, NEURONS
 
 results = report.Results(results)
 summary = results.summary.set_index("id")
@@ -36,23 +33,15 @@ places = results.done[results.done["variant"] == ""].groupby(["data_label", "arc
 # ## Firing rates
 #
 # A rate is the share of neurons and timesteps with a spike of either sign. With $V_{th} = 0.5$ and batch norm's unit
-# variance about 62 % of ternary and 31 % of binary neurons fire before training.
+# variance about 62 % of ternary and 31 % of binary neurons fire before training. Dotted: negative spikes alone.
 
 # %%
 for (label, architecture, timesteps), place in places:
     here = layers[layers["id"].isin(place["id"])]
     if here.empty:
         continue
-    order = here.drop_duplicates("layer").sort_values("position")
-    figure, axes = report.subplots(height=2.6, width=min(6.75, 2.2 + 0.6 * len(order)))
-    ends = []
-    for name in (name for name in NEURONS if name in set(here["neuron"])):
-        mine = here[here["neuron"] == name].groupby("position")["rate_percent"].agg(["mean", "std"])
-        axes.errorbar(mine.index, mine["mean"], mine["std"], color=COLOURS[name], marker=MARKERS[name], capsize=2)
-        ends.append((mine.index[-1], mine["mean"].iloc[-1], name))
-    axes.set_xticks(order["position"], order["layer"], rotation=45, ha="right")
-    axes.set_ylim(0, None)
-    report.end_labels(axes, ends)
+    figure, axes = report.subplots(height=2.6, width=min(6.75, 2.2 + 0.6 * here["layer"].nunique()))
+    report.by_layer(axes, here, "rate_percent")
     axes.set_ylabel("Neurons that fire, %")
     display(
         report.figure(
@@ -86,34 +75,10 @@ report.table(
 # %%
 for (label, architecture, timesteps), place in places:
     here = history[history["id"].isin(place["id"])]
-    figure, (left, right) = report.subplots(1, 2, height=2.5)
-    ends = []
-    shown = [name for name in NEURONS if name in set(here["neuron"])]
-    for axes, column in ((left, "train_loss"), (right, "test_accuracy_percent")):
-        colours = {name: COLOURS[name] for name in shown}
-        seaborn.lineplot(
-            here,
-            x="epoch",
-            y=column,
-            hue="neuron",
-            hue_order=shown,
-            palette=colours,
-            errorbar="sd",
-            legend=False,
-            ax=axes,
-        )
-    for name in shown:
-        last = here[(here["neuron"] == name) & (here["epoch"] == here["epoch"].max())]["test_accuracy_percent"].mean()
-        ends.append((here["epoch"].max(), last, name))
-    left.set_ylabel("Training loss")
-    right.set_ylabel("Test accuracy, %")
-    for axes in (left, right):
-        axes.set_xlabel("Epoch")
-    report.end_labels(right, ends)
     display(
         report.figure(
             results,
-            figure,
+            report.training(here),
             f"training-{place['id'].iloc[0].rsplit('-', 1)[0]}",
             "Training loss and test accuracy after each epoch, mean over seeds and its band, one colour a neuron",
             f"{label}, {architecture}, T = {timesteps}: mean over seeds, band of one standard deviation.",

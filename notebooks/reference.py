@@ -25,7 +25,7 @@ kept = "../results/reference"
 # %%
 import sys
 
-from ternary_spike import report
+from ternary_spike import paper, report
 from ternary_spike.report import COLOURS, MARKERS, NEURONS
 
 results = report.Results(results)
@@ -33,6 +33,12 @@ sets = report.kept(kept)
 if not sets:
     display(report.note("No results are kept with this copy of the repository."))
     sys.exit(0)  # what follows is left out of the page
+
+
+def reduced(found) -> str:
+    """How a set is reduced, for the captions of its figures and tables."""
+    return "; ".join(dict.fromkeys(found.done["reduced"]))
+
 
 # %% [markdown]
 # ## What was run
@@ -48,7 +54,7 @@ for found in sets:
             f"{', '.join(runs['data_label'].unique())}, {report.decimal(hours, 1)} hours in all on "
             f"{', '.join(runs['cpu'].unique())} ({', '.join(runs['device'].unique())}), commit "
             f"{', '.join(commit[:12] for commit in runs['commit'].unique())}. "
-            f"Reduced: {'; '.join(runs['reduced'].unique())}."
+            f"Reduced: {reduced(found)}."
         )
     )
 
@@ -68,9 +74,8 @@ for found in sets:
                 report.spread("Firing rate, %", "rate", digits=2),
                 report.spread("Additions per image, k", "synops", "per_image", digits=1, scale=1e-3),
                 report.spread("Energy, µJ", "energy", "microjoule", digits=3),
-                report.state(),
             ],
-            f"{found.preset}: mean ± standard deviation over seeds",
+            f"{found.preset}: mean ± standard deviation over seeds; {reduced(found)}",
             found.source("summary"),
             group=report.place,
         )
@@ -94,8 +99,10 @@ for found in sets:
     axes.set_yticks([-height for height in range(len(pairs))], pairs["pair"])
     axes.set_ylim(0.4 - len(pairs), 0.6)
     axes.set_xlabel("Difference of test accuracy, points, with 95 % interval")
-    title = f"{found.preset}: {'; '.join(dict.fromkeys(pairs['reduced']))}"
-    caption = f"{title}. Right of zero the first of the two is better; an interval that includes zero decides nothing."
+    caption = (
+        f"{found.preset}: right of zero the first of the two is better; an interval that includes zero decides nothing"
+        f"; {reduced(found)}."
+    )
     display(report.figure(results, figure, f"reference-differences-{found.preset}", caption, caption))
     display(
         report.table(
@@ -124,45 +131,62 @@ for found in sets:
         x, y = mine["synops_mean_per_image"] / 1e6, mine["last_epoch_mean_percent"]
         axes.errorbar(x, y, mine["last_epoch_std_percent"], color=COLOURS[name], marker=MARKERS[name], capsize=3)
         for steps, a, b in zip(mine["timesteps"], x, y, strict=True):
-            report.direct_label(axes, a, b, name, f"{name}, T = {steps}", xytext=(6, -9))
+            report.direct_label(axes, a, b, name, f"{name}, T = {steps}", xytext=(6, 9 if name == "ternary" else -9))
     axes.margins(x=0.3, y=0.2)
     axes.set_xlabel("Additions per image, millions")
     axes.set_ylabel("Test accuracy, last epoch, %")
     caption = (
         f"{found.preset}: mean ± standard deviation over seeds against the counted additions of the folded network. "
-        f"{'; '.join(dict.fromkeys(found.done['reduced']))}."
+        f"{reduced(found)}."
     )
     display(report.figure(results, figure, f"reference-operations-{found.preset}", caption, caption))
 
 # %% [markdown]
-# ## Firing rates by layer and sign
+# ## Training curves
+
+# %%
+for found in sets:
+    history = found.table("history").merge(found.done[["id", "neuron", "timesteps"]], on="id")
+    for timesteps, here in history.groupby("timesteps"):
+        caption = f"{found.preset}, T = {timesteps}: mean over seeds, band of one standard deviation; {reduced(found)}."
+        name = f"reference-training-{found.preset}-T{timesteps}"
+        alt = f"Training loss and test accuracy after each epoch, T = {timesteps}, one colour a neuron"
+        display(report.figure(results, report.training(here), name, alt, caption))
+
+# %% [markdown]
+# ## Firing rates and entropy by layer
+#
+# A rate counts spikes of either sign; dotted lines are the negative spikes alone. Entropy is that of a layer's pooled
+# shares of −1, 0 and +1 (Eq. 6).
 
 # %%
 for found in sets:
     layers = found.table("layers").merge(found.done[["id", "neuron", "timesteps"]], on="id")
     steps = sorted(layers["timesteps"].unique())
-    figure, grid = report.subplots(1, len(steps), height=3.0, sharey=True, squeeze=False)
-    for axes, timesteps in zip(grid.flat, steps, strict=True):
-        here = layers[layers["timesteps"] == timesteps]
-        order = here.drop_duplicates("layer").sort_values("position")
-        ends = []
-        for name in (name for name in NEURONS if name in set(here["neuron"])):
-            mine = here[here["neuron"] == name].groupby("position")
-            mean, std = mine["rate_percent"].mean(), mine["rate_percent"].std()
-            axes.errorbar(mean.index, mean, std, color=COLOURS[name], marker=MARKERS[name], capsize=2, ms=3)
-            if name != "binary":
-                axes.plot(mean.index, mine["rate_negative_percent"].mean(), color=COLOURS[name], lw=0.8, ls=":")
-            ends.append((mean.index[-1], mean.iloc[-1], name))
-        axes.set_xticks(order["position"], order["layer"], rotation=90, fontsize=6)
-        axes.set_title(f"T = {timesteps}")
-        axes.set_ylim(0, None)
-        report.end_labels(axes, ends)
-    grid.flat[0].set_ylabel("Neurons that fire, %")
-    caption = (
-        f"{found.preset}: share of neurons and timesteps that fire, by layer, mean ± standard deviation over seeds. "
-        f"Dotted: negative spikes alone. {'; '.join(dict.fromkeys(found.done['reduced']))}."
-    )
-    display(report.figure(results, figure, f"reference-rates-{found.preset}", caption, caption))
+    for column, quantity in (("rate_percent", "Neurons that fire, %"), ("entropy_bits", "Entropy, bits a neuron")):
+        figure, grid = report.subplots(1, len(steps), height=3.0, sharey=True, squeeze=False)
+        for axes, timesteps in zip(grid.flat, steps, strict=True):
+            report.by_layer(axes, layers[layers["timesteps"] == timesteps], column)
+            axes.set_title(f"T = {timesteps}")
+        grid.flat[0].set_ylabel(quantity)
+        name = f"reference-{column.partition('_')[0]}-{found.preset}"
+        caption = f"{found.preset}: mean ± standard deviation over seeds; {reduced(found)}."
+        display(report.figure(results, figure, name, f"{quantity}, by layer, one line a neuron", caption))
+
+# %% [markdown]
+# ## Membrane potentials by layer
+#
+# As in Fig. 2: before the reset, on the whole test set, one seed. Dashed: the firing threshold.
+
+# %%
+for found in sets:
+    runs = found.table("runs")
+    runs = runs[runs["rate_percent"].notna() & (runs["variant"] == "")]
+    for timesteps, here in runs.groupby("timesteps"):
+        name = f"reference-membrane-{found.preset}-T{timesteps}"
+        alt = f"Membrane potential's distribution by layer, a row a neuron, T = {timesteps}"
+        caption = f"{found.preset}, T = {timesteps}: share of neurons and timesteps; {reduced(found)}."
+        display(report.figure(results, report.membranes(found, here), name, alt, caption))
 
 # %% [markdown]
 # ## Where the amplitude moved
@@ -198,6 +222,31 @@ for found in sets:
         report.note(
             f"Where the amplitude can act ({where}), it ends {ends}. Elsewhere it stays within "
             f"{report.decimal(still.max(), 5)} of the 1 that it began with."
+        )
+    )
+
+# %% [markdown]
+# ## Energy three ways
+#
+# By the paper's rule with three readings of its "mean sparsity" and by an exact count of additions. The encoder counts
+# at every timestep, as in the paper; counted once, which a static image allows, it is in the file.
+
+# %%
+for found in sets:
+    energy = report.energy_by_method(found)
+    display(
+        report.table(
+            energy[energy["encoder"] == "every timestep"],
+            [
+                report.neuron(),
+                report.text("Method", "method"),
+                report.number("Rate used, %", "rate_mean", 1, scale=100),
+                report.spread("Energy, µJ", "energy", "microjoule", 3),
+                report.number("Over binary, %", "extra_percent", 1, sign=True),
+            ],
+            f"{found.preset}: energy per image, mean ± standard deviation over seeds; {reduced(found)}",
+            found.source("energy"),
+            group=lambda row: row["place"],
         )
     )
 
@@ -245,13 +294,27 @@ for found in sets:
             [
                 report.text("Claim", "statement", long=True),
                 report.text("Result", "result", long=True),
-                report.text("Reduced", "reduced", long=True),
                 report.verdict(),
             ],
-            f"{found.preset}: claims of the paper, judged on these runs",
+            f"{found.preset}: claims of the paper, judged on these runs; {reduced(found)}",
             found.source("claims"),
         )
     )
+    said = {row.neuron: row.sparsity_percent for row in paper.energies()}
+    plain = found.done[(found.done["variant"] == "") & (found.done["timesteps"] == 2)]  # Table 5 is about T = 2
+    for _, here in plain.groupby(["dataset", "architecture"]):
+        ours = here.set_index("neuron")["rate_mean_percent"]
+        if set(said) <= set(ours.index):
+            times = report.decimal(ours["ternary"] / ours["binary"], 2)
+            display(
+                report.note(
+                    f"Firing rates: {report.decimal(ours['binary'], 2)} % of binary and "
+                    f"{report.decimal(ours['ternary'], 2)} % of ternary neurons fire, where Table 5 has "
+                    f"{said['binary']} % and {said['ternary']} %. A ternary neuron fires {times} times as often as a "
+                    f"binary one, not {report.decimal(said['ternary'] / said['binary'], 2)} times, and the extra "
+                    "energy grows with it."
+                )
+            )
     equal = report.pairs(found.done, [("ternary", "binary", 1)])
     display(
         report.note(

@@ -25,7 +25,6 @@ from ternary_spike.report import COLOURS
 
 results = report.Results(results)
 table5 = results.table("table5")
-energy = results.table("energy").merge(results.summary[["id", "neuron", "variant"]], on="id")
 layers = results.table("energy_layers").merge(results.summary[["id", "neuron", "variant"]], on="id")
 claims = results.table("claims").set_index("id")
 
@@ -97,29 +96,7 @@ report.table(
 # as the paper does, or once, which a static image allows.
 
 # %%
-keys = ["id", "neuron", "variant", "method", "encoder"]
-means = energy.groupby(keys, sort=False)[["rate", "flops", "synops", "sign", "energy_microjoule"]].agg(["mean", "std"])
-means.columns = [f"{name}_{kind}" for name, kind in means.columns]
-means = means.rename(columns={f"energy_microjoule_{kind}": f"energy_{kind}_microjoule" for kind in ("mean", "std")})
-means = means.reset_index()
-binary = means[means["neuron"] == "binary"].assign(place=lambda frame: frame["id"].str.replace("-binary", ""))
-base = binary.set_index(["place", "method", "encoder"])["energy_mean_microjoule"].to_dict()
-
-
-def without_neuron(row) -> str:
-    return row["id"].replace(f"-{row['neuron']}", "")
-
-
-def extra(row) -> float | None:
-    reference = base.get((without_neuron(row), row["method"], row["encoder"]))
-    return (
-        None
-        if reference is None or row["neuron"] == "binary"
-        else 100 * (row["energy_mean_microjoule"] / reference - 1)
-    )
-
-
-means["extra"] = [extra(row) for _, row in means.iterrows()]
+means = report.energy_by_method(results)
 report.table(
     means,
     [
@@ -130,16 +107,15 @@ report.table(
         report.number("SOPs, k", "synops_mean", 1, scale=1e-3),
         report.number("Sign, k", "sign_mean", 1, scale=1e-3),
         report.spread("Energy, µJ", "energy", "microjoule", 3),
-        report.number("Over binary, %", "extra", 1, sign=True),
+        report.number("Over binary, %", "extra_percent", 1, sign=True),
     ],
     "Energy per image by method, mean ± standard deviation over seeds",
     "energy",
-    group=without_neuron,
+    group=lambda row: row["place"],
 )
 
 # %%
-places = means.assign(place=[without_neuron(row) for _, row in means.iterrows()])
-for place, here in places.groupby("place", sort=False):
+for place, here in means.groupby("place", sort=False):
     ways = list(dict.fromkeys(zip(here["method"], here["encoder"], strict=True)))
     names = [name for name in report.NEURONS if name in set(here["neuron"])]
     figure, axes = report.subplots(height=0.5 + 0.42 * len(ways), width=5.8)

@@ -76,7 +76,7 @@ def test_options_of_the_data_are_part_of_its_name():
 
 def test_a_change_says_how_it_reduces_and_no_change_is_none(folder):
     assert {run.reduced for run in made(folder, {"epochs": 3})} == {"3 of 30 epochs"}
-    assert {run.reduced for run in made(folder, {"train_samples": 100})} == {"train_samples 100 instead of None"}
+    assert {run.reduced for run in made(folder, {"train_samples": 100})} == {"train_samples 100 instead of all"}
     unchanged = made(folder, {"epochs": 30})
     assert {run.reduced for run in unchanged} == {""}
     assert [run.id for run in unchanged] == [run.id for run in made(folder)]

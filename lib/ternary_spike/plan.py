@@ -329,7 +329,8 @@ def _changed(path: Path, changes: Mapping[str, Any]) -> tuple[dict[str, Any], st
         if key == "epochs":
             words.append(f"{value} of {original[key]} epochs")
         else:
-            words.append(f"{key} {value} instead of {original[key]}")
+            absent = "all" if key == "train_samples" else "none"
+            words.append(f"{key} {value} instead of {absent if original[key] is None else original[key]}")
     return real, ", ".join(words), hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:16]
 
 

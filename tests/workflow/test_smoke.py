@@ -36,7 +36,7 @@ def test_the_next_call_forgets_the_failure_and_ends_with_the_report(smoke_run):
 def test_a_shortened_run_says_so_in_its_id_and_in_the_tables(smoke_run):
     folder = smoke_run[0]
     for row in rows((folder / "results/smoke/tables/runs.csv").read_text()).values():
-        assert row["reduced"].startswith("1 of 30 epochs, train_samples 200 instead of None")
+        assert row["reduced"].startswith("1 of 30 epochs, train_samples 200 instead of all")
 
 
 def test_results_stand_where_the_layout_says_and_name_their_code(smoke_run):

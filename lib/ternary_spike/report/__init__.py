@@ -3,6 +3,8 @@
 Nothing here imports torch: notebooks read small files only.
 """
 
+from ternary_spike.report.drawings import by_layer, membranes, training
+from ternary_spike.report.energies import energy_by_method
 from ternary_spike.report.figures import direct_label, end_labels, figure, subplots
 from ternary_spike.report.palette import COLOURS, INK, MARKERS, NEURONS
 from ternary_spike.report.precision import paired
@@ -35,13 +37,16 @@ __all__ = [
     "NEURONS",
     "Column",
     "Results",
+    "by_layer",
     "claims",
     "decimal",
     "direct_label",
     "end_labels",
+    "energy_by_method",
     "figure",
     "in_words",
     "kept",
+    "membranes",
     "missing",
     "neuron",
     "note",
@@ -57,5 +62,6 @@ __all__ = [
     "subplots",
     "table",
     "text",
+    "training",
     "verdict",
 ]

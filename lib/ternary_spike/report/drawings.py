@@ -1,0 +1,110 @@
+"""What more than one notebook draws: quantities by layer, training curves, distributions of membrane potentials."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ternary_spike.report.figures import end_labels, subplots
+from ternary_spike.report.palette import COLOURS, INK, MARKERS, NEURONS
+from ternary_spike.report.results import Results
+
+#: V_th of the runs whose membranes are drawn: variants with another one are not
+THRESHOLD = 0.5
+
+
+def by_layer(axes: Axes, layers: pd.DataFrame, column: str) -> None:
+    """A quantity of each layer, a line a neuron: mean over seeds and standard deviation.
+
+    Args:
+        axes: where to.
+        layers: rows of the table "layers" with their ``neuron``.
+        column: the quantity; for ``rate_percent`` a dotted line shows the negative spikes alone.
+    """
+    order = layers.drop_duplicates("layer").sort_values("position")
+    ends = []
+    for name in _named(layers):
+        mine = layers[layers["neuron"] == name].groupby("position")
+        mean, std = mine[column].mean(), mine[column].std()
+        axes.errorbar(mean.index, mean, std, color=COLOURS[name], marker=MARKERS[name], capsize=2, ms=3.5)
+        if column == "rate_percent" and name != "binary":
+            axes.plot(mean.index, mine["rate_negative_percent"].mean(), color=COLOURS[name], lw=0.8, ls=":")
+        ends.append((mean.index[-1], mean.iloc[-1], name))
+    axes.set_xticks(order["position"], order["layer"], rotation=90 if len(order) > 12 else 45)
+    axes.tick_params(axis="x", labelsize=6.5 if len(order) > 12 else 8.5)
+    axes.set_ylim(0, 1.05 * max(axes.get_ylim()[1], axes.dataLim.y1))
+    end_labels(axes, ends)
+
+
+def training(history: pd.DataFrame) -> Figure:
+    """Training loss and test accuracy after each epoch: mean over seeds, in a band of one standard deviation."""
+    figure, (left, right) = subplots(1, 2, height=2.5)
+    shown = _named(history)
+    for axes, column in ((left, "train_loss"), (right, "test_accuracy_percent")):
+        seaborn.lineplot(
+            history,
+            x="epoch",
+            y=column,
+            hue="neuron",
+            hue_order=shown,
+            palette={name: COLOURS[name] for name in shown},
+            errorbar="sd",
+            legend=False,
+            ax=axes,
+        )
+        axes.set_xlabel("Epoch")
+    left.set_ylabel("Training loss")
+    right.set_ylabel("Test accuracy, %")
+    last = history[history["epoch"] == history["epoch"].max()].groupby("neuron")["test_accuracy_percent"].mean()
+    end_labels(right, [(history["epoch"].max(), last[name], name) for name in shown])
+    return figure
+
+
+def membranes(results: Results, runs: pd.DataFrame) -> Figure:
+    """Membrane potentials before the reset, a row a neuron: the first four neuron layers (as in Fig. 2) and the last.
+
+    Args:
+        results: where the evaluations are.
+        runs: rows of the table "runs" on one dataset and network at one T; the first of each neuron is drawn.
+    """
+    first = runs.drop_duplicates("neuron").set_index("neuron")
+    names = [name for name in NEURONS if name in first.index]
+    found = {
+        name: _first_and_last(results.evaluation(first.loc[name, "id"], first.loc[name, "seed"])["layers"])
+        for name in names
+    }
+    columns = max(len(layers) for layers in found.values())
+    figure, grid = subplots(
+        len(names), columns, height=1.15 * len(names) + 0.6, sharex=True, sharey="col", squeeze=False
+    )
+    for axes, name in zip(grid, names, strict=True):
+        for axis, layer in zip(axes, found[name], strict=False):
+            axis.fill_between(*_density(layer["membrane"]), color=COLOURS[name], alpha=0.75, lw=0, step="mid")
+            for level in (THRESHOLD,) if name == "binary" else (THRESHOLD, -THRESHOLD):
+                axis.axvline(level, color=INK, lw=0.7, ls="--")
+            axis.set_yticks([])
+            axis.set_xlim(-2.5, 2.5)
+            axis.set_xticks([-2, 0, 2])
+            if name == names[0]:
+                axis.set_title(layer["layer"], fontsize=7.5)
+        axes[0].set_ylabel(name, color=COLOURS[name])
+    figure.supxlabel("Membrane potential before the reset", fontsize=8.5)
+    return figure
+
+
+def _named(rows: pd.DataFrame) -> list[str]:
+    return [name for name in NEURONS if name in set(rows["neuron"])]
+
+
+def _first_and_last(layers: Iterable[dict]) -> list[dict]:
+    layers = list(layers)
+    return layers if len(layers) <= 5 else [*layers[:4], layers[-1]]
+
+
+def _density(membrane: dict) -> tuple[np.ndarray, np.ndarray]:
+    edges, counts = np.array(membrane["edges"]), np.array(membrane["counts"], dtype=float)
+    total = counts.sum() + membrane["below"] + membrane["above"]
+    return (edges[1:] + edges[:-1]) / 2, counts / total / np.diff(edges)
