@@ -78,7 +78,7 @@ def test_tables_come_from_the_runs_files(folder, tmp_path):
 
 @pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
 def test_every_finished_run_has_its_small_files_and_nothing_large(folder):
-    runs = pd.read_csv(folder / "tables/runs.csv", keep_default_na=False)
+    runs = pd.read_csv(folder / "tables/runs.csv", dtype=str, keep_default_na=False)
     finished = runs[runs["last_epoch_percent"] != ""]
     # what has not been trained says so, and nothing is half there or from code that no commit has
     assert set(runs["state"]) <= {"done", "not run: its training has not finished"}
