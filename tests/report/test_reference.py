@@ -14,6 +14,7 @@ from ternary_spike import claims, collect
 from ternary_spike.files import read_json, sha256_of
 from ternary_spike.report.notebooks import execute
 from ternary_spike.report.reference import kept, pairs
+from ternary_spike.report.show import decimal
 
 from . import fixture
 
@@ -118,3 +119,28 @@ def test_the_runs_were_called_as_the_rule_calls_them(tmp_path):
     for record in map(read_json, records):
         words = wanted[record["id"], str(record["seed"])]
         assert [word.replace(f"{REPOSITORY}/", "") for word in words] == record["provenance"]["command"]
+
+
+def test_the_readme_says_what_the_files_say():
+    folder = REPOSITORY / "results/reference/cifar10-jpeg-w16"
+    (found,) = (results for results in kept(folder.parent) if results.preset == folder.name)
+    said = " ".join((REPOSITORY / "README.md").read_text().split())
+    wanted = [("ternary", "binary", 0), ("trainable", "ternary", 0), ("ternary", "binary", 1)]
+    shown = pairs(found.done, wanted).set_index("pair")
+    apart = {
+        name: f"{decimal(row['difference_points'], 2, sign=True)} ± {decimal(row['interval_points'], 2)}"
+        for name, row in shown.iterrows()
+    }
+    for first in ("ternary less binary", "trainable less ternary"):
+        assert f"{apart[f'{first}, T = 2']} points at T = 2, {apart[f'{first}, T = 1']} at T = 1" in said
+    equal = "ternary, T = 1 less binary, T = 2"
+    ratios = [decimal(shown.loc[equal, f"{name}_ratio"], 2) for name in ("synops", "energy")]
+    assert f"{apart[equal]} points at {ratios[0]} times the additions and {ratios[1]} times the energy" in said
+    rates = found.done[found.done["timesteps"] == 2].set_index("neuron")["rate_mean_percent"]
+    assert f"| {decimal(rates['binary'], 2)} % and {decimal(rates['ternary'], 2)} % | does not hold" in said
+    results = found.table("claims").set_index("id")["result"]
+    (extra,) = re.findall(r"T = 2: (\S+ %)", results["energy-extra-measured"])
+    (spikes,) = re.findall(r"\d+ of [\d,]+ spikes differ in float64", results["folding-output-invariant"])
+    assert f"| {extra} | does not hold" in said and f"| {spikes} | holds" in said
+    live = found.amplitudes().query("architecture == 'resnet20'")["live"]
+    assert f"{live.sum()} of {len(live)} layers" in said
