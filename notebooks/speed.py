@@ -80,7 +80,14 @@ def bars(found: pd.DataFrame, name: str, title: str) -> None:
     drawn, axes = report.subplots(height=0.7 + 0.24 * len(found), width=6.2)
     axes.barh(found["variant"], found["milliseconds"], color=[colour(variant) for variant in found["variant"]])
     for place, value in enumerate(found["milliseconds"]):
-        axes.annotate(f"{value:.3g}", (value, place), (3, 0), textcoords="offset points", va="center", fontsize=7)
+        axes.annotate(
+            report.decimal(value, 1 if value < 100 else 0),
+            (value, place),
+            (3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+        )
     axes.margins(x=0.1)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("Milliseconds, forward and backward")

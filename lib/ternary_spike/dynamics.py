@@ -132,8 +132,8 @@ def gradients(
     grads: list[Tensor],
     grad_v: Tensor | None,
     dynamics: Dynamics,
-) -> tuple[list[Tensor], Tensor, Tensor | None]:
-    """The gradient G of each timestep's current, and those of v (from before the first timestep) and of a.
+) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
+    """The gradient G of each timestep's current, and those of v (from before the first timestep) and of a, if given.
 
     Args:
         currents, v, amplitude: as given to :func:`spikes`.
@@ -141,30 +141,38 @@ def gradients(
         grad_v: dL/dv after the last timestep, or None for zero.
         dynamics: the layer's constants.
     """
+    at_rest = v is None
     potentials, firing = [], []
     for current in currents:
+        if firing:
+            v = potentials[-1] - firing[-1]
         potentials.append(charge(current, v, dynamics))
         firing.append(firing_part(potentials[-1], dynamics))
-        v = potentials[-1] - firing[-1]
     grad_a = None
     carried = grad_v  # dL/dv[t], from the timesteps that follow
     grad_currents = []
-    for u, h, g in zip(reversed(potentials), reversed(firing), reversed(grads), strict=True):
+    # in place, and each timestep's membrane given up when it is done with: what fits the cache is fast
+    for g in reversed(grads):
+        h = firing.pop()
         s = surrogate.derivative(
-            dynamics.surrogate, u, signed=dynamics.signed, threshold=dynamics.threshold, window=dynamics.window
+            dynamics.surrogate,
+            potentials.pop(),
+            signed=dynamics.signed,
+            threshold=dynamics.threshold,
+            window=dynamics.window,
         )
-        if amplitude is not None:
-            b = h.sign()
-            grad_a = g * b if grad_a is None else torch.addcmul(grad_a, g, b)
-            g = g * amplitude.to(g.dtype)
-        grad_u = g * s
+        if amplitude is None:
+            grad_u = g * s
+        else:
+            grad_a = g * h.sign() if grad_a is None else grad_a.addcmul_(g, h.sign())
+            grad_u = (g * amplitude.to(g.dtype)).mul_(s)
         if carried is not None:
             slope = surrogate.indicator(torch.eq, h, 0.0)
             if not dynamics.detach_reset:
-                slope = torch.addcmul(slope, h.abs(), s, value=-1)
-            grad_u = torch.addcmul(grad_u, carried, slope)
+                slope.addcmul_(h.abs(), s, value=-1)
+            grad_u.addcmul_(carried, slope)
         grad_currents.append(grad_u)
-        carried = grad_u * dynamics.decay
+        carried = grad_u * dynamics.decay if potentials or not at_rest else None
     return grad_currents[::-1], carried, None if grad_a is None else grad_a.sum()
 
 
