@@ -20,13 +20,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# Above glibc's limit every tensor would be fetched from the system and given back, page by page. Read at process start.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
 ROOT = Path(__file__).resolve().parent.parent
 
 if __name__ == "__main__":
-    if any(name not in os.environ for name in ALLOCATOR):
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ALLOCATOR})
     sys.path[:0] = [str(ROOT), str(ROOT / "lib")]
 
 import torch  # noqa: E402
@@ -34,7 +30,7 @@ from benchmarks import rivals  # noqa: E402
 from benchmarks.plain import plain_loop  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from ternary_spike import BinaryLIF, SpikingResNet, TernaryLIF, TrainableTernaryLIF, backends, training  # noqa: E402
+from ternary_spike import BinaryLIF, SpikingResNet, TernaryLIF, TrainableTernaryLIF, allocator, backends, training  # noqa: E402
 from ternary_spike import recipe as recipes  # noqa: E402
 from ternary_spike.data.prepared import Split, write_prepared  # noqa: E402
 from ternary_spike.distributed import Processes  # noqa: E402
@@ -400,6 +396,7 @@ def main() -> None:
     parts = arguments.only or PARTS
     devices = arguments.device or ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     torch.set_num_threads(1)
+    allocator.keep_freed_memory()  # for all variants, as training does
     arguments.out.mkdir(parents=True, exist_ok=True)
     neuron, steps, epoch, start_up = [], [], [], []
     for device in devices:

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 import torch
 from torch.nn import functional as F
 
+from ternary_spike import allocator
 from ternary_spike.models import SpikingResNet
 from ternary_spike.optimisation import Sgd
 
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: one a core")
     parser.add_argument("--seconds", type=float, default=60, help="for each network")
     args = parser.parse_args()
+    allocator.keep_freed_memory()  # as training does
     rows = []
     for case in CASES:
         rounds = max(3, int(args.seconds / 2 / fastest(case, (1, args.threads), 1)[0]))

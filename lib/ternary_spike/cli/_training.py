@@ -32,14 +32,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def training_plan(args: Namespace):
-    """The :class:`ternary_spike.training.TrainingPlan` of a command line; torch's threads are set.
+    """The :class:`ternary_spike.training.TrainingPlan` of a command line; torch's threads and the allocator are set.
 
     Raises:
         UserError: if an option, the recipe or the data is unusable.
     """
     import torch
 
-    from ternary_spike import devices, recipe
+    from ternary_spike import allocator, devices, recipe
     from ternary_spike.data.prepared import read_manifest
     from ternary_spike.errors import UserError
     from ternary_spike.settings import neuron_options
@@ -47,6 +47,7 @@ def training_plan(args: Namespace):
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
+    allocator.keep_freed_memory()
     if args.deterministic:
         devices.make_deterministic()
     manifest = read_manifest(args.data)

@@ -88,8 +88,9 @@ def _runs(args: Namespace) -> list:
 def _costs(args: Namespace, runs: list) -> list[dict[str, str]]:
     from tempfile import TemporaryDirectory
 
-    from ternary_spike import costs, devices
+    from ternary_spike import allocator, costs, devices
 
+    allocator.keep_freed_memory()  # as the trainings that are estimated do
     with TemporaryDirectory() as folder:
         cache = args.cache or Path(folder) / "costs.json"
         found = costs.estimate(runs, args.recipes, devices.choose(args.device), cache, LIMIT_SECONDS)
