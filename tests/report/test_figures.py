@@ -133,9 +133,19 @@ def test_rule_graph_is_drawn_in_layers():
     assert heights["prepare"] < heights["train"] < heights["all"]
 
 
+def test_rules_may_read_from_each_other():
+    """As train does from match, which reads what evaluate made of another training."""
+    nodes = ("prepare", "train", "evaluate", "match", "all")
+    edges = ("0 -> 1", "0 -> 3", "1 -> 2", "2 -> 3", "3 -> 1", "2 -> 4")
+    graph = rulegraph.parse("\n".join([*(f'{i}[label = "{name}"]' for i, name in enumerate(nodes)), *edges]))
+    assert [edge for edge in graph.edges if graph.edges[edge].get("back")] == [("match", "train")]
+    assert {("prepare", "train"), ("train", "evaluate"), ("evaluate", "match")} <= set(graph.edges)
+    assert all(f">{name}<" in rulegraph.draw(graph) for name in nodes)
+
+
 @pytest.mark.parametrize(
     ("dot", "message"),
-    [("digraph {}", "no rule"), ('0[label = "a"]\n0 -> 1', "without its rules"), ('0[label = "a"]\n0 -> 0', "circle")],
+    [("digraph {}", "no rule"), ('0[label = "a"]\n0 -> 1', "without its rules"), ('0[label = "a"]\n0 -> 0', "itself")],
 )
 def test_bad_rule_graphs(dot, message):
     with pytest.raises(ValueError, match=message):

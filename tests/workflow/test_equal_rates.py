@@ -73,6 +73,11 @@ def test_from_search_to_training_and_what_makes_it_run_again(tmp_path):
     assert other.jobs("train") == {TERNARY} and not other.jobs("match"), other.text
     path.write_text(kept)
 
+    whole = smoke(folder)
+    assert whole.status == 0 and not whole.jobs("train"), whole.text
+    page = (folder / "results/smoke/report/index.html").read_text()
+    assert "dashed arrow leads back up" in page and ">match<" in page
+
     shutil.rmtree(folder / ".snakemake")
     times = random.Random(0)
     for path in [path for path in folder.rglob("*") if path.is_file()]:

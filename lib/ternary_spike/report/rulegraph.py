@@ -14,8 +14,11 @@ EDGE = re.compile(r"^\s*(\d+)\s*->\s*(\d+)", re.M)
 def parse(dot: str) -> nx.DiGraph:
     """The graph of ``snakemake --rulegraph``'s output; nodes are rule names.
 
+    Jobs never run in a circle, but rules may: a run can be trained for what another one's evaluation found. The edge
+    that closes a circle has ``back`` set, and without such edges the graph has none.
+
     Raises:
-        ValueError: if there is no node in it, or an edge of an unknown node, or a circle.
+        ValueError: if there is no node in it, or an edge of an unknown node, or of a rule to itself.
     """
     names = {number: label.split("\\n")[0] for number, label in NODE.findall(dot)}
     if not names:
@@ -25,20 +28,29 @@ def parse(dot: str) -> nx.DiGraph:
     for first, second in EDGE.findall(dot):
         if first not in names or second not in names:
             raise ValueError(f"an edge {first} -> {second} without its rules")
+        if first == second:
+            raise ValueError(f"the rule {names[first]} reads from itself")
         graph.add_edge(names[first], names[second])
-    if not nx.is_directed_acyclic_graph(graph):
-        raise ValueError("its rules run in a circle")
-    return nx.transitive_reduction(graph)
+    back = []
+    while not nx.is_directed_acyclic_graph(graph):
+        back.append(nx.find_cycle(graph)[-1])
+        graph.remove_edge(*back[-1])
+    reduced = nx.transitive_reduction(graph)
+    reduced.add_edges_from(back, back=True)
+    return reduced
 
 
 def draw(graph: nx.DiGraph) -> str:
-    """The graph as SVG text, in layers from top to bottom, each rule below all that it reads from."""
-    layers = list(nx.topological_generations(graph))
+    """The graph as SVG text, in layers from top to bottom, each rule below all that it reads from; ``back`` dashed."""
+    forward = nx.DiGraph(graph)
+    forward.remove_edges_from([edge for edge in graph.edges if graph.edges[edge].get("back")])
+    layers = list(nx.topological_generations(forward))
     places = {}
     for level, layer in enumerate(layers):
         # below the mean of what a rule reads from, so that edges cross little
         wanted = {
-            name: sum(places[p][0] for p in graph.predecessors(name)) / max(1, graph.in_degree(name)) for name in layer
+            name: sum(places[p][0] for p in forward.predecessors(name)) / max(1, forward.in_degree(name))
+            for name in layer
         }
         for i, name in enumerate(sorted(layer, key=lambda name: (wanted[name], name))):
             places[name] = ((i + 0.5) / len(layer), -level)
@@ -46,13 +58,11 @@ def draw(graph: nx.DiGraph) -> str:
     axes.set_axis_off()
     axes.set_xlim(0, 1)
     axes.set_ylim(-len(layers) + 0.5, 0.5)
-    for first, second in graph.edges:
-        axes.annotate(
-            "",
-            xy=places[second],
-            xytext=places[first],
-            arrowprops={"arrowstyle": "-|>", "color": palette.INK, "lw": 0.8, "shrinkA": 9, "shrinkB": 9},
-        )
+    for first, second, back in graph.edges(data="back", default=False):
+        arrow = {"arrowstyle": "-|>", "color": palette.INK, "lw": 0.8, "shrinkA": 9, "shrinkB": 9}
+        if back:
+            arrow |= {"linestyle": "--", "connectionstyle": "arc3,rad=-0.6", "shrinkB": 20}
+        axes.annotate("", xy=places[second], xytext=places[first], arrowprops=arrow)
     for name, (x, y) in places.items():
         box = {"boxstyle": "round,pad=0.35", "fc": palette.PAPER, "ec": palette.COLOURS["binary"], "lw": 1.0}
         axes.text(x, y, name, ha="center", va="center", bbox=box)
