@@ -21,6 +21,7 @@ results = "../results/controls"
 # these are made equal, and what do threshold, window, reset and amplitude do by themselves?
 
 # %%
+import re
 import sys
 
 from ternary_spike import report
@@ -44,7 +45,12 @@ def judged(name):
     return f"{claim['statement']} **{claim['verdict'].capitalize()}**: {claim['result']}."
 
 
-names = {row["id"]: f"{row['neuron']} {row['variant']}".strip().replace("_", " ") for _, row in runs.iterrows()}
+def spelled(variant):
+    """A variant's name in words: threshold0.75_window1.5 as "threshold 0.75 window 1.5"."""
+    return re.sub(r"(?<=[a-z])(?=\d)", " ", variant.replace("_", " "))
+
+
+names = {row["id"]: f"{row['neuron']} {spelled(row['variant'])}".strip() for _, row in runs.iterrows()}
 
 # %% [markdown]
 # ## Ternary less binary
@@ -61,7 +67,7 @@ WORDS = {
     "same option": "both {}",
 }
 gaps = pairs[pairs["question"].isin(WORDS)]
-variants = runs.set_index("id")["variant"].str.replace("_", " ").to_dict()
+variants = runs.set_index("id")["variant"].map(spelled).to_dict()
 gaps = gaps.assign(
     pair=[
         WORDS[row["question"]].format(variants[row["id"]]) + ("" if row["as_asked"] else " (not reached)")
@@ -187,6 +193,17 @@ if len(matches):
     )
 
 # %%
+for run, mine in matches.groupby("id", sort=False):
+    if not mine["equal"].any():
+        low, high = mine["threshold"].min(), mine["threshold"].max()
+        least, most = (report.decimal(rate, 1) for rate in (mine["rate_percent"].min(), mine["rate_percent"].max()))
+        wanted = report.decimal(mine["target_rate_percent"].iloc[0], 1)
+        display(
+            report.note(
+                f"{run}: not reached. Thresholds from {low:.2g} to {high:.2g} left the trained network's rate between "
+                f"{least} and {most} %; {wanted} % was wanted. Here training decides the rate, not the threshold."
+            )
+        )
 report.note(judged("ternary-above-binary-same-rate"))
 
 # %% [markdown]
