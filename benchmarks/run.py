@@ -286,7 +286,8 @@ def bench_epoch(bench: Bench, timesteps: int) -> list[dict]:
 START_UP = """
 import os, time; start = time.perf_counter()
 import torch; torch.set_num_threads(1)
-from ternary_spike import SpikingResNet, backends
+from ternary_spike import SpikingResNet, allocator, backends
+allocator.keep_freed_memory()
 model = SpikingResNet("resnet20w16", "trainable", {timesteps}).to("{device}", memory_format=torch.channels_last)
 images = torch.randn(16, 3, 32, 32, device="{device}")
 backends.use("{backend}")
@@ -358,7 +359,7 @@ def draw(path: Path, neuron: list[dict], training: list[dict], setting: dict) ->
             [row["milliseconds"] for row in rows],
             color=["tab:blue" if mine else "tab:gray" for mine in ours],
         )
-        axis.bar_label(bars, fmt="%.3g", padding=3)
+        axis.bar_label(bars, fmt=lambda v: f"{v:.1f}" if v < 100 else f"{v:,.0f}", padding=3)
         axis.margins(x=0.12)
         axis.spines[["top", "right"]].set_visible(False)
         axis.set_title(title, loc="left")

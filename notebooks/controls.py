@@ -76,29 +76,15 @@ gaps = gaps.assign(
 )
 
 
-def forest(rows, labels, colours, name, alt, caption):
-    """Differences with their intervals, one below the other, and zero as a line."""
-    drawn, axes = report.subplots(height=0.75 + 0.27 * len(rows), width=6.2)
-    for height, (_, row) in enumerate(rows.iterrows()):
-        axes.errorbar(
-            row["difference_points"],
-            -height,
-            xerr=None if report.missing(row["interval_points"]) else row["interval_points"],
-            color=colours[height],
-            marker="o",
-            mfc=colours[height] if row["as_asked"] else "none",
-            capsize=3,
-        )
-    axes.axvline(0, color=report.INK, lw=0.8)
-    axes.set_yticks([-height for height in range(len(rows))], labels)
-    axes.set_ylim(0.4 - len(rows), 0.6)
-    axes.set_xlabel("Difference of test accuracy, points")
+def differences(rows, labels, colours, name, alt, caption):
+    """Differences with their intervals; hollow where firing rates could not be made equal."""
+    drawn = report.forest(rows, labels, colours, list(rows["as_asked"]))
     return report.figure(results, drawn, name, alt, caption)
 
 
 if len(gaps):
     display(
-        forest(
+        differences(
             gaps,
             gaps["pair"],
             [COLOURS["ternary"]] * len(gaps),
@@ -276,7 +262,7 @@ def shown(kinds, name, alt):
     labels = [names[run] if places == 1 else run for run in mine["id"]]
     colours = [COLOURS[neuron] for neuron in mine["neuron"]]
     caption = "Each control less the same neuron as the paper has it, with 95 % interval (Welch)."
-    display(forest(mine, labels, colours, name, alt, caption))
+    display(differences(mine, labels, colours, name, alt, caption))
     what = [report.neuron(), report.number("Threshold", "threshold", 3), report.number("Window", "window", 3)]
     caption = "Control less the same neuron as the paper has it, ± half-width of the 95 % interval"
     display(report.table(mine, [*what, *columns[:3], report.run_link()], caption, "differences", group=report.place))

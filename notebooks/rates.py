@@ -41,7 +41,7 @@ for (label, architecture, timesteps), place in places:
     if here.empty:
         continue
     figure, axes = report.subplots(height=2.6, width=min(6.75, 2.2 + 0.6 * here["layer"].nunique()))
-    report.by_layer(axes, here, "rate_percent")
+    report.by_layer([(axes, here)], "rate_percent")
     axes.set_ylabel("Neurons that fire, %")
     display(
         report.figure(

@@ -43,7 +43,7 @@ def made_up(folder: Path, ternary: float = 55.0) -> Path:
 
 def test_pairs_are_differences_of_what_is_equal_but_for_one_thing(tmp_path):
     (found,) = kept(made_up(tmp_path / "a").parent)
-    shown = pairs(found.done, [("ternary", "binary", 0), ("ternary", "binary", 1)]).set_index("pair")
+    shown = pairs(found, [("ternary", "binary", 0), ("ternary", "binary", 1)]).set_index("pair")
     assert list(shown.index) == [
         "ternary less binary, T = 1",
         "ternary less binary, T = 2",
@@ -126,21 +126,37 @@ def test_the_readme_says_what_the_files_say():
     (found,) = (results for results in kept(folder.parent) if results.preset == folder.name)
     said = " ".join((REPOSITORY / "README.md").read_text().split())
     wanted = [("ternary", "binary", 0), ("trainable", "ternary", 0), ("ternary", "binary", 1)]
-    shown = pairs(found.done, wanted).set_index("pair")
+    shown = pairs(found, wanted).set_index("pair")
     apart = {
         name: f"{decimal(row['difference_points'], 2, sign=True)} ± {decimal(row['interval_points'], 2)}"
         for name, row in shown.iterrows()
     }
-    for first in ("ternary less binary", "trainable less ternary"):
-        assert f"{apart[f'{first}, T = 2']} points at T = 2, {apart[f'{first}, T = 1']} at T = 1" in said
+    ledger = found.table("claims").set_index("id")
+    verdict = ledger["verdict"].str.removesuffix(" at this scale")
+    for first, claim in (
+        ("ternary less binary", "ternary-above-binary"),
+        ("trainable less ternary", "trainable-above-ternary"),
+    ):
+        both = f"{apart[f'{first}, T = 2']} points at T = 2, {apart[f'{first}, T = 1']} at T = 1"
+        assert f"| {both} | {verdict[claim]} |" in said
+    for neuron in ("binary", "ternary"):
+        claim = f"energy-rate-{neuron}"
+        rate, interval = re.search(r"T = 2: (\S+ %) \(95 % interval (± \S+)\)", ledger.loc[claim, "result"]).groups()
+        assert f"{neuron} neurons fire at T = 2 | {rate} ({interval}) | {verdict[claim]} |" in said
+    claim = "energy-extra-measured"
+    extra, interval = re.search(r"T = 2: (\S+ %) \(95 % interval (.+?)\)", ledger.loc[claim, "result"]).groups()
+    assert f"| {extra} ({interval}) by the paper's formula | {verdict[claim]} |" in said
+    claim = "folding-output-invariant"
+    networks, trained, spikes = re.search(
+        r"(\d+) networks, (\d+) of .*: (\d+ of [\d,]+ spikes differ in float64)", ledger.loc[claim, "result"]
+    ).groups()
+    assert f"| {spikes}; {trained} of {networks} networks had amplitudes | {verdict[claim]} |" in said
+
     equal = "ternary, T = 1 less binary, T = 2"
-    ratios = [decimal(shown.loc[equal, f"{name}_ratio"], 2) for name in ("synops", "energy")]
-    assert f"{apart[equal]} points at {ratios[0]} times the additions and {ratios[1]} times the energy" in said
-    rates = found.done[found.done["timesteps"] == 2].set_index("neuron")["rate_mean_percent"]
-    assert f"| {decimal(rates['binary'], 2)} % and {decimal(rates['ternary'], 2)} % | does not hold" in said
-    results = found.table("claims").set_index("id")["result"]
-    (extra,) = re.findall(r"T = 2: (\S+ %)", results["energy-extra-measured"])
-    (spikes,) = re.findall(r"\d+ of [\d,]+ spikes differ in float64", results["folding-output-invariant"])
-    assert f"| {extra} | does not hold" in said and f"| {spikes} | holds" in said
+    row = shown.loc[equal]
+    additions, every, once = (decimal(row[name], 2) for name in ("synops_ratio", "energy_ratio", "energy_ratio_once"))
+    assert f"({apart[equal]} points) at {additions} times the additions" in said
+    assert f"energy is {every} times as much if" in said and f"and {once} times if it counts once" in said
+    assert row["verdict"] == "holds at this scale"
     live = found.amplitudes().query("architecture == 'resnet20'")["live"]
     assert f"{live.sum()} of {len(live)} layers" in said

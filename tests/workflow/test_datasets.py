@@ -11,7 +11,9 @@ from tests.workflow.running import HEAD, copied, snakemake
 # a run table's dataset, network (narrow), T
 NETWORKS = [
     *itertools.product(("cifar10", "cifar100"), ("resnet20w2", "resnet19w2"), (2,)),
-    *itertools.product(("cifar10dvs",), ("resnet20w2", "resnet19w2"), (10,)),
+    # Width 16: above 32 pixels torch 2.13's oneDNN corrupts memory, on some processors with AVX-512, in the gradient of
+    # a strided 1x1 convolution to fewer than 32 channels.
+    *itertools.product(("cifar10dvs",), ("resnet20w2", "resnet19w16"), (10,)),
     *itertools.product(("imagenet",), ("resnet18w2", "resnet34w2"), (2,)),
 ]
 NEURONS = ("binary", "ternary", "trainable")

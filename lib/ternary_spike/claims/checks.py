@@ -166,8 +166,10 @@ def folding_exact(tables: Tables) -> Finding:
     spikes, differing = found["float64_spikes"].sum(), found["float64_differing_spikes"].sum()
     worst = found["float64_largest_relative_logit_difference"].max()
     logits = f"logits by at most {worst:.1e} (relative)" if worst else "logits not at all"
+    trained = (found["id"].map(tables["summary"].set_index("id")["neuron"]) == "trainable").sum()
     result = (
-        f"{len(found)} networks: {differing:,} of {spikes:,} spikes differ in float64, {logits}; "
+        f"{len(found)} networks, {trained} of them with trained amplitudes: "
+        f"{differing:,} of {spikes:,} spikes differ in float64, {logits}; "
         f"{found['float32_differing_spikes'].sum():,} in float32"
     )
     holds = bool(found["passed"].astype(bool).all() and differing == 0 and (worst <= found["bound"]).all())

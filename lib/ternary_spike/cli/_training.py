@@ -47,7 +47,8 @@ def training_plan(args: Namespace):
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    allocator.keep_freed_memory()
+    if args.device == "cpu" or not torch.cuda.is_available():
+        allocator.keep_freed_memory()
     if args.deterministic:
         devices.make_deterministic()
     manifest = read_manifest(args.data)

@@ -3,7 +3,7 @@
 Nothing here imports torch: notebooks read small files only.
 """
 
-from ternary_spike.report.drawings import by_layer, membranes, training
+from ternary_spike.report.drawings import by_layer, forest, membranes, training
 from ternary_spike.report.energies import energy_by_method
 from ternary_spike.report.figures import direct_label, end_labels, figure, subplots
 from ternary_spike.report.palette import COLOURS, INK, MARKERS, NEURONS
@@ -44,6 +44,7 @@ __all__ = [
     "end_labels",
     "energy_by_method",
     "figure",
+    "forest",
     "in_words",
     "kept",
     "membranes",

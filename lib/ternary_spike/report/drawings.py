@@ -1,6 +1,6 @@
-"""What more than one notebook draws: quantities by layer, training curves, distributions of membrane potentials."""
+"""What more than one notebook draws: differences, quantities by layer, training curves, membrane potentials."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,19 +11,28 @@ from matplotlib.figure import Figure
 from ternary_spike.report.figures import end_labels, subplots
 from ternary_spike.report.palette import COLOURS, INK, MARKERS, NEURONS
 from ternary_spike.report.results import Results
+from ternary_spike.report.show import missing
 
 #: V_th of the runs whose membranes are drawn: variants with another one are not
 THRESHOLD = 0.5
 
 
-def by_layer(axes: Axes, layers: pd.DataFrame, column: str) -> None:
+def by_layer(panels: Iterable[tuple[Axes, pd.DataFrame]], column: str) -> None:
     """A quantity of each layer, a line a neuron: mean over seeds and standard deviation.
 
     Args:
-        axes: where to.
-        layers: rows of the table "layers" with their ``neuron``.
+        panels: axes, and rows of the table "layers" with their ``neuron`` for them.
         column: the quantity; for ``rate_percent`` a dotted line shows the negative spikes alone.
     """
+    panels = list(panels)
+    ends = [_layers(axes, layers, column) for axes, layers in panels]
+    top = 1.05 * max(axes.dataLim.y1 for axes, _ in panels)
+    for (axes, _), points in zip(panels, ends, strict=True):
+        axes.set_ylim(0, top)
+        end_labels(axes, points)
+
+
+def _layers(axes: Axes, layers: pd.DataFrame, column: str) -> list[tuple[float, float, str]]:
     order = layers.drop_duplicates("layer").sort_values("position")
     ends = []
     for name in _named(layers):
@@ -33,10 +42,36 @@ def by_layer(axes: Axes, layers: pd.DataFrame, column: str) -> None:
         if column == "rate_percent" and name != "binary":
             axes.plot(mean.index, mine["rate_negative_percent"].mean(), color=COLOURS[name], lw=0.8, ls=":")
         ends.append((mean.index[-1], mean.iloc[-1], name))
-    axes.set_xticks(order["position"], order["layer"], rotation=90 if len(order) > 12 else 45)
-    axes.tick_params(axis="x", labelsize=6.5 if len(order) > 12 else 8.5)
-    axes.set_ylim(0, 1.05 * max(axes.get_ylim()[1], axes.dataLim.y1))
-    end_labels(axes, ends)
+    many = {"rotation": 90, "fontsize": 6.5} if len(order) > 12 else {"rotation": 45, "ha": "right"}
+    axes.set_xticks(order["position"], order["layer"], **many)
+    return ends
+
+
+def forest(
+    rows: pd.DataFrame, labels: Iterable[str], colours: Sequence[str], filled: Sequence[bool] | None = None
+) -> Figure:
+    """Differences of accuracy with their intervals, one below the other, and zero as a line.
+
+    Args:
+        rows: ``difference_points`` and ``interval_points`` (half of the interval, or None).
+        labels, colours, filled: of each row; hollow where not filled.
+    """
+    drawn, axes = subplots(height=0.75 + 0.27 * len(rows), width=6.2)
+    for height, (_, row) in enumerate(rows.iterrows()):
+        axes.errorbar(
+            row["difference_points"],
+            -height,
+            xerr=None if missing(row["interval_points"]) else row["interval_points"],
+            color=colours[height],
+            marker="o",
+            mfc=colours[height] if filled is None or filled[height] else "none",
+            capsize=3,
+        )
+    axes.axvline(0, color=INK, lw=0.8)
+    axes.set_yticks([-height for height in range(len(rows))], labels)
+    axes.set_ylim(0.4 - len(rows), 0.6)
+    axes.set_xlabel("Difference of test accuracy, points, with 95 % interval")
+    return drawn
 
 
 def training(history: pd.DataFrame) -> Figure:
@@ -58,8 +93,8 @@ def training(history: pd.DataFrame) -> Figure:
         axes.set_xlabel("Epoch")
     left.set_ylabel("Training loss")
     right.set_ylabel("Test accuracy, %")
-    last = history[history["epoch"] == history["epoch"].max()].groupby("neuron")["test_accuracy_percent"].mean()
-    end_labels(right, [(history["epoch"].max(), last[name], name) for name in shown])
+    means = history.groupby(["neuron", "epoch"])["test_accuracy_percent"].mean()
+    end_labels(right, [(means[name].index[-1], means[name].iloc[-1], name) for name in shown])
     return figure
 
 

@@ -9,17 +9,17 @@ def energy_by_method(results: Results) -> pd.DataFrame:
     """Mean and standard deviation over seeds for each run, method and way of counting the encoder.
 
     Returns:
-        ``id``, ``neuron``, ``variant``, ``place`` (the id without its neuron), ``method``, ``encoder``, ``n``;
-        ``rate_mean`` (of 1), ``flops_mean``, ``synops_mean``, ``sign_mean``, ``energy_mean_microjoule`` and their
-        ``std``; ``extra_percent`` over the binary network counted alike, NaN without one.
+        ``id``, ``neuron``, ``variant``, ``place`` (the id without its neuron), ``method``, ``encoder``; ``rate_mean``
+        (of 1), ``synops_mean``, ``sign_mean``, ``energy_mean_microjoule`` and their ``std``; ``extra_percent`` over the
+        binary network counted alike, NaN without one.
     """
     energy = results.table("energy").merge(results.summary[["id", "neuron", "variant"]], on="id")
-    quantities = ["rate", "flops", "synops", "sign", "energy_microjoule"]
+    quantities = ["rate", "synops", "sign", "energy_microjoule"]
     groups = energy.groupby(["id", "neuron", "variant", "method", "encoder"], sort=False)
     means = groups[quantities].agg(["mean", "std"])
     means.columns = [f"{name}_{kind}" for name, kind in means.columns]
     means = means.rename(columns={f"energy_microjoule_{kind}": f"energy_{kind}_microjoule" for kind in ("mean", "std")})
-    means = means.assign(n=groups.size()).reset_index()
+    means = means.reset_index()
     means["place"] = [run.replace(f"-{neuron}", "") for run, neuron in zip(means["id"], means["neuron"], strict=True)]
     binary = means[means["neuron"] == "binary"].set_index(["place", "method", "encoder"])["energy_mean_microjoule"]
     reference = [binary.get(key) for key in zip(means["place"], means["method"], means["encoder"], strict=True)]

@@ -7,11 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 from ternary_spike.paper_tables import sample
+from ternary_spike.report.energies import energy_by_method
 from ternary_spike.report.results import Results
 from ternary_spike.verdicts import ordering_at_scale, welch_interval
 
 #: the folder within ``files/`` of a report that holds copies of them
 PLACE = "reference"
+#: of the readings of the paper's energy formula, the one that the tables show first
+METHOD = "paper's formula, mean over neurons"
 
 
 class Kept(Results):
@@ -28,34 +31,38 @@ def kept(folder: Path | str) -> list[Kept]:
     return [results for results in found if len(results.done)]
 
 
-def pairs(done: pd.DataFrame, wanted: Iterable[tuple[str, str, int]]) -> pd.DataFrame:
+def pairs(results: Results, wanted: Iterable[tuple[str, str, int]]) -> pd.DataFrame:
     """Differences of the last epoch's accuracy between runs of one dataset and network.
 
     Args:
-        done: finished rows of the summary.
+        results: the finished ones of these are compared.
         wanted: (neuron, other neuron, how many timesteps more the other has).
 
     Returns:
         A row a pair that is there: ``pair`` in words, ``neuron``, ``difference_points``, ``interval_points`` (half of
-        the 95 % interval, None with a single seed), ``synops_ratio``, ``energy_ratio``, ``verdict``, ``reduced``.
+        the 95 % interval, None with a single seed), ``synops_ratio``, ``verdict``, and by the paper's formula
+        ``energy_ratio`` with the encoder at every timestep and ``energy_ratio_once`` with the encoder once.
     """
-    rows = []
+    done, rows = results.done, []
+    energy = energy_by_method(results)
+    energy = energy[energy["method"] == METHOD].set_index(["encoder", "id"])["energy_mean_microjoule"]
     for _, here in done[done["variant"] == ""].groupby(["dataset", "architecture"], sort=False):
         runs = {(row["neuron"], row["timesteps"]): row for _, row in here.iterrows()}
         for neuron, other, more in wanted:
             for timesteps in sorted(set(here["timesteps"])):
                 first, second = runs.get((neuron, timesteps)), runs.get((other, timesteps + more))
                 if first is not None and second is not None:
-                    rows.append(_pair(first, second))
+                    rows.append(_pair(first, second, energy))
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 _COLUMNS = (
-    "pair", "neuron", "difference_points", "interval_points", "synops_ratio", "energy_ratio", "verdict", "reduced",
+    "pair", "neuron", "difference_points", "interval_points", "synops_ratio", "energy_ratio", "energy_ratio_once",
+    "verdict",
 )  # fmt: skip
 
 
-def _pair(first: pd.Series, second: pd.Series) -> dict:
+def _pair(first: pd.Series, second: pd.Series, energy: pd.Series) -> dict:
     samples = [sample(row, "last_epoch") for row in (first, second)]
     half, _ = welch_interval(*samples)
     names = [f"{row['neuron']}, T = {row['timesteps']}" for row in (first, second)]
@@ -67,7 +74,7 @@ def _pair(first: pd.Series, second: pd.Series) -> dict:
         "difference_points": samples[0].mean - samples[1].mean,
         "interval_points": half if math.isfinite(half) else None,
         "synops_ratio": first["synops_mean_per_image"] / second["synops_mean_per_image"],
-        "energy_ratio": first["energy_mean_microjoule"] / second["energy_mean_microjoule"],
+        "energy_ratio": energy["every timestep", first["id"]] / energy["every timestep", second["id"]],
+        "energy_ratio_once": energy["once", first["id"]] / energy["once", second["id"]],
         "verdict": ordering_at_scale(*samples).verdict,
-        "reduced": "; ".join(dict.fromkeys(text for text in (first["reduced"], second["reduced"]) if text)),
     }

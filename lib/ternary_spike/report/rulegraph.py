@@ -33,7 +33,9 @@ def parse(dot: str) -> nx.DiGraph:
         graph.add_edge(names[first], names[second])
     back = []
     while not nx.is_directed_acyclic_graph(graph):
-        back.append(nx.find_cycle(graph)[-1])
+        cycle = nx.find_cycle(graph)
+        # wherever the search enters the circle: the arrow to the training is the one that leads back
+        back.append(next((edge for edge in cycle if edge[1] == "train"), cycle[-1]))
         graph.remove_edge(*back[-1])
     reduced = nx.transitive_reduction(graph)
     reduced.add_edges_from(back, back=True)
