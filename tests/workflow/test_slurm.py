@@ -88,9 +88,9 @@ def test_a_failing_run_is_named_with_its_log_and_the_other_goes_through(slurm, t
         assert (folder / "results/smoke/runs" / run / "seed0/energy.json").exists()
 
 
-# a minute or two of training, in epochs of hundreds of steps
-LONG_RUN = "results/long/runs/digits-resnet6w4-T1-binary-batch_size_4-e25/seed0/run.json"
-LONG_CONFIG = SMOKE_CONFIG.replace("smoke", "long").replace("epochs: 1", "epochs: 25")
+# two minutes of training, in epochs of hundreds of steps
+LONG_RUN = "results/long/runs/digits-resnet6w4-T1-binary-batch_size_4-e100/seed0/run.json"
+LONG_CONFIG = SMOKE_CONFIG.replace("smoke", "long").replace("epochs: 1", "epochs: 100")
 LONG_CONFIG = LONG_CONFIG.replace("train_samples: 200", "batch_size: 4")
 
 
@@ -115,7 +115,7 @@ def test_a_training_killed_by_its_time_limit_goes_on_and_finishes(slurm, tmp_pat
     # within an epoch: saved at the signal, not at the last epoch's end
     assert epoch > 1 and step > 1
     with (folder / LONG_RUN).with_name("history.csv").open() as file:
-        assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(1, 26))
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == list(range(1, 101))
 
 
 def test_ctrl_c_cancels_what_was_submitted(slurm, tmp_path):
