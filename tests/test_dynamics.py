@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from benchmarks.plain import plain_loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ternary_spike.dynamics import Dynamics, fire, integrate, multi_step, reset
+from ternary_spike.dynamics import Dynamics, fire, gradients, integrate, multi_step, reset
 from ternary_spike.surrogate import SURROGATES
 
 F64 = torch.float64
@@ -156,6 +157,29 @@ def test_every_surrogate_and_reset_gradient_matches_the_plain_loop(signed, name,
     window = 0.3 if name in ("rectangle", "triangle", "atan", "sigmoid") else 1.0
     dynamics = Dynamics(signed, surrogate=name, window=window, detach_reset=detach)
     compare_with_plain_loop(x, dynamics, torch.tensor(1.3, dtype=F64), torch.randn(x.shape[1], dtype=F64))
+
+
+@pytest.mark.parametrize(("signed", "detach"), list(itertools.product([True, False], [True, False])))
+def test_the_gradient_as_a_compiler_sees_it_is_the_eager_one(signed, detach):
+    just_silent = math.nextafter(0.5, 0)
+    points = [*POINTS, just_silent, -just_silent]
+    currents = list(torch.tensor(list(itertools.product(points, repeat=3)), dtype=F64).T.contiguous())
+    generator = torch.Generator().manual_seed(0)
+    grads = [torch.randn(current.shape, dtype=F64, generator=generator) for current in currents]
+    given = (
+        currents,
+        None,
+        torch.tensor([1.3], dtype=F64),
+        grads,
+        grads[0].neg(),
+        Dynamics(signed, detach_reset=detach),
+    )
+    # traced as for the compiler, then run without one, which would take seconds
+    traced, _, traced_a = torch.compile(gradients, backend="eager", fullgraph=True)(*given)
+    plain, _, plain_a = gradients(*given)
+    for ours, expected in zip(traced, plain, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-14, atol=0)
+    torch.testing.assert_close(traced_a, plain_a, rtol=1e-12, atol=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
