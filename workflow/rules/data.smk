@@ -6,7 +6,6 @@ rule download:
         touch(f"{RESULTS}/data/{{data}}.downloaded"),
     log:
         f"{LOGS}/download/{{data}}.log",
-    retries: 2
     conda:
         "../../envs/stages.yaml"
     resources:

@@ -10,7 +10,6 @@ rule match:
         f"{RESULTS}/runs/{{run}}/match.json",
     log:
         f"{LOGS}/match/{{run}}.log",
-    retries: 2
     conda:
         "../../envs/stages.yaml"
     threads: training_threads
@@ -49,7 +48,6 @@ rule train:
     log:
         f"{LOGS}/train/{{run}}/seed{{seed}}.log",
     cache: TRAINING_CACHE
-    retries: 2
     conda:
         "../../envs/stages.yaml"
     threads: training_threads

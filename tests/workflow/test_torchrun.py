@@ -1,0 +1,34 @@
+"""A training spread over two processes by its rule gives the result of one."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from ternary_spike.files import read_tensors
+from tests.workflow.running import SMOKE_CONFIG, SMOKE_RUNS, copied, snakemake
+
+RUNS = sorted(SMOKE_RUNS)
+
+
+@pytest.mark.full
+def test_two_processes_give_the_result_of_one(tmp_path):
+    folder = copied(tmp_path / "repository")
+    for preset, gpus in (("one", ""), ("two", "gpus: {digits: 2}\n")):
+        (folder / f"{preset}.yaml").write_text(SMOKE_CONFIG.replace("smoke", preset) + gpus)
+        wanted = [f"results/{preset}/runs/{run}/seed0/run.json" for run in RUNS]
+        done = snakemake(folder, "--cores", "2", "--configfile", f"{preset}.yaml", "--printshellcmds", "--", *wanted)
+        assert done.status == 0, done.text
+        assert ("--nproc-per-node 2" in done.text) == (preset == "two")
+    for run in RUNS:
+        one, two = (folder / f"results/{preset}/runs/{run}/seed0" for preset in ("one", "two"))
+        records = [json.loads((of / "run.json").read_text()) for of in (one, two)]
+        assert [record["cost"]["processes"] for record in records] == [1, 2]
+        assert records[0]["recipe"] == records[1]["recipe"] and records[0]["model"] == records[1]["model"]
+        (first,), (second,) = (list(csv.DictReader((of / "history.csv").open())) for of in (one, two))
+        assert float(second["train_loss"]) == pytest.approx(float(first["train_loss"]), rel=1e-4)
+        weights, same = (read_tensors(of / "weights.safetensors")[0] for of in (one, two))
+        assert weights.keys() == same.keys()
+        for name, expected in weights.items():
+            torch.testing.assert_close(same[name].double(), expected.double(), rtol=1e-2, atol=1e-3, msg=name)
