@@ -30,8 +30,9 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from ternary_spike.cli._stages import BATCH_SIZE, COMPARED  # noqa: E402
+from ternary_spike.cli._stages import COMPARED  # noqa: E402
 from ternary_spike.data import registry  # noqa: E402
+from ternary_spike.data.loading import evaluation_batch_size  # noqa: E402
 from ternary_spike.data.prepared import Split, write_prepared  # noqa: E402
 
 # dataset, architecture, timesteps, pictures at a time in the two measurements: as many as a stage takes at once, or as
@@ -142,14 +143,17 @@ def rows_of(dataset: str, architecture: str, timesteps: int, numbers: tuple[int,
     """What each stage needs without pictures, what a picture adds, and the peak with as many as it takes at once."""
     few, many = (measure(dataset, architecture, timesteps, numbers, turn) for turn in (0, 1))
     recipe = yaml.safe_load((ROOT / f"config/recipes/{dataset}.yaml").read_text())
-    at_once = dict.fromkeys(STAGES, BATCH_SIZE)
-    at_once |= {"train": recipe["batch_size"], "fold": 0, "verify": COMPARED, "export": COMPARED, "execute": 20}
+    evaluated = evaluation_batch_size(registry.describe(dataset).image_size, timesteps)
+    at_once = dict.fromkeys(STAGES, evaluated)
+    at_once |= {"train": recipe["batch_size"], "fold": 0, "verify": COMPARED, "export": COMPARED}
+    at_once["execute"] = min(evaluated, 20)
     rows = []
     for stage in STAGES:
         (memory, seconds), (more_memory, more_seconds) = few[stage], many[stage]
         first, second = STAGE_NUMBERS.get(stage, numbers)
-        slope = max(0.0, (more_memory - memory) / (second - first))
         slower = max(0.0, (more_seconds - seconds) / (second - first))
+        together = second if stage in ("train", "fold") else min(second, at_once[stage])
+        slope = max(0.0, (more_memory - memory) / (together - first))
         fixed = memory - slope * first
         rows.append(
             {

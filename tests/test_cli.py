@@ -4,12 +4,15 @@ import re
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from ternary_spike.cli import main, verbs
+from ternary_spike.cli._stages import open_run
+from ternary_spike.data import loading
 from ternary_spike.files import read_json
 from tests.helpers.tiny import prepare_tiny
 
@@ -116,6 +119,13 @@ def test_evaluation_describes_every_layer(trained):
         events = sum(membrane["counts"]) + membrane["below"] + membrane["above"]
         assert events == layer["neurons"] * 2 * 40
         assert isinstance(layer["amplitude"], float)
+
+
+def test_stages_take_as_many_pictures_at_a_time_as_memory_is_meant_for(trained, data, monkeypatch):
+    monkeypatch.setattr(loading, "EVALUATED_POSITIONS", 18 * 2 * 8**2)
+    args = Namespace(run=trained, data=data, threads=1, device="cpu")
+    assert [len(labels) for _, labels in open_run(args)[2]] == [18, 18, 4]
+    assert [len(labels) for _, labels in open_run(args, samples=30, batch_size=16)[2]] == [16, 14]
 
 
 def test_a_run_can_be_repeated_from_its_record_alone(data, recipe, tmp_path):

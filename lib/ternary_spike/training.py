@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ternary_spike import backends, checkpoints
 from ternary_spike.codehash import training_code_hash
-from ternary_spike.data.loading import EvaluationBatches, TrainingBatches
+from ternary_spike.data.loading import EvaluationBatches, TrainingBatches, evaluation_batch_size
 from ternary_spike.data.prepared import read_manifest
 from ternary_spike.distributed import Processes
 from ternary_spike.errors import UserError
@@ -90,7 +90,9 @@ class _Training:
         self.train = TrainingBatches(
             plan.data, recipe, plan.seed, device, rank=processes.rank, world_size=processes.count
         )
-        self.test = EvaluationBatches(plan.data, "test", recipe, batch_size=max(recipe.batch_size, 250), device=device)
+        # a step needs more memory than an evaluation of as many pictures, so no fewer are evaluated at a time
+        size = max(recipe.batch_size, evaluation_batch_size(self.train.manifest.image_size, self.model.timesteps))
+        self.test = EvaluationBatches(plan.data, "test", recipe, batch_size=size, device=device)
         self.backend = backends.choose(
             recipe.epochs * self.train.steps,
             count_neurons(self.model) * self.model.timesteps * min(recipe.batch_size, self.train.samples),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ternary_spike import UserError
-from ternary_spike.data.loading import EvaluationBatches, TrainingBatches, balanced_subset
+from ternary_spike.data.loading import EvaluationBatches, TrainingBatches, balanced_subset, evaluation_batch_size
 from ternary_spike.data.prepared import Split, write_prepared
 from ternary_spike.recipe import Recipe
 
@@ -132,6 +132,13 @@ def test_subsets_of_training_and_evaluation(folder):
     evaluation = EvaluationBatches(folder, "test", recipe, 3, limit=5)
     assert (evaluation.samples, len(evaluation)) == (5, 2)
     assert torch.cat([labels for _, labels in evaluation]).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "image_size, timesteps, pictures", [(8, 2, 250), (32, 4, 250), (32, 8, 125), (48, 10, 44), (224, 4, 16)]
+)
+def test_fewer_pictures_are_evaluated_at_a_time_where_each_takes_more(image_size, timesteps, pictures):
+    assert evaluation_batch_size(image_size, timesteps) == pictures
 
 
 def test_a_recipe_for_other_channels_is_refused(folder):

@@ -5,25 +5,24 @@ from argparse import Namespace
 import torch
 
 from ternary_spike import devices
-from ternary_spike.data.loading import EvaluationBatches
+from ternary_spike.data.loading import EvaluationBatches, evaluation_batch_size
 from ternary_spike.data.prepared import read_manifest
 from ternary_spike.errors import UserError
 from ternary_spike.models import SpikingResNet
 from ternary_spike.recipe import Recipe
 from ternary_spike.runs import RECORD, load_model, require_same_data
 
-BATCH_SIZE = 250
 # Pictures at a time where every spike of two networks is held at once: 250 would take 6 GB for ResNet20 on CIFAR.
 COMPARED = 16
 
 
 def open_run(
-    args: Namespace, samples: int | None = None, batch_size: int = BATCH_SIZE
+    args: Namespace, samples: int | None = None, batch_size: int | None = None
 ) -> tuple[dict, SpikingResNet, EvaluationBatches, torch.device]:
     """The record and network of ``--run``, the test batches of ``--data`` as it was trained to see them, the device.
 
     With ``samples``, a class-balanced part of the test set of that size, or all of a smaller one; ``batch_size`` at a
-    time.
+    time, by default as many as memory is meant for.
 
     Raises:
         UserError: if a file is unusable or the data is not the run's.
@@ -40,5 +39,7 @@ def open_run(
         recipe = Recipe(**record["recipe"])
     except (TypeError, ValueError) as error:
         raise UserError(f"{args.run / RECORD}: its recipe cannot be used ({error}); train again") from None
+    if batch_size is None:
+        batch_size = evaluation_batch_size(manifest.image_size, model.timesteps)
     batches = EvaluationBatches(args.data, "test", recipe, batch_size=batch_size, device=device, limit=samples)
     return record, model, batches, device

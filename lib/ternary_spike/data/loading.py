@@ -26,6 +26,16 @@ from ternary_spike.transfer import to_device
 
 # On a GPU the augmentation of a small batch is bound by the time to launch its kernels, so several steps share it.
 GROUPED_PICTURES = 1024
+# Evaluation's memory is that of a few activations, which grow with timesteps and pixels: as many as 250 pictures of
+# CIFAR have over four timesteps. No fewer than 16 pictures, so that a GPU does not wait for launches.
+EVALUATED_AT_ONCE = (16, 250)
+EVALUATED_POSITIONS = 250 * 4 * 32 * 32
+
+
+def evaluation_batch_size(image_size: int, timesteps: int) -> int:
+    """How many pictures of so many pixels a side are evaluated at a time, 16 to 250, by their size and timesteps."""
+    fewest, most = EVALUATED_AT_ONCE
+    return min(most, max(fewest, EVALUATED_POSITIONS // (timesteps * image_size**2)))
 
 
 class TrainingBatches:
