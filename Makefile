@@ -46,6 +46,7 @@ test-slurm: $(READY)  ## the demo through a SLURM of one node, where one can be 
 
 bench: $(BENCH_READY)  ## speed and memory of the neurons beside other libraries'
 	$(RUN) python benchmarks/run.py --out results/bench
+	$(RUN) python benchmarks/roofline.py --out results/bench
 	$(RUN) python benchmarks/precision.py --out results/bench
 	$(RUN) python benchmarks/threads.py --out results/bench
 

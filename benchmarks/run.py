@@ -28,12 +28,10 @@ if __name__ == "__main__":
 import torch  # noqa: E402
 from benchmarks import rivals  # noqa: E402
 from benchmarks.plain import plain_loop  # noqa: E402
+from benchmarks.random_training import random_training  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from ternary_spike import BinaryLIF, SpikingResNet, TernaryLIF, TrainableTernaryLIF, allocator, backends, training  # noqa: E402
-from ternary_spike import recipe as recipes  # noqa: E402
-from ternary_spike.data.prepared import Split, write_prepared  # noqa: E402
-from ternary_spike.distributed import Processes  # noqa: E402
+from ternary_spike import BinaryLIF, SpikingResNet, TernaryLIF, TrainableTernaryLIF, allocator, backends  # noqa: E402
 from ternary_spike.models import named_neurons  # noqa: E402
 
 
@@ -177,20 +175,29 @@ def networks(timesteps: int, batch: int, device: str) -> dict[str, tuple[nn.Modu
         torch.manual_seed(0)
         return SpikingResNet("resnet20", "ternary", timesteps).to(device, memory_format=torch.channels_last).train()
 
-    plain = make().to(memory_format=torch.contiguous_format)
-    for layer, module in named_neurons(plain).items():
-        replace(plain, module, PlainNeuron())
-        del layer
-    convolutions = make()
-    for module in list(convolutions.modules()):
-        if isinstance(module, nn.BatchNorm2d) or module in named_neurons(convolutions).values():
-            replace(convolutions, module, PassOn())
+    plain = with_plain_neurons(make()).to(memory_format=torch.contiguous_format)
+    convolutions = convolutions_alone(make())
     return {
         "plain loop, image repeated": (plain, "eager", frames),
         "ternary, eager": (make(), "eager", image),
         "ternary, compiled": (make(), "compiled", image),
         "convolutions alone": (convolutions, "eager", image),
     }
+
+
+def with_plain_neurons(model: SpikingResNet, neuron: type[nn.Module] = PlainNeuron) -> SpikingResNet:
+    """The network with its neurons exchanged for the plain loop."""
+    for module in named_neurons(model).values():
+        replace(model, module, neuron())
+    return model
+
+
+def convolutions_alone(model: SpikingResNet) -> SpikingResNet:
+    """The network without batch norm and neurons."""
+    for module in list(model.modules()):
+        if isinstance(module, nn.BatchNorm2d) or module in named_neurons(model).values():
+            replace(model, module, PassOn())
+    return model
 
 
 def replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
@@ -245,16 +252,8 @@ def bench_epoch(bench: Bench, timesteps: int) -> list[dict]:
 
     With a narrow ResNet20, whose steps are short: the share of everything else is the larger.
     """
-    steps, pictures = 10, torch.Generator().manual_seed(0)
-    recipe = recipes.load(ROOT / "config/recipes/cifar10.yaml", {"epochs": 1000})
-    samples = steps * recipe.batch_size
-    images = torch.randint(256, (samples, 3, 32, 32), dtype=torch.uint8, generator=pictures)
-    split = Split(images, torch.arange(samples) % 10)
-    model = {"architecture": "resnet20w16", "neuron": "ternary", "timesteps": timesteps}
     with tempfile.TemporaryDirectory() as folder:
-        write_prepared(Path(folder), "cifar10", "random pictures", {}, 10, {"train": split, "test": split})
-        plan = training.TrainingPlan("benchmark", Path(folder), model, recipe, {}, seed=0)
-        run = training._Training(plan, torch.device(bench.device), Processes(torch.device(bench.device)))
+        run = random_training(Path(folder), "resnet20w16", timesteps, 10, bench.device)
         backends.use("compiled")
         batches = list(run.train.epoch(0))
 
@@ -274,9 +273,9 @@ def bench_epoch(bench: Bench, timesteps: int) -> list[dict]:
         {
             "device": bench.device,
             "timesteps": timesteps,
-            "batch": recipe.batch_size,
+            "batch": run.plan.recipe.batch_size,
             "variant": name,
-            "images_per_second": samples / statistics.median(seconds),
+            "images_per_second": run.train.samples / statistics.median(seconds),
             "times_steps_alone": ratio(seconds, times["steps alone"]),
         }
         for name, seconds in times.items()

@@ -147,6 +147,65 @@ if len(steps):
     )
 
 # %% [markdown]
+# ## Beside what the device could do
+#
+# A whole training step, augmentation and optimiser included, beside the roofline: the least time that the network's
+# convolutions and its memory traffic can take at the device's ceilings, measured in the same run by a large copy
+# and a large matrix product. A convolution may be faster than such a product, so the share can exceed 100 %.
+
+
+# %%
+def case(row: pd.Series) -> str:
+    """What a whole training step was measured with."""
+    return f"{row['device']}, {row['dtype']}, {row['architecture']}, T = {row['timesteps']}, batch {row['batch']}"
+
+
+roofline = rows("roofline")
+if len(roofline):
+    device = json.loads((measured / "roofline.json").read_text())
+    ceilings = "; ".join(
+        f"{dtype}: {report.decimal(found['copy_bytes_per_second'] / 1e9, 0)} GB/s copied, "
+        f"{report.decimal(found['product_flops_per_second'] / 1e9, 0)} GFLOP/s multiplied"
+        for dtype, found in device["ceilings"].items()
+    )
+    display(
+        report.note(
+            f"Measured on {device['processor']}, torch {device['torch']}; {device['time']}; {device['rounds']} rounds.",
+            f"Ceilings: {ceilings}.",
+            *device["notices"],
+        ),
+        report.table(
+            roofline,
+            [
+                report.text("Variant", "variant"),
+                report.number("Images a second", "images_per_second", 1),
+                report.number("Share of the roofline, %", "percent_of_roofline", 0),
+                report.number("Times the convolutions alone", "times_convolutions_alone", 3),
+                report.number("Speed over the plain loop", "speed_over_plain", 2),
+            ],
+            "A whole training step beside the roofline",
+            group=lambda row: (
+                f"{case(row)}: roofline {report.decimal(row['roofline_images_per_second'], 0)} images a second"
+            ),
+        ),
+    )
+    shares = rows("roofline_profile")
+    shares = shares[shares["percent"] >= 1]
+    display(
+        report.table(
+            shares,
+            [
+                report.text("Operation", "operation"),
+                report.number("Calls", "calls", 0),
+                report.number("Milliseconds", "milliseconds", 1),
+                report.number("Share, %", "percent", 1),
+            ],
+            "Where the time of an epoch goes with the compiled backend: what takes one per cent or more",
+            group=case,
+        )
+    )
+
+# %% [markdown]
 # ## An epoch, and the start
 #
 # An epoch of the CIFAR recipe, augmentation and checks included, beside its steps on batches that are there already.

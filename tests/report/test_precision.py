@@ -58,6 +58,16 @@ def benchmark(folder, slowest):
     trainings(*rows).to_csv(folder / "precision.csv", index=False)
     steps = {"architecture": "resnet6w8", "timesteps": 2, "batch": 64, "one_thread_milliseconds": 10.0, "threads": 2}
     pd.DataFrame([steps | {"milliseconds": 8.0, "times_as_fast": 1.25}]).to_csv(folder / "threads.csv", index=False)
+    case = {"device": "cuda", "dtype": "bfloat16", "architecture": "resnet20", "timesteps": 2, "batch": 128}
+    whole = {"variant": "ternary, compiled", "images_per_second": 41_000.0, "percent_of_roofline": 31.0}
+    whole |= {"times_convolutions_alone": 1.4, "speed_over_plain": 4.5, "roofline_images_per_second": 133_000.0}
+    pd.DataFrame([case | whole]).to_csv(folder / "roofline.csv", index=False)
+    operations = [("made-up kernel", 20, 5.0, 60.0), ("rare kernel", 1, 0.01, 0.1)]
+    profile = pd.DataFrame(operations, columns=["operation", "calls", "milliseconds", "percent"]).assign(**case)
+    profile.to_csv(folder / "roofline_profile.csv", index=False)
+    ceilings = {"bfloat16": {"copy_bytes_per_second": 3.0e12, "product_flops_per_second": 7.98e14}}
+    device = {"processor": "made-up GPU", "torch": "0", "time": "time of the device", "rounds": 1, "notices": []}
+    (folder / "roofline.json").write_text(json.dumps(device | {"ceilings": ceilings}))
     return folder.parent
 
 
@@ -67,6 +77,8 @@ def test_the_page_follows_the_files_and_this_machines_come_first(tmp_path):
     body = execute(NOTEBOOK, own, tmp_path / "out", kept).read_text()
     assert "at most 1.23 times five memory passes and are 14.0 to 14.0 times as fast" in body
     assert "No change of the accuracy on the digits by bfloat16" in body
+    assert "Measured on made-up GPU" in body and "bfloat16: 3,000 GB/s copied, 798,000 GFLOP/s multiplied" in body
+    assert "roofline 133,000 images a second" in body and "made-up kernel" in body and "rare kernel" not in body
     assert "2 threads make a training step 1.25 to 1.25 times as fast" in body
     benchmark(tmp_path / "results/bench", 1.11)
     assert "at most 1.11 times five memory passes" in execute(NOTEBOOK, own, tmp_path / "out", kept).read_text()
