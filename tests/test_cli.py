@@ -14,6 +14,7 @@ from ternary_spike.cli import main, verbs
 from ternary_spike.cli._stages import open_run
 from ternary_spike.data import loading
 from ternary_spike.files import read_json
+from ternary_spike.inference import FoldedNetwork
 from tests.helpers.tiny import prepare_tiny
 
 ROOT = Path(__file__).parents[1]
@@ -147,13 +148,50 @@ def test_a_run_can_be_repeated_from_its_record_alone(data, recipe, tmp_path):
 
 
 def test_verify_fails_on_a_wrong_fold(trained, data, recipe, tmp_path, capsys):
-    main(train_words(data, recipe, tmp_path, seed=1))
-    words = ["--run", str(tmp_path / "run"), "--folded", str(trained), "--data", str(data)]
+    folded = FoldedNetwork.load(trained)
+    name = next(name for name in folded.weights if name.endswith(".weight"))
+    folded.weights[name] = folded.weights[name] * 1.01
+    folded.save(tmp_path)
+    words = ["--run", str(trained), "--folded", str(tmp_path), "--data", str(data)]
     with pytest.raises(SystemExit) as stopped:
         main(["verify", *words, "--out", str(tmp_path / "equivalence.json"), "--samples", "10"])
     assert stopped.value.code == 1
     assert "not equivalent" in capsys.readouterr().err
     assert not read_json(tmp_path / "equivalence.json")["passed"]
+
+
+@pytest.mark.parametrize("verb", ["verify", "energy", "execute", "export"])
+@pytest.mark.parametrize("other", [{"seed": 1}, {"timesteps": 1}])
+def test_a_network_folded_from_another_training_is_refused(trained, data, recipe, tmp_path, capsys, verb, other):
+    main(train_words(data, recipe, tmp_path, set="epochs=1", **other))
+    main(["fold", "--run", str(tmp_path / "run"), "--out", str(tmp_path / "run")])
+    words = [
+        "--run",
+        str(trained),
+        "--folded",
+        str(tmp_path / "run"),
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    line = mistake(capsys, [verb, *words, "--samples", "10"])
+    assert "folded.json" in line and "another training" in line and not (tmp_path / "o").exists()
+
+
+def test_results_name_the_weights_they_were_made_from(trained):
+    weights = read_json(trained / "run.json")["files"]["weights.safetensors"]
+    for name in ("evaluation", "folded", "equivalence", "energy", "execution", "onnx"):
+        assert read_json(trained / f"{name}.json")["trained_weights"] == weights, name
+
+
+@pytest.mark.parametrize(
+    "option, value", [("--flop-picojoule", "nan"), ("--flop-picojoule", "-1"), ("--samples", "0"), ("--threads", "-1")]
+)
+def test_a_number_out_of_range_is_one_line_before_any_work(trained, data, tmp_path, capsys, option, value):
+    words = ["--run", str(trained), "--folded", str(trained), "--data", str(data), "--out", str(tmp_path / "o")]
+    line = mistake(capsys, ["energy", *words, f"{option}={value}"])
+    assert option in line and "must be" in line and not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(
@@ -162,13 +200,25 @@ def test_verify_fails_on_a_wrong_fold(trained, data, recipe, tmp_path, capsys):
         ({"neuron": "quaternary"}, ["quaternary", "binary, ternary, trainable"]),
         ({"architecture": "resnet21"}, ["resnet21", "resnet20"]),
         ({"architecture": "resnet20w0"}, ["resnet20w0"]),
-        ({"timesteps": 0}, ["timesteps", "at least 1"]),
+        ({"timesteps": 0}, ["--timesteps: '0'", "from 1 to 1024"]),
+        ({"timesteps": 100_000_000}, ["--timesteps", "from 1 to 1024"]),
+        ({"threads": 0}, ["--threads: '0'", "from 1 to"]),
+        ({"seed": -1}, ["--seed: '-1'", "from 0 to"]),
+        ({"seed": 10**23}, ["--seed", "from 0 to"]),
+        ({"id": ""}, ["--id: ''", "letters"]),
+        ({"id": "a\nb"}, ["--id", "letters"]),
+        ({"architecture": "resnet6w00"}, ["resnet6w00"]),
+        ({"architecture": "resnet6w100000000"}, ["resnet6w100000000", "up to 9999"]),
+        ({"architecture": "resnet6w\u0664"}, ["architecture"]),
+        ({"neuron": "trainable", "neuron_option": "initial_amplitude=1e39"}, ["initial_amplitude", "1e+06"]),
+        ({"neuron_option": "channels=3"}, ["channels", "amplitude_per"]),
+        ({"set": "cutout=99999999999999999999"}, ["cutout", "from 0 to 4,096"]),
         ({"neuron_option": "treshold=1"}, ["treshold", "threshold"]),
         ({"neuron_option": "threshold=-1"}, ["threshold", "above 0"]),
         ({"neuron_option": "surrogate=step"}, ["surrogate", "step", "clamp"]),
         ({"neuron_option": "threshold"}, ["KEY=VALUE"]),
         ({"set": "epoch=3"}, ["epoch", "epochs"]),
-        ({"set": "epochs=0"}, ["epochs", "at least 1"]),
+        ({"set": "epochs=0"}, ["epochs", "from 1 to"]),
         ({"recipe": "nowhere.yaml"}, ["nowhere.yaml"]),
         ({"data": "nowhere"}, ["nowhere"]),
     ],

@@ -55,7 +55,14 @@ def test_the_firing_rate_counts_each_layer_by_its_neurons():
 def test_a_file_that_is_no_search_is_one_line(tmp_path):
     write_json(tmp_path / "match.json", {"found": {"threshold": 1}})
     with pytest.raises(UserError, match="does not say which threshold was found"):
-        matching.neuron_options(tmp_path / "match.json")
+        matching.neuron_options(tmp_path / "match.json", "a")
+    write_json(tmp_path / "match.json", {"id": "a", "found": {"threshold": 1}})
+    with pytest.raises(UserError, match="does not say which threshold was found"):
+        matching.neuron_options(tmp_path / "match.json", "a")
+    write_json(tmp_path / "match.json", {"id": "a", "found": {"threshold": 1, "window": 2}})
+    assert matching.neuron_options(tmp_path / "match.json", "a") == {"threshold": 1.0, "window": 2.0}
+    with pytest.raises(UserError, match="the search for the threshold of a, not of b"):
+        matching.neuron_options(tmp_path / "match.json", "b")
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +120,22 @@ def test_the_search_brings_the_rate_near_the_target_s_mean(searched):
 def test_the_run_is_trained_with_the_found_threshold_and_fires_as_its_probe_did(searched, words):
     folder, _ = searched
     found = read_json(folder / "match.json")["found"]
-    evaluation = train(words, folder / "matched", "ternary", 0, "--matched", str(folder / "match.json"))
+    matched = ["--id", "ternary-rate_of_binary", "--matched", str(folder / "match.json")]
+    evaluation = train(words, folder / "matched", "ternary", 0, *matched)
     record = read_json(folder / "matched" / "run.json")
     assert record["model"]["neuron_options"] == {"threshold": found["threshold"], "window": found["window"]}
     assert firing_rate(read_json(evaluation)) == found["rate"]
+
+
+def test_a_threshold_that_is_searched_for_is_not_given_as_well(searched, words, capsys):
+    folder, search = searched
+    line = mistake(capsys, [*search, "--neuron-option", "threshold=0.3", "--out", str(folder / "none.json")])
+    assert "--neuron-option threshold" in line
+    given = ["--id", "ternary-rate_of_binary", "--neuron-option", "threshold=9"]
+    told = ["--matched", str(folder / "match.json"), "--neuron", "ternary", "--seed", "0"]
+    out = ["--checkpoints", str(folder / "c"), "--out", str(folder / "none")]
+    line = mistake(capsys, ["train", *words, *given, *told, *out])
+    assert "threshold=9" in line and "match.json" in line and not (folder / "none").exists()
 
 
 def test_a_search_that_was_cut_off_takes_up_its_finished_probes(searched, monkeypatch):

@@ -160,7 +160,7 @@ def test_a_read_only_folder_is_named_before_any_work(data, disk, tmp_path):
         ("/c", lambda: train(tiny_plan(data), disk.path / "c", tmp_path / "out", CPU, steps.append)),
         ("/out", lambda: train(tiny_plan(data), tmp_path / "c", disk.path / "out", CPU, steps.append)),
         ("/tables", lambda: collect.write_tables({"runs": pd.DataFrame({"id": []})}, disk.path / "tables")),
-        (r"manifest\.json", lambda: write_prepared(disk.path / "data", "x", "X", {}, 1, splits)),
+        ("/data", lambda: write_prepared(disk.path / "data", "x", "X", {}, 1, splits)),
     ):
         with pytest.raises(UserError, match=rf"cannot (write|replace) .*{words}"):
             work()

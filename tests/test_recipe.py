@@ -52,10 +52,10 @@ def test_defaults_changes_and_json(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("epochs", "0", "a whole number of at least 1"),
-        ("epochs", "2.0", "a whole number of at least 1"),
-        ("epochs", "yes", "a whole number of at least 1"),
-        ("epochs", "many", "a whole number of at least 1"),
+        ("epochs", "0", "a whole number from 1 to 1,000,000,000"),
+        ("epochs", "2.0", "a whole number from 1 to 1,000,000,000"),
+        ("epochs", "yes", "a whole number from 1 to 1,000,000,000"),
+        ("epochs", "many", "a whole number from 1 to 1,000,000,000"),
         ("learning_rate", "0", "a number above 0"),
         ("learning_rate", ".inf", "a number above 0"),
         ("learning_rate", "true", "a number above 0"),

@@ -68,7 +68,7 @@ WRONG_KINDS = {
     "object": ["all", [1], 7],
 }
 OUT_OF_RANGE = {
-    "preset": ["", "../up", "a/b", "reference/", "/tmp", "-x"],
+    "preset": ["", "../up", "a/b", "reference/", "/tmp", "-x", "demo\n"],
     "experiments": [""],
     "recipes": [""],
     "epochs": [0, -1],
@@ -76,8 +76,8 @@ OUT_OF_RANGE = {
     "execute_samples": [0],
     "threads": [0],
     "device": ["gpu", "cuda:1", ""],
-    "timesteps": ["two", 0, [1, 0], [2.5]],
-    "seeds": ["-1", "first", [0, "x"]],
+    "timesteps": ["two", 0, [1, 0], [2.5], "--2", 10**11],
+    "seeds": ["-1", "first", [0, "x"], "--1", "\u00b2", "0,0", 10**23],
     "gpus": [{"imagenet": 0}, {"imagenet": "all"}, {"imagenet": 1.5}, {"imagnet": 2}],
     "energy_picojoule": [{"flop": -1}, {"flop": "12"}, {"flops": 12.5}],
     "data": [
@@ -87,13 +87,22 @@ OUT_OF_RANGE = {
         {"digits": {"source": ""}},
         {"digits": {"source": "scikit-learn", "root": 3}},
         {"digits": {"source": "scikit-learn", "rot": "x"}},
+        {"digits": {"source": "scikit-learn", "root": "data"}},
         {"cifar10dvs": {"source": "tonic", "options": {"frames": 0}}},
         {"cifar10dvs": {"source": "tonic", "options": {"frame": 10}}},
         {"cifar10dvs": {"source": "tonic", "options": {"split": "half"}}},
         {"cifar10dvs": {"source": "tonic", "options": [1]}},
         {"mnist": {"source": "torchvision"}},
     ],
-    "recipe_changes": [{"epoch": 3}, {"momentum": 2}, {"epochs": 1.5}, {"mean": [0.5]}, {"sources": "x"}],
+    "recipe_changes": [
+        {"cutout": 10**20},
+        {"roll": 5000},
+        {"epoch": 3},
+        {"momentum": 2},
+        {"epochs": 1.5},
+        {"mean": [0.5]},
+        {"sources": "x"},
+    ],
     "tables": ["9", ["2", "fig9"]],
     "datasets": ["cifar11"],
     "architectures": ["resnet21"],
@@ -133,17 +142,18 @@ def test_broken_configurations_name_the_key(tmp_path):
 
 CELLS = {
     "dataset": ["cifar11", "", "CIFAR10"],
-    "architecture": ["resnet21", "resnet20w0", "resnet", "", "resnet20w"],
-    "timesteps": ["0", "-1", "two", "2.0", ""],
+    "architecture": ["resnet6w99999999999", "resnet6w00", "resnet21", "resnet20w0", "resnet", "", "resnet20w"],
+    "timesteps": ["99999999999", "0", "-1", "two", "2.0", ""],
     "neuron": ["quaternary", "", "Binary"],
     "variant": ["a b", "x/y", "a-b"],
     "neuron_options": [
         *("threshold", "=1", "threshold=", "treshold=1", "threshold=-1", "threshold=0", "threshold=nan"),
         *("threshold=inf", "threshold=high", "threshold=true", "decay=2", "window=0", "surrogate=step"),
         *("detach_reset=maybe", "detach_reset=1", "amplitude_per=neuron", "initial_amplitude=one", "channels=3"),
+        *("threshold=1;threshold=2", "threshold=rate_of_foo", "initial_amplitude=1e39"),
     ],
     "recipe": ["none", "../cifar10", ""],
-    "seeds": ["", "x", "-1", "0;0", "1.5"],
+    "seeds": ["", "x", "-1", "0;0", "1.5", "99999999999999999999999"],
     "tables": ["9", "fig3"],
     "control": ["maybe", "", "1"],
 }
@@ -192,7 +202,7 @@ RECIPES = {
     "flip": [1, "left"],
     "roll": [-1, "x"],
     "autoaugment": ["imagenet", True],
-    "cutout": [-2, "16"],
+    "cutout": [-2, "16", 10**20],
     "evaluation_crop": [0, 1.5],
     "mean": [[0.5], "grey", [0.1, 0.2, 7], [], None],
     "std": [[0.0, 1, 1], [0.1, 0.2], 3],
@@ -259,6 +269,13 @@ def row(*cells: str) -> list[list[str]]:
 def test_contradictions_are_named(tmp_path, change, rows, words):
     message = refusal(tmp_path, CONFIG | change, rows)
     assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, 3, 0.5, 1e-4, "none", "two words", "12", "yes", "$(ls)", "a: b", [0.5, 1]]
+)
+def test_a_value_survives_the_command_line(value):
+    assert yaml.safe_load(settings.word(value)) == value
 
 
 def test_there_are_more_than_a_hundred():

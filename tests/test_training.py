@@ -155,9 +155,12 @@ def test_a_second_process_on_the_same_run_is_turned_away(data, tmp_path):
         if not failures:
             with pytest.raises(UserError, match=rf"process {os.getpid()} on .* is training this run") as caught:
                 train(tiny_plan(data), tmp_path / "c", tmp_path / "b", CPU, lambda _: None)
+            with pytest.raises(UserError, match="another process is training into it"):
+                train(tiny_plan(data), tmp_path / "elsewhere", tmp_path / "a", CPU, lambda _: None)
             failures.append(caught.value)
 
     train(tiny_plan(data), tmp_path / "c", tmp_path / "a", CPU, start_another)
+    train(tiny_plan(data), tmp_path / "c", tmp_path / "a", CPU, lambda _: None)  # the lock went with it
     assert failures and not (tmp_path / "b" / RECORD).exists()
 
 
@@ -171,6 +174,23 @@ def test_an_exploding_loss_stops_the_run_and_keeps_the_last_good_checkpoint(data
     for file in (tmp_path / "c").rglob(checkpoints.FILE):
         tensors, _ = checkpoints.load(file.parent)
         assert all(t.isfinite().all() for t in tensors.values() if t.is_floating_point())
+
+
+def test_a_last_update_that_goes_wrong_is_found_too(data, tmp_path):
+    plan = tiny_plan(data, learning_rate=1e300, epochs=1, batch_size=96)  # its only step's loss is fine
+    with pytest.raises(UserError, match="weights are not finite after step 1 of epoch 1; there is no checkpoint yet"):
+        train(plan, tmp_path / "c", tmp_path / "out", CPU, lambda _: None)
+    assert not (tmp_path / "out" / RECORD).exists() and not list((tmp_path / "c").rglob(checkpoints.FILE))
+
+
+def test_what_is_said_of_the_checkpoint_is_true(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("ternary_spike.training.learning_rate", lambda recipe, epoch: 0.1 if epoch < 1 else 1e300)
+    with pytest.raises(UserError, match="epoch 2; the checkpoint of epoch 2, step 0 is kept"):
+        train(tiny_plan(data), tmp_path / "c", tmp_path / "out", CPU, lambda _: None)
+    (file,) = (tmp_path / "c").rglob(checkpoints.FILE)
+    tensors, state = checkpoints.load(file.parent)
+    assert (state["epoch"], state["step"]) == (1, 0)
+    assert all(t.isfinite().all() for t in tensors.values() if t.is_floating_point())
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(data, tmp_path):

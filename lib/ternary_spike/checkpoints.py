@@ -55,6 +55,26 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def sole_writer(out: Path) -> Iterator[None]:
+    """Hold the lock of a folder of results, wherever the checkpoints lie; it leaves no file there.
+
+    Raises:
+        UserError: if another process holds it.
+    """
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"{out} is in use: another process is training into it; wait for it or name another") from None
+    except OSError:  # a network disk that locks no folders
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
 def save(folder: Path, tensors: dict[str, Tensor], state: dict) -> None:
     """Replace the checkpoint. Raises UserError if it cannot be written; the previous one is then still whole."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

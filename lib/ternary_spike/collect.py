@@ -8,7 +8,6 @@ standard deviations are over seeds; the last epoch's accuracy and the best epoch
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pandas as pd
 
@@ -16,7 +15,15 @@ from ternary_spike import paper
 from ternary_spike.columns import COLUMNS
 from ternary_spike.controls import control_runs, differences
 from ternary_spike.errors import UserError
-from ternary_spike.files import SUMS, read_json, remove, require_listed, require_sha256, write_sums, write_text
+from ternary_spike.files import (
+    SUMS,
+    read_json,
+    replaced_together,
+    require_listed,
+    require_sha256,
+    write_sums,
+    write_text,
+)
 from ternary_spike.matching import RECORD as MATCH
 from ternary_spike.membrane import membrane_distances
 from ternary_spike.paper_tables import accuracy_table, energy_table
@@ -89,6 +96,20 @@ def _read(path: Path):
         return None
     with _spoiling_its_run(path):
         return read_json(path)
+
+
+def _read_of(path: Path, run: dict):
+    """JSON of a finished stage as :func:`_read` gives it; ValueError if it was made from another training than ``run``.
+
+    Those of earlier versions do not name the weights that they were made from.
+    """
+    found = _read(path)
+    if found is None:
+        return None
+    wanted = {"id": run["id"], "trained_weights": run["files"]["weights.safetensors"]}
+    if any((found.get(key) or value) != value for key, value in wanted.items()):
+        raise ValueError(f"{path.name} was made from another training than run.json's; run its stage again")
+    return found
 
 
 def _read_csv(path: Path, record: dict | None) -> list[dict]:
@@ -389,7 +410,8 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
         folder = run_folder(results, row["id"], row["seed"])
         if "last_epoch_percent" in run:
             try:
-                if (evaluation := _read(folder / "evaluation.json")) is not None:
+                record = _read(folder / "run.json")
+                if (evaluation := _read_of(folder / "evaluation.json", record)) is not None:
                     found = _layers(key, evaluation)
                     run["evaluated_percent"] = evaluation["accuracy_percent"]
                     membrane_distances({(row["id"], row["seed"]): evaluation})  # raises if its histograms are damaged
@@ -398,17 +420,16 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
                         run["entropy_bits"] = _over_neurons(found, "entropy_bits")
                         evaluations[row["id"], row["seed"]] = evaluation
                     layers += found
-                if (checked := _read(folder / "equivalence.json")) is not None:
-                    equivalence.append(_equivalence(key, checked, _read(folder / "folded.json")))
-                if (executed := _read(folder / "execution.json")) is not None:
+                if (checked := _read_of(folder / "equivalence.json", record)) is not None:
+                    equivalence.append(_equivalence(key, checked, _read_of(folder / "folded.json", record)))
+                if (executed := _read_of(folder / "execution.json", record)) is not None:
                     execution.append(_execution(key, executed))
-                if (exported := _read(folder / "onnx.json")) is not None:
+                if (exported := _read_of(folder / "onnx.json", record)) is not None:
                     onnx.append({**key, **{name: exported[name] for name in COLUMNS["onnx"] if name not in key}})
-                if (counted := _read(folder / "energy.json")) is not None:
+                if (counted := _read_of(folder / "energy.json", record)) is not None:
                     run["synops"] = _chosen(counted["methods"], COUNTED_METHOD)["synops"]
                     run["energy_microjoule"] = _chosen(counted["methods"], HEADLINE_METHOD)["energy_microjoule"]
                     energy += [{**key, **method} for method in counted["methods"]]
-                record = _read(folder / "run.json")
                 for name, rows, known in (("history.csv", history, record), ("energy.csv", energy_layers, counted)):
                     rows += [{**cells, **key} for cells in _read_csv(folder / name, known)]
             except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
@@ -457,17 +478,9 @@ def write_tables(found: dict[str, pd.DataFrame], out: Path) -> list[Path]:
     Raises:
         UserError: if the folder cannot be written or the disk is full; the old tables are then still there.
     """
-    out = Path(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".", suffix=".partial", dir=out) as folder:
-            paths = [Path(folder) / f"{name}.csv" for name in found]
-            for path, frame in zip(paths, found.values(), strict=True):
-                write_text(path, frame.to_csv(index=False, lineterminator="\n"))
-            write_sums(Path(folder) / SUMS, paths)
-            remove(out / SUMS)
-            for path in (*paths, Path(folder) / SUMS):
-                path.replace(out / path.name)
-    except OSError as error:
-        raise UserError(f"cannot write tables to {out}: {error.strerror}; make room or use another folder") from None
-    return [out / path.name for path in paths]
+    with replaced_together(out, SUMS) as folder:
+        paths = [folder / f"{name}.csv" for name in found]
+        for path, frame in zip(paths, found.values(), strict=True):
+            write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+        write_sums(folder / SUMS, paths)
+    return [Path(out) / path.name for path in paths]

@@ -33,6 +33,9 @@ class _Comparison:
         self.differing[layer] += int((trained != folded).sum())
 
     def add_logits(self, trained: Tensor, folded: Tensor) -> None:
+        if not (trained.isfinite().all() and folded.isfinite().all()):
+            # NaN is neither larger nor smaller than anything: it would pass for no difference
+            raise ValueError("class scores are not finite, so nothing can be compared; train again")
         self.samples += len(trained)
         difference = (trained - folded).abs().max().item()
         largest = max(trained.abs().max().item(), torch.finfo(trained.dtype).tiny)
@@ -64,6 +67,9 @@ def compare(model: SpikingResNet, folded: FoldedNetwork, batches: Iterable[Tenso
     Returns:
         Number of spikes compared (neurons x timesteps x samples), differing spikes in all and by layer, largest
         absolute and relative difference of the class scores, and the share of samples with the same class in percent.
+
+    Raises:
+        ValueError: if a class score is infinite or NaN.
     """
     model = copy.deepcopy(model).to(dtype).eval()
     folded = folded.to(dtype)

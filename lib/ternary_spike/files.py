@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -55,11 +56,45 @@ def replaced(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replaced_together(folder: Path, last: str) -> Iterator[Path]:
+    """A temporary folder whose files take their places in ``folder`` once the block is done; none does when it fails.
+
+    Args:
+        folder: of the files.
+        last: name of the one that vouches for the others. It goes first and comes last, so that it never stands beside
+            files that it does not know.
+
+    Raises:
+        UserError: if the folder cannot be written or the disk is full; what stood there is left as it was.
+    """
+    folder = Path(folder)
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{last}.", suffix=".partial", dir=folder))
+        yield temporary
+        names = sorted(path.name for path in temporary.iterdir() if path.name != last)
+        (folder / last).unlink(missing_ok=True)
+        for name in [*names, last]:
+            (temporary / name).replace(folder / name)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}; make room or use another folder") from error
+    except UserError as error:
+        raise UserError(str(error).replace(str(temporary), str(folder))) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def sweep(folder: Path, names: Iterable[str]) -> None:
     """Remove what killed processes left of these files unfinished; nobody else may be writing them."""
     for name in names:
         for left in Path(folder).glob(f".{name}.*.partial"):
-            remove(left)
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                remove(left)
 
 
 def require_writable(folder: Path) -> None:
@@ -120,9 +155,9 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 def write_listed(path: Path, text: str) -> None:
     """Write a text file that no record belongs to, and its checksum beside it: ``sha256sum -c plan.csv.sha256``."""
     path = Path(path)
-    remove(own_sums(path))
-    write_text(path, text)
-    write_sums(own_sums(path), [path])
+    with replaced_together(path.parent, own_sums(path).name) as folder:
+        write_text(folder / path.name, text)
+        write_sums(folder / own_sums(path).name, [folder / path.name])
 
 
 def read_json(path: Path) -> Any:

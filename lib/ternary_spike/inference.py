@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from ternary_spike.dynamics import Dynamics, fire, integrate
 from ternary_spike.errors import UserError
-from ternary_spike.files import read_json, read_tensors, remove, sha256_of, write_json, write_tensors
+from ternary_spike.files import read_json, read_tensors, replaced_together, sha256_of, write_json, write_tensors
 
 FORMAT = "ternary-spike folded network"
 WEIGHTS_FILE = "folded.safetensors"
@@ -49,6 +49,7 @@ class FoldedNetwork:
         weights: tensors by ``<operation>.weight``, ``.bias`` or ``.constant``.
         timesteps: T.
         in_channels, image_size, num_classes: the network's input and output sizes.
+        trained_weights: SHA-256 of the weights file that it was folded from, where that is known.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class FoldedNetwork:
         in_channels: int,
         image_size: int,
         num_classes: int,
+        trained_weights: str | None = None,
     ) -> None:
         self.operations = operations
         self.weights = weights
@@ -66,6 +68,7 @@ class FoldedNetwork:
         self.in_channels = in_channels
         self.image_size = image_size
         self.num_classes = num_classes
+        self.trained_weights = trained_weights
 
     @property
     def dtype(self) -> torch.dtype:
@@ -74,9 +77,8 @@ class FoldedNetwork:
     def to(self, target: torch.dtype | torch.device) -> "FoldedNetwork":
         """The same network in another dtype or on another device."""
         weights = {name: weight.to(target) for name, weight in self.weights.items()}
-        return FoldedNetwork(
-            self.operations, weights, self.timesteps, self.in_channels, self.image_size, self.num_classes
-        )
+        sizes = (self.timesteps, self.in_channels, self.image_size, self.num_classes)
+        return FoldedNetwork(self.operations, weights, *sizes, self.trained_weights)
 
     def spike_layers(self) -> list[str]:
         """Names of the neuron layers, in the order of computation."""
@@ -160,25 +162,44 @@ class FoldedNetwork:
                 raise ValueError(f"{op.name} adds {found[op.inputs[1]]} to {(channels, height, width)}")
             elif op.kind not in ("add", "spikes", "classifier"):
                 raise ValueError(f"{op.name} is of unknown kind {op.kind!r}")
+            if height < 1 or width < 1:
+                raise ValueError(f"{op.name} leaves nothing of its input")
             found[op.name] = (channels,) if op.kind == "classifier" else (channels, height, width)
         del found[IMAGE]
         return found
 
+    def check(self) -> None:
+        """Raise an error, a ValueError or what torch raises, if it could not be run."""
+        if not self.operations or self.operations[-1].kind != "classifier":
+            raise ValueError("its last operation is no classifier")
+        for name in ("timesteps", "in_channels", "image_size", "num_classes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}")
+        if not all(bool(weight.isfinite().all()) for weight in self.weights.values()):
+            raise ValueError("a weight is not finite")
+        for op in self.operations:
+            if op.kind == "spikes":
+                if not isinstance(op.settings["signed"], bool):
+                    raise ValueError(f"signed is {op.settings['signed']!r} in {op.name}")
+                dynamics_of(op)
+        if self.shapes()[self.operations[-1].name] != (self.num_classes,):
+            raise ValueError(f"num_classes is {self.num_classes}, which the classifier does not have")
+
     def save(self, folder: Path) -> None:
         """Write ``folded.safetensors`` and, last, ``folded.json`` into a folder. Raises UserError if it cannot."""
-        folder = Path(folder)
-        remove(folder / STRUCTURE_FILE)
-        write_tensors(folder / WEIGHTS_FILE, self.weights)
-        structure = {
-            "format": FORMAT,
-            "timesteps": self.timesteps,
-            "in_channels": self.in_channels,
-            "image_size": self.image_size,
-            "num_classes": self.num_classes,
-            "weights": {"file": WEIGHTS_FILE, "sha256": sha256_of(folder / WEIGHTS_FILE)},
-            "operations": [asdict(op) for op in self.operations],
-        }
-        write_json(folder / STRUCTURE_FILE, structure)
+        with replaced_together(folder, STRUCTURE_FILE) as temporary:
+            write_tensors(temporary / WEIGHTS_FILE, self.weights)
+            structure = {
+                "format": FORMAT,
+                "trained_weights": self.trained_weights,
+                "timesteps": self.timesteps,
+                "in_channels": self.in_channels,
+                "image_size": self.image_size,
+                "num_classes": self.num_classes,
+                "weights": {"file": WEIGHTS_FILE, "sha256": sha256_of(temporary / WEIGHTS_FILE)},
+                "operations": [asdict(op) for op in self.operations],
+            }
+            write_json(temporary / STRUCTURE_FILE, structure)
 
     @classmethod
     def load(cls, folder: Path) -> "FoldedNetwork":
@@ -199,9 +220,18 @@ class FoldedNetwork:
                 for op in structure["operations"]
             ]
             sizes = {k: int(structure[k]) for k in ("timesteps", "in_channels", "image_size", "num_classes")}
-            network = cls(operations, weights, **sizes)
-            network.shapes()
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            network = cls(operations, weights, **sizes, trained_weights=structure.get("trained_weights"))
+            network.check()
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            IndexError,
+            RuntimeError,
+            ArithmeticError,
+            MemoryError,
+        ) as error:
             raise UserError(f"{path} is not a folded network ({error}); run `fold` again") from None
         return network
 

@@ -87,14 +87,16 @@ def outcome(probes: Iterable[Probe], target: float, tolerance: float) -> dict:
     }
 
 
-def neuron_options(path: Path) -> dict[str, float]:
-    """Threshold and window that a search has found, as options of the neuron.
+def neuron_options(path: Path, run: str) -> dict[str, float]:
+    """Threshold and window that a search has found for a run, as options of the neuron.
 
     Raises:
-        UserError: if the file is missing or not of a search.
+        UserError: if the file is missing, not of a search, or of another run's.
     """
     content = read_json(path)
     try:
+        if content["id"] != run:
+            raise UserError(f"{path} is the search for the threshold of {content['id']}, not of {run}; name its own")
         return {key: float(content["found"][key]) for key in ("threshold", "window")}
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path} does not say which threshold was found; delete it and run `match` again") from None

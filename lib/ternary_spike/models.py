@@ -68,13 +68,13 @@ def parse_architecture(name: str) -> Architecture:
     """The specification behind a name such as ``resnet20`` or, with another width, ``resnet20w16``.
 
     Raises:
-        ValueError: if the name is unknown or the width is 0.
+        ValueError: if the name is unknown or the width is none from 1 to 9999.
     """
-    match = re.fullmatch(r"(resnet\d+)(?:w(\d+))?", name)
-    if not match or match[1] not in ARCHITECTURES or match[2] == "0":
+    match = re.fullmatch(r"(resnet[0-9]+)(?:w([1-9][0-9]{0,3}))?", name)
+    if not match or match[1] not in ARCHITECTURES:
         raise ValueError(
             f"unknown architecture {name!r}: choose one of {', '.join(ARCHITECTURES)}, "
-            "with w and a width behind it for another width than its own (resnet20w16)"
+            "with w and a width up to 9999 behind it for another width than its own (resnet20w16)"
         )
     architecture = ARCHITECTURES[match[1]]
     return replace(architecture, width=int(match[2])) if match[2] else architecture

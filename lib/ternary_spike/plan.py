@@ -20,6 +20,7 @@ from ternary_spike.files import csv_text, require_listed, write_listed
 RUNNABLE, NOT_RUN = "runnable", "not run"
 #: a threshold that is not given but found: the one at which a run fires as often as this neuron does
 RATE_OF = re.compile(r"rate_of_(\w+)")
+SPIKING = ("binary", "ternary", "trainable")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
 
 
@@ -36,6 +37,8 @@ def options(text: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in _list(text)]
     if any(not (key.strip() and equals and value.strip()) for key, equals, value in pairs):
         raise ValueError
+    if len({key.strip() for key, _, _ in pairs}) < len(pairs):
+        raise ValueError
     return {key.strip(): value.strip() for key, _, value in pairs}
 
 
@@ -49,7 +52,7 @@ COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
     "timesteps": (int, "a whole number"),
     "neuron": (str, "a name"),
     "variant": (str, "a name or nothing"),
-    "neuron_options": (options, "KEY=VALUE, with ; between several"),
+    "neuron_options": (options, "KEY=VALUE, each key once, with ; between several"),
     "recipe": (str, "a file's name in the recipe folder, without .yaml"),
     "seeds": (_integers, "whole numbers with ; between them"),
     "tables": (_list, "names of tables with ; between them"),
@@ -278,6 +281,9 @@ def make_plan(
     Raises:
         UserError: if a dataset has no source, or a recipe or a change is unusable.
     """
+    seeds = selection.seeds
+    if len(set(seeds)) < len(seeds) or any(seed < 0 for seed in seeds):
+        raise UserError(f"seeds is {list(seeds)}, but must be whole numbers of at least 0, each of them once")
     plan = []
     rows = selected(rows, selection)
     reasons: dict[str, str | None] = {}
@@ -317,6 +323,11 @@ def make_plan(
 def _twin(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The row whose firing rate a row's threshold is found for: another neuron and no variant, all else equal."""
     found = RATE_OF.fullmatch(row["neuron_options"].get("threshold", ""))
+    if found and found[1] not in SPIKING:
+        raise UserError(
+            f"run {run_id(row)}: threshold is {found[0]!r}, but must be a number or rate_of_ and one of "
+            f"{', '.join(SPIKING)}"
+        )
     return {**row, "neuron": found[1], "variant": ""} if found else None
 
 

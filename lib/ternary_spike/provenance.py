@@ -71,7 +71,12 @@ def _processor() -> str:
 
 def command(argv: list[str] | None = None) -> list[str]:
     """The command that runs, as one would type it."""
-    return ["python", "-m", "ternary_spike", *(sys.argv[1:] if argv is None else argv)]
+    words = sys.argv[1:] if argv is None else argv
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # torchrun's
+    if processes > 1:
+        launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"]
+        return ["python", "-m", *launch, "ternary_spike", *words]
+    return ["python", "-m", "ternary_spike", *words]
 
 
 def provenance(device: torch.device, started: str) -> dict:

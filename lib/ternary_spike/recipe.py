@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from ternary_spike.errors import UserError
+from ternary_spike.unique_keys import UniqueKeys
 
 ORIGINS = ("paper", "authors' code", "our choice")
 
@@ -22,14 +23,17 @@ def _value(rule: str, convert: Callable[[Any], Any], meaning: str, default: Any 
     return field(default=default, metadata={"rule": rule, "convert": convert, "meaning": meaning})
 
 
-def _integer(low: int) -> tuple[str, Callable[[Any], int]]:
+MOST, MOST_PIXELS = 10**9, 4096
+
+
+def _integer(low: int, high: int = MOST) -> tuple[str, Callable[[Any], int]]:
     def convert(value: Any) -> int:
         # True is an int to Python, and 5.0 is not to us: both are slips of the pen here
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise ValueError
         return value
 
-    return f"a whole number of at least {low}", convert
+    return f"a whole number from {low} to {high:,}", convert
 
 
 def _number(rule: str, accepted: Callable[[float], bool]) -> tuple[str, Callable[[Any], float]]:
@@ -110,14 +114,18 @@ class Recipe:
     train_samples: int | None = _value(
         *_optional(*_integer(1), "for all"), "size of a class-balanced subset to train on", None
     )
-    crop_padding: int = _value(*_integer(0), "zero padding, in pixels, before a random crop of the same size", 0)
+    crop_padding: int = _value(
+        *_integer(0, MOST_PIXELS), "zero padding, in pixels, before a random crop of the same size", 0
+    )
     random_resized_crop: bool = _value(
         *_flag(), "a random part of random aspect, resized to the input's size (pictures of varying size)", False
     )
     flip: bool = _value(*_flag(), "mirror left to right with probability 1/2", False)
-    roll: int = _value(*_integer(0), "shift by up to so many pixels along both axes; what leaves comes in opposite", 0)
+    roll: int = _value(
+        *_integer(0, MOST_PIXELS), "shift by up to so many pixels along both axes; what leaves comes in opposite", 0
+    )
     autoaugment: str = _value(*_choice("none", "cifar10"), "AutoAugment policy, nearest pixel, fill 128", "none")
-    cutout: int = _value(*_integer(0), "side of the black square, in pixels; its edges are clipped", 0)
+    cutout: int = _value(*_integer(0, MOST_PIXELS), "side of the black square, in pixels; its edges are clipped", 0)
     evaluation_crop: float = _value(
         *_number("a number above 0 and up to 1", lambda x: 0 < x <= 1),
         "the centre crop's share of the shorter side (pictures of varying size)",
@@ -156,22 +164,10 @@ class Recipe:
 FIELDS = {key.name: key for key in fields(Recipe)}
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, where the standard loader silently keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        keys = [self.construct_object(key, deep=deep) for key, _ in pairs]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """A recipe file's values, unchecked, and sources."""
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), UniqueKeys)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # the last for a date or number that cannot be

@@ -31,9 +31,12 @@ def load_model(folder: Path) -> tuple[dict, SpikingResNet]:
     """The record and the trained network, in evaluation mode on the CPU; the weights' checksum is verified.
 
     Raises:
-        UserError: if a file is missing, corrupt, or does not belong to the record.
+        UserError: if a file is missing, corrupt, or does not belong to the record, or a weight is not finite.
     """
     record = read_record(folder)
+    sizes = {key: record["model"].get(key) for key in ("timesteps", "num_classes", "in_channels", "image_size")}
+    if any(type(size) is not int for size in sizes.values()) or sizes["timesteps"] != record.get("timesteps"):
+        raise UserError(f"{Path(folder) / RECORD} contradicts itself (model is {record['model']}); train again")
     path = Path(folder) / WEIGHTS
     tensors, _ = read_tensors(path, record["files"][WEIGHTS])
     try:
@@ -42,6 +45,8 @@ def load_model(folder: Path) -> tuple[dict, SpikingResNet]:
     except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, OverflowError, MemoryError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} does not fit the network that {RECORD} describes ({reason}); train again") from None
+    if not all(bool(t.isfinite().all()) for t in tensors.values() if t.is_floating_point()):
+        raise UserError(f"{path} holds weights that are not finite; train again with a lower learning_rate")
     return record, model.eval()
 
 

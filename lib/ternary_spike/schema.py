@@ -3,6 +3,7 @@
 import copy
 import difflib
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def checked(content: Any, schema: dict[str, Any], where: str) -> Any:
 
 def _validator(schema: dict[str, Any]) -> Any:
     """A validator that is stricter than JSON where a command line would be: 5.0 is no integer, infinity no number."""
-    from jsonschema import Draft202012Validator, validators
+    from jsonschema import Draft202012Validator, ValidationError, validators
 
     def is_integer(_, value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
@@ -54,8 +55,13 @@ def _validator(schema: dict[str, Any]) -> Any:
     def is_number(_, value: Any) -> bool:
         return is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
 
+    def pattern(validator, wanted: str, value: Any, _):
+        # the whole text: to Python, $ also matches before a newline at the end
+        if validator.is_type(value, "string") and not re.fullmatch(wanted, value):
+            yield ValidationError(f"{value!r} is not of the form {wanted}")
+
     kinds = Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": is_integer, "number": is_number})
-    return validators.extend(Draft202012Validator, type_checker=kinds)(schema)
+    return validators.extend(Draft202012Validator, {"pattern": pattern}, type_checker=kinds)(schema)
 
 
 def _with_defaults(content: Any, schema: dict[str, Any]) -> Any:
@@ -92,5 +98,10 @@ def _demand(error) -> str:
         return f"one of {', '.join(map(str, value))}"
     if error.validator == "type":
         return " or ".join(KINDS[kind] for kind in (value if isinstance(value, list) else [value]))
-    words = {"minimum": f"at least {value}", "pattern": f"of the form {value}", "minLength": "not empty"}
+    words = {
+        "minimum": f"at least {value}",
+        "maximum": f"at most {value}",
+        "pattern": f"of the form {value}",
+        "minLength": "not empty",
+    }
     return words.get(error.validator, f"such that {error.validator} is {value}")

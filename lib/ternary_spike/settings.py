@@ -4,10 +4,13 @@ The schemas say what each key may be; here is what only several of them together
 take its pictures, whose T is not that of its event frames, whose recipe is another dataset's.
 """
 
-import math
+import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from ternary_spike import plan as planning
 from ternary_spike import recipe as recipes
@@ -15,9 +18,13 @@ from ternary_spike.data import registry
 from ternary_spike.data.dataset import Dataset
 from ternary_spike.errors import UserError
 from ternary_spike.schema import checked
+from ternary_spike.unique_keys import UniqueKeys
 
 WORDS = {"true": True, "false": False, "null": None}
 NUMBERS, FLAGS = ("threshold", "decay", "window", "initial_amplitude"), ("detach_reset",)
+
+
+LARGEST = 1e6  # of an option that is a number, either sign; float32 would hold more
 
 
 def typed(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,7 +37,7 @@ def as_list(value: Any, kind: type) -> list:
     """``1,2``, ``[1, 2]``, ``['1', '2']`` and ``1`` as a list; text that is no number stays text for the schema."""
     items = value if isinstance(value, list) else str(value).split(",")
     items = [str(item).strip() for item in items if str(item).strip()]
-    return [kind(item) if kind is str or item.lstrip("-").isdigit() else item for item in items]
+    return [kind(item) if kind is str or re.fullmatch("-?[0-9]{1,19}", item) else item for item in items]
 
 
 def scalar(text: str) -> bool | int | float | str:
@@ -45,6 +52,27 @@ def scalar(text: str) -> bool | int | float | str:
     return text
 
 
+def word(value: Any) -> str:
+    """A value as the command line takes it, where ``KEY=VALUE`` is read as YAML: the inverse of that reading."""
+    if isinstance(value, str):
+        try:
+            if yaml.safe_load(value) == value:
+                return value
+        except yaml.YAMLError:
+            pass
+    return json.dumps(value)
+
+
+def require_unique_keys(path: Path) -> None:
+    """Raise UserError if a YAML file has a key twice, of which Snakemake would silently take the last one."""
+    try:
+        yaml.load(Path(path).read_text(encoding="utf-8"), UniqueKeys)
+    except yaml.constructor.ConstructorError as error:
+        raise UserError(f"{path}: {error.problem}; leave one of them out") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return  # whoever reads the file says so
+
+
 def neuron_options(neuron: str, words: Mapping[str, str]) -> dict[str, Any]:
     """A neuron's options, given as text, as its keyword arguments.
 
@@ -55,12 +83,16 @@ def neuron_options(neuron: str, words: Mapping[str, str]) -> dict[str, Any]:
 
     options = {key: scalar(text) for key, text in words.items()}
     for key, value in options.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
         if key in NUMBERS and not number:
-            raise UserError(f"neuron option {key} is {words[key]!r}, but must be a number")
+            raise UserError(
+                f"neuron option {key} is {words[key]!r}, but must be a number from {-LARGEST:g} to {LARGEST:g}"
+            )
         if key in FLAGS and not isinstance(value, bool):
             raise UserError(f"neuron option {key} is {words[key]!r}, but must be true or false")
     try:
+        if "channels" in options:  # the layer's, which the network gives
+            raise ValueError("channels is no option; amplitude_per=channel gives each channel an amplitude")
         make_neuron(neuron, channels=1, **options)
     except (ValueError, TypeError) as error:
         given = ", ".join(f"{key}={value}" for key, value in words.items())
@@ -127,6 +159,10 @@ def _source(dataset: str, settings: Mapping[str, Any]) -> planning.DataSource:
     }
     original = registry.is_original(dataset, settings["source"])
     registry.require_options(dataset, options)
+    if settings["root"] is not None and registry.root_of(dataset, settings["source"]) is None:
+        raise UserError(
+            f"configuration: data.{dataset}.root is {settings['root']!r}, but must be left out: this source has none"
+        )
     return planning.DataSource(dataset, settings["source"], settings["root"], options, original)
 
 

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,15 @@ from ternary_spike.data.prepared import read_manifest
 from ternary_spike.distributed import Processes
 from ternary_spike.errors import UserError
 from ternary_spike.evaluation import accuracy, evaluate
-from ternary_spike.files import remove, require_writable, sha256_of, sweep, write_csv, write_json, write_tensors
+from ternary_spike.files import (
+    replaced_together,
+    require_writable,
+    sha256_of,
+    sweep,
+    write_csv,
+    write_json,
+    write_tensors,
+)
 from ternary_spike.models import SpikingResNet
 from ternary_spike.optimisation import Sgd
 from ternary_spike.provenance import now, provenance
@@ -103,6 +111,7 @@ class _Training:
         self.seconds = 0.0  # in earlier processes
         self.epoch_seconds = 0.0
         self.resumed = 0
+        self.kept = "there is no checkpoint yet"
         self._reset_epoch_sums()
 
     def _reset_epoch_sums(self) -> None:
@@ -133,15 +142,25 @@ class _Training:
         bad = ~losses.isfinite() | (losses > EXPLODED)
         if bad.any():
             step = int(bad.nonzero()[0])
-            raise UserError(
-                f"run {self.plan.run}, seed {self.plan.seed}: the loss is {losses[step].item():g} at step {step + 1} "
-                f"of epoch {self.epoch + 1}; the last good checkpoint is kept; lower learning_rate in the recipe"
-            )
+            raise self._gone_wrong(f"the loss is {losses[step].item():g} at step {step + 1} of epoch {self.epoch + 1}")
+
+    def check_weights(self) -> None:
+        """Raise UserError if the last update made a weight or a running statistic infinite or NaN; waits."""
+        tensors = [t for t in self.model.state_dict().values() if t.is_floating_point()]
+        if not torch.stack([t.isfinite().all() for t in tensors]).all():
+            raise self._gone_wrong(f"weights are not finite after step {self.step} of epoch {self.epoch + 1}")
+
+    def _gone_wrong(self, what: str) -> UserError:
+        return UserError(
+            f"run {self.plan.run}, seed {self.plan.seed}: {what}; {self.kept}; lower learning_rate in the recipe"
+        )
 
     def finish_epoch(self, seconds: float) -> dict:
         """Score the test set, append the epoch to the history, and make ready for the next."""
         with self.autocast():
             test_percent, test_loss = accuracy(self.model, self.test)
+        if not math.isfinite(test_loss):
+            raise self._gone_wrong(f"the test loss is {test_loss:g} after epoch {self.epoch + 1}")
         losses = self._shared_losses()
         row = {
             "epoch": self.epoch + 1,
@@ -179,6 +198,10 @@ class _Training:
             "backend": self.backend,
         }
 
+    def remember_checkpoint(self) -> None:
+        """The state of this moment is on the disk."""
+        self.kept = f"the checkpoint of epoch {self.epoch + 1}, step {self.step} is kept"
+
     def restore(self, tensors: dict[str, Tensor], state: dict) -> None:
         def part(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
@@ -192,6 +215,7 @@ class _Training:
         self.history = state["history"]
         self.seconds, self.epoch_seconds = state["seconds"], state["epoch_seconds"]
         self.resumed = state["resumed"] + 1
+        self.remember_checkpoint()
         self.backend = state["backend"]  # chosen once, from the whole plan: a resumed run stays with it
 
 
@@ -232,7 +256,11 @@ def train(
     started, clock = now(), time.monotonic()
     processes = Processes(device)
     first = processes.rank == 0
-    with checkpoints.exclusive(folder) if first else nullcontext(), _stop_requests() as stop:
+    with ExitStack() as held:
+        if first:
+            held.enter_context(checkpoints.exclusive(folder))
+            held.enter_context(checkpoints.sole_writer(out))
+        stop = held.enter_context(_stop_requests())
         if first:
             sweep(out, (WEIGHTS, HISTORY, RECORD))
         run = _Training(plan, device, processes)
@@ -258,9 +286,11 @@ def _run_epochs(run: _Training, folder: Path, stop: list[int], clock: float, rep
 
     def save() -> None:
         run.check_losses()
+        run.check_weights()
         tensors = run.tensors()
         if first:
             checkpoints.save(folder, tensors, run.state(run.seconds + time.monotonic() - clock))
+        run.remember_checkpoint()
 
     saved = time.monotonic()
     bar = tqdm(
@@ -290,6 +320,7 @@ def _run_epochs(run: _Training, folder: Path, stop: list[int], clock: float, rep
                         f"stopped by {name} at epoch {run.epoch + 1}, step {run.step}; the same command goes on there"
                     )
             run.check_losses()
+            run.check_weights()
             row = run.finish_epoch(earlier + time.monotonic() - begun)
             run.epoch_seconds = 0.0
             save()
@@ -307,13 +338,20 @@ def _run_epochs(run: _Training, folder: Path, stop: list[int], clock: float, rep
 
 
 def _write_results(run: _Training, manifest, out: Path, seconds: float, started: str, code_hash: str) -> dict:
-    out, plan = Path(out), run.plan
-    remove(out / RECORD)
-    write_tensors(out / WEIGHTS, run.model.state_dict())
-    write_csv(out / HISTORY, run.history)
-    last = run.history[-1]
+    with replaced_together(out, RECORD) as folder:
+        write_tensors(folder / WEIGHTS, run.model.state_dict())
+        write_csv(folder / HISTORY, run.history)
+        files = {name: sha256_of(folder / name) for name in (WEIGHTS, HISTORY)}
+        record = _record(run, manifest, files, seconds, started, code_hash)
+        write_json(folder / RECORD, record)
+    return record
+
+
+def _record(run: _Training, manifest, files: dict[str, str], seconds: float, started: str, code_hash: str) -> dict:
+    """What run.json says."""
+    plan, last = run.plan, run.history[-1]
     best = max(run.history, key=lambda row: row["test_accuracy_percent"])
-    record = {
+    return {
         "id": plan.run,
         "dataset": manifest.dataset,
         "architecture": plan.model["architecture"],
@@ -347,12 +385,10 @@ def _write_results(run: _Training, manifest, out: Path, seconds: float, started:
             "processes": run.processes.count,
             "deterministic": torch.are_deterministic_algorithms_enabled(),
         },
-        "files": {name: sha256_of(out / name) for name in (WEIGHTS, HISTORY)},
+        "files": files,
         "warnings": [*_dead_layers(run), *backends.notices],
         "provenance": {**provenance(run.device, started), "code_hash": code_hash},
     }
-    write_json(out / RECORD, record)
-    return record
 
 
 def _dead_layers(run: _Training) -> list[str]:

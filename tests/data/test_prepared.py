@@ -1,6 +1,7 @@
 """Prepared data: written and read, and everything refused that is not what was written."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -75,11 +76,28 @@ def test_no_data_and_no_split(tmp_path):
         read_split(tmp_path, "val")
 
 
-def test_an_interrupted_preparation_is_never_taken_for_a_whole_one(tmp_path):
+def test_an_interrupted_preparation_is_never_taken_for_a_whole_one(tmp_path, monkeypatch):
     write_prepared(tmp_path, "x", "X", {}, 6, splits())
     data = splits(seed=1)
     data["test"] = None  # whatever stops it on its way
+    before = read_manifest(tmp_path)
     with pytest.raises(AttributeError):
         write_prepared(tmp_path, "x", "X", {}, 6, data)
+    # the old one is whole
+    assert read_manifest(tmp_path) == before and len(read_split(tmp_path, "test")) == before.splits["test"]["samples"]
+    assert not list(tmp_path.glob(".*"))
+    moved, move = [], Path.replace
+
+    def cut_off(path, target):  # between two of the files
+        if moved:
+            raise OSError(28, "No space left on device")
+        moved.append(target)
+        return move(path, target)
+
+    monkeypatch.setattr(
+        Path, "replace", lambda path, to: cut_off(path, to) if to.parent == tmp_path else move(path, to)
+    )
+    with pytest.raises(UserError, match="cannot write"):
+        write_prepared(tmp_path, "x", "X", {}, 6, splits(seed=1))
     with pytest.raises(UserError, match=r"manifest\.json is missing"):
         read_manifest(tmp_path)

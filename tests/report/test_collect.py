@@ -121,6 +121,19 @@ def test_a_run_of_another_row_is_refused(tmp_path):
     assert "is another run's" in only(tables_of(tmp_path, [row])["summary"])["state"]
 
 
+@pytest.mark.parametrize("name", ["evaluation", "folded", "equivalence", "execution", "onnx", "energy"])
+@pytest.mark.parametrize("key", ["id", "trained_weights"])
+def test_a_result_of_another_training_is_refused(tmp_path, name, key):
+    row = cifar()
+    folder = fixture.write_run(tmp_path, row, **FULL)
+    content = json.loads((folder / f"{name}.json").read_text())
+    (folder / f"{name}.json").write_text(json.dumps(content | {"trained_weights": "a" * 64}))
+    assert only(tables_of(tmp_path, [row])["runs"])["state"] == "done"
+    (folder / f"{name}.json").write_text(json.dumps(content | {key: "b" * 64}))
+    state = only(tables_of(tmp_path, [row])["runs"])["state"]
+    assert state.startswith(f"incomplete, failed: {name}.json was made from another training"), state
+
+
 def test_missing_later_stages_are_named(tmp_path):
     row = cifar()
     folder = fixture.write_run(tmp_path, row, **FULL)

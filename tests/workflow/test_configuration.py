@@ -1,6 +1,10 @@
 """Mistakes in the configuration end the call with one line, before any work."""
 
+import re
+import shlex
+
 import pytest
+import yaml
 
 from tests.workflow.running import HEAD, SMOKE_ROWS, copied, smoke
 
@@ -32,6 +36,35 @@ def mistake(repository, *arguments, table: str | None = None) -> str:
 )
 def test_a_misspelt_setting(repository, setting, message):
     assert message in mistake(repository, "--config", setting)
+
+
+def test_a_key_that_stands_twice_in_a_file(repository):
+    (repository / "twice.yaml").write_text("epochs: 1\nrecipe_changes: {cutout: 2, cutout: 3}\n")
+    message = mistake(repository, "--configfile", "smoke.yaml", "twice.yaml")
+    assert "twice.yaml: 'cutout' is given twice" in message
+
+
+def test_a_gpu_that_is_not_there(repository):
+    assert "device is 'cuda', but this machine has no GPU" in mistake(repository, "--config", "device=cuda")
+
+
+def test_settings_reach_the_commands_as_they_are(repository):
+    """Whatever a shell would take for its own: quotes, spaces, substitutions, braces."""
+    (repository / "table.csv").write_text(HEAD + "cifar10,resnet20,2,ternary,,,cifar10,0,2,false\n")
+    changes = {"name": "$(touch PWNED) it's", "mean": [0.5, 0.5, 0.5], "train_samples": None, "cutout": 3}
+    config = {"recipe_changes": changes, "data": {"cifar10": {"source": "torchvision", "root": "john's {x} $HOME"}}}
+    (repository / "odd.yaml").write_text(yaml.safe_dump(config))
+    planned = smoke(repository, "--dry-run", "--printshellcmds", "--configfile", "smoke.yaml", "odd.yaml")
+    assert planned.status == 0, planned.text
+    commands = {}
+    for line in planned.text.splitlines():
+        if match := re.search("-m ternary_spike (train|prepare|plan|download) ", line):
+            commands[match[1]] = shlex.split(line)
+    settings = {word for word in commands["train"] if re.match("(name|mean|epochs|cutout)=", word)}
+    assert settings == {"name=$(touch PWNED) it's", "mean=[0.5, 0.5, 0.5]", "epochs=1", "cutout=3"}
+    assert settings <= set(commands["plan"])
+    assert "john's {x} $HOME" in commands["prepare"] and "john's {x} $HOME" in commands["download"]
+    assert "cifar10=torchvision:john's {x} $HOME" in commands["plan"]
 
 
 @pytest.mark.full

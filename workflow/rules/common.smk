@@ -3,6 +3,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,8 @@ def schema(name):
 
 
 try:
+    for file in workflow.configfiles if workflow.is_main_process else []:
+        settings.require_unique_keys(file)
     config = checked(settings.typed(config), schema("config"), "configuration")
     RECIPES = repository_path(config["recipes"])
     RESULTS = f"results/{config['preset']}"
@@ -100,10 +103,14 @@ ALIVE = clear_stale_locks()
 
 def shell_prefix():
     """What precedes every rule's command: strict bash, and the library and this Python within reach."""
-    path = "" if CONDA else f"PATH='{Path(sys.executable).parent}':\"$PATH\" "
+
+    def quoted(text):
+        return shlex.quote(str(text)).replace("{", "{{").replace("}", "}}")
+
+    path = "" if CONDA else f'PATH={quoted(Path(sys.executable).parent)}:"$PATH" '
     return (
-        f"set -euo pipefail; export PYTHONNOUSERSITE=1 WORKFLOW_PYTHON='{sys.executable}' {path}"
-        f"PYTHONPATH='{LIBRARY}'${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
+        f"set -euo pipefail; export PYTHONNOUSERSITE=1 WORKFLOW_PYTHON={quoted(sys.executable)} {path}"
+        f"PYTHONPATH={quoted(LIBRARY)}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
     )
 
 
@@ -169,12 +176,23 @@ def rates_to_match(wildcards):
 def training_options(wildcards):
     """The part of the training's command line that only some runs have."""
     run = planned(wildcards)
-    words = [f"--neuron-option {key}={value}" for key, value in sorted(run.given_options.items())]
-    words += [f"--set {key}={value}" for key, value in sorted(run.changes.items())]
+    words = option_words("--neuron-option", run.given_options) + recipe_words(run.changes)
     words += ["--deterministic"] if config["deterministic"] else []
     # a search for the threshold has the same options, but not yet its result
-    words += [f"--matched {RESULTS}/runs/{run.id}/match.json"] if run.target and "seed" in wildcards.keys() else []
-    return " ".join(words)
+    matched = run.target and "seed" in wildcards.keys()
+    words += ["--matched", f"{RESULTS}/runs/{run.id}/match.json"] if matched else []
+    return shlex.join(words)
+
+
+def option_words(option, values, prefix=""):
+    """An option of the command line for each key of a mapping to text."""
+    pairs = sorted(values.items())
+    return [part for key, value in pairs for part in (option, f"{prefix}{key}={value}")]
+
+
+def recipe_words(changes):
+    """The options of the command line that change a recipe."""
+    return option_words("--set", {key: settings.word(value) for key, value in changes.items()})
 
 
 def training_recipe(wildcards):
@@ -185,9 +203,8 @@ def training_recipe(wildcards):
 def data_options(wildcards):
     """The part of the preparation's command line that only some datasets have."""
     source = DATA[wildcards.data]
-    words = [] if source.root is None else [f"--root '{source.root}'"]
-    words += [f"--option {key}={value}" for key, value in sorted(source.options.items())]
-    return " ".join(words)
+    words = [] if source.root is None else ["--root", source.root]
+    return shlex.join(words + option_words("--option", source.options))
 
 
 def data_code(wildcards):
@@ -247,13 +264,14 @@ def plan_arguments():
     """The command line that makes the same plan as the configuration."""
     words = []
     for name, source in sorted({run.dataset: run.data for run in PLAN}.items()):
-        words.append(f"--data '{name}={source.kind}{f':{source.root}' if source.root else ''}'")
-        words += [f"--data-option '{name}.{key}={value}'" for key, value in sorted(source.options.items())]
-    words += [f"--{key} {','.join(map(str, config[key]))}" for key in planning.FACETS if config[key]]
-    words += [f"--set {key}={value}" for key, value in sorted(settings.recipe_changes(config).items())]
+        words += ["--data", f"{name}={source.kind}{f':{source.root}' if source.root else ''}"]
+        words += option_words("--data-option", source.options, f"{name}.")
+    for key in planning.FACETS:
+        words += [f"--{key}", ",".join(map(str, config[key]))] if config[key] else []
+    words += recipe_words(settings.recipe_changes(config))
     words += [f"--{key}" for key in ("offline", "controls") if config[key]]
     words += ["--measure"] if config["measure_costs"] else []
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def plan_rows():

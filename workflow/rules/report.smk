@@ -15,7 +15,7 @@ rule settings:
     conda:
         "../../envs/report.yaml"
     params:
-        text=settings_text(),
+        text=lambda wildcards: settings_text(),
     shell:
         "printf '%s\\n' {params.text:q} > {output} 2> {log}"
 

@@ -31,6 +31,8 @@ def limit_to_machine():
     """Let jobs that run here share this machine's GPUs and memory, whatever --cores is; a scheduler counts its own."""
     if SUBMITS or not workflow.is_main_process:
         return
+    if config["device"] == "cuda" and not local_gpus():
+        stop("configuration: device is 'cuda', but this machine has no GPU that may be used; set auto or cpu")
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000
     for name, amount in (("gpu", len(local_gpus())), ("mem_mb", total)):
         if name not in workflow.global_resources:

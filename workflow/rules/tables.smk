@@ -22,7 +22,8 @@ rule make_plan:
     params:
         experiments=repository_path(config["experiments"]),
         recipes=RECIPES,
-        arguments=plan_arguments(),
+        # a function, since braces in a text would be wildcards
+        arguments=lambda wildcards: plan_arguments(),
         rows=plan_rows(),
         cache="results/costs.json",
         device=config["device"],

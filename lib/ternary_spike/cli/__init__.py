@@ -11,6 +11,7 @@ import importlib.util
 import pkgutil
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from ternary_spike.errors import UserError
 
@@ -32,10 +33,17 @@ def _help_of(verb: str) -> str:
     return ""
 
 
+class _Parser(argparse.ArgumentParser):
+    """Ends with one line and the usual status where an option is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.exit(_mistake(f"{message}; see {self.prog} --help"))
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run one verb; a user's mistake ends in one line on standard error and status 2, never in a traceback."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m ternary_spike", description="Ternary spiking neurons and the reproduction of their paper."
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")

@@ -1,9 +1,14 @@
-"""Options that several verbs have, and the reading of KEY=VALUE."""
+"""Options that several verbs have, and the reading of numbers and of KEY=VALUE."""
 
-from argparse import ArgumentParser
+import math
+import re
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
 from pathlib import Path
 
 from ternary_spike.errors import UserError
+
+MOST_TIMESTEPS = 1024
 
 
 def add_run(parser: ArgumentParser) -> None:
@@ -22,7 +27,46 @@ def add_machine(parser: ArgumentParser, device: bool = True) -> None:
     """What to compute on; without ``device``, on the CPU alone."""
     if device:
         parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads; torch's choice by default")
+    parser.add_argument("--threads", type=whole(1, 4096), help="CPU threads; torch's choice by default")
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number from ``low`` to ``high``."""
+
+    def convert(text: str) -> int:
+        if not re.fullmatch("-?[0-9]{1,19}", text) or not low <= int(text) <= high:
+            raise ArgumentTypeError(f"{text!r}, but must be a whole number from {low} to {high}")
+        return int(text)
+
+    return convert
+
+
+def real(low: float, high: float) -> Callable[[str], float]:
+    """The type of an option that is a number from ``low`` to ``high``."""
+
+    def convert(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            raise ArgumentTypeError(f"{text!r}, but must be a number from {low:g} to {high:g}")
+        return number
+
+    return convert
+
+
+def identifier(text: str) -> str:
+    """The type of an option that names a run: what a folder of that name can be called anywhere."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", text):
+        raise ArgumentTypeError(f"{text!r}, but must be of letters, digits, _ . - and begin with one of the former two")
+    return text
+
+
+seed = whole(0, 2**63 - 1)
+timesteps = whole(1, MOST_TIMESTEPS)
+samples = whole(1, 10**9)
+picojoule = real(0.0, 1e9)
 
 
 def key_values(words: list[str], option: str) -> dict[str, str]:

@@ -8,9 +8,10 @@ from ternary_spike import devices
 from ternary_spike.data.loading import EvaluationBatches, evaluation_batch_size
 from ternary_spike.data.prepared import read_manifest
 from ternary_spike.errors import UserError
+from ternary_spike.inference import STRUCTURE_FILE, FoldedNetwork
 from ternary_spike.models import SpikingResNet
 from ternary_spike.recipe import Recipe
-from ternary_spike.runs import RECORD, load_model, require_same_data
+from ternary_spike.runs import RECORD, WEIGHTS, load_model, require_same_data
 
 # Pictures at a time where every spike of two networks is held at once: 250 would take 6 GB for ResNet20 on CIFAR.
 COMPARED = 16
@@ -43,3 +44,27 @@ def open_run(
         batch_size = evaluation_batch_size(manifest.image_size, model.timesteps)
     batches = EvaluationBatches(args.data, "test", recipe, batch_size=batch_size, device=device, limit=samples)
     return record, model, batches, device
+
+
+def open_folded(args: Namespace, record: dict) -> FoldedNetwork:
+    """The folded network of ``--folded``.
+
+    Raises:
+        UserError: if a file is unusable, or it was folded from other weights than the run's.
+    """
+    network = FoldedNetwork.load(args.folded)
+    model = record["model"]
+    # a network that an earlier version folded does not say what from
+    if (network.trained_weights or record["files"][WEIGHTS]) != record["files"][WEIGHTS] or any(
+        getattr(network, name) != model.get(name, getattr(network, name))
+        for name in ("timesteps", "in_channels", "image_size", "num_classes")
+    ):
+        raise UserError(
+            f"{args.folded / STRUCTURE_FILE} was folded from another training than {args.run}; fold this one again"
+        )
+    return network
+
+
+def of_run(record: dict) -> dict[str, str]:
+    """What a stage's result says of the run that it was made from."""
+    return {"id": record["id"], "trained_weights": record["files"][WEIGHTS]}

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from ternary_spike.cli._options import add_machine, key_values
+from ternary_spike.cli._options import add_machine, identifier, key_values, seed, timesteps
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -11,9 +11,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of prepared data")
     parser.add_argument("--architecture", required=True, help="resnet18, 19, 20, 34, 6 or 8; resnet20w16 for width 16")
     parser.add_argument("--neuron", required=True, help="binary, ternary, trainable, or relu as a reference")
-    parser.add_argument("--timesteps", type=int, required=True, help="T; must be the frames of event data")
+    parser.add_argument("--timesteps", type=timesteps, required=True, help="T; must be the frames of event data")
     parser.add_argument("--recipe", type=Path, required=True, help="YAML file with the schedule and augmentation")
-    parser.add_argument("--seed", type=int, required=True, help="decides initialisation, order and augmentation")
+    parser.add_argument("--seed", type=seed, required=True, help="decides initialisation, order and augmentation")
     parser.add_argument(
         "--neuron-option", action="append", default=[], metavar="KEY=VALUE", help="option of the neurons: threshold=1.0"
     )
@@ -23,7 +23,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the recipe: epochs=3"
     )
-    parser.add_argument("--id", help="name of the run; by default made of data, architecture, timesteps and neuron")
+    parser.add_argument(
+        "--id", type=identifier, help="name of the run; by default made of data, architecture, timesteps and neuron"
+    )
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder for resumable state")
     add_machine(parser)
     parser.add_argument(

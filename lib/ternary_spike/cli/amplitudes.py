@@ -3,6 +3,8 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from ternary_spike.cli._options import seed
+
 HELP = (
     "list the neuron layers of every architecture whose amplitude can act, and the gradient that it sees at the start"
 )
@@ -12,7 +14,7 @@ WIDTH, SIDE, SAMPLES, BATCHES = 4, 32, 4, 3
 
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="CSV file to write, a row an architecture and layer")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights, inputs and labels (default 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the weights, inputs and labels (default 0)")
 
 
 def run(args: Namespace) -> None:

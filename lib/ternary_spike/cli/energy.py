@@ -1,7 +1,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from ternary_spike.cli._options import add_folded_run, add_machine
+from ternary_spike.cli._options import add_folded_run, add_machine, picojoule, samples
 
 HELP = "count a folded network's operations on the test set and estimate its energy, the paper's way and exactly"
 
@@ -9,34 +9,34 @@ HELP = "count a folded network's operations on the test set and estimate its ene
 def arguments(parser: ArgumentParser) -> None:
     add_folded_run(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for energy.csv and energy.json")
-    parser.add_argument("--samples", type=int, default=1000, help="test samples to count on (default 1000)")
+    parser.add_argument("--samples", type=samples, default=1000, help="test samples to count on (default 1000)")
     parser.add_argument(
-        "--flop-picojoule", type=float, default=12.5, help="energy of an operation of the encoder (12.5)"
+        "--flop-picojoule", type=picojoule, default=12.5, help="energy of an operation of the encoder (12.5)"
     )
-    parser.add_argument("--synop-picojoule", type=float, default=0.077, help="energy of an addition (0.077)")
-    parser.add_argument("--sign-picojoule", type=float, default=3.7, help="energy of a comparison (3.7)")
+    parser.add_argument("--synop-picojoule", type=picojoule, default=0.077, help="energy of an addition (0.077)")
+    parser.add_argument("--sign-picojoule", type=picojoule, default=3.7, help="energy of a comparison (3.7)")
     add_machine(parser)
 
 
 def run(args: Namespace) -> None:
     import torch
 
-    from ternary_spike.cli._stages import open_run
+    from ternary_spike.cli._stages import of_run, open_folded, open_run
     from ternary_spike.energy import Constants, measure
-    from ternary_spike.files import sha256_of, write_csv, write_json
-    from ternary_spike.inference import FoldedNetwork
+    from ternary_spike.files import replaced_together, sha256_of, write_csv, write_json
     from ternary_spike.progress import watched
     from ternary_spike.provenance import now, provenance
 
     started = now()
     record, _, batches, device = open_run(args, args.samples)
-    network = FoldedNetwork.load(args.folded).to(torch.float32).to(device)
+    network = open_folded(args, record).to(torch.float32).to(device)
     constants = Constants(args.flop_picojoule, args.synop_picojoule, args.sign_picojoule)
     rows, totals = measure(network, (x for x, _ in watched(batches, f"{record['id']}: counting", "batch")), constants)
-    write_csv(args.out / "energy.csv", rows)
-    files = {"energy.csv": sha256_of(args.out / "energy.csv")}
-    content = {"id": record["id"], **totals, "files": files, "provenance": provenance(device, started)}
-    write_json(args.out / "energy.json", content)
+    with replaced_together(args.out, "energy.json") as folder:
+        write_csv(folder / "energy.csv", rows)
+        files = {"energy.csv": sha256_of(folder / "energy.csv")}
+        content = {**of_run(record), **totals, "files": files, "provenance": provenance(device, started)}
+        write_json(folder / "energy.json", content)
     exact = next(m for m in totals["methods"] if m["method"] == "exact count")
     print(
         f"{record['id']}: {exact['synops']:.0f} synaptic operations an image, {exact['energy_microjoule']:.3f} µJ, "

@@ -13,7 +13,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from ternary_spike.cli._stages import open_run
+    from ternary_spike.cli._stages import of_run, open_run
     from ternary_spike.evaluation import evaluate
     from ternary_spike.files import write_json
     from ternary_spike.progress import watched
@@ -23,5 +23,5 @@ def run(args: Namespace) -> None:
     record, model, batches, device = open_run(args)
     result = evaluate(model.to(device), watched(batches, f"{record['id']}: evaluating", "batch"))
     data = {"label": record["data"]["label"], "checksum": record["data"]["checksum"]}
-    write_json(args.out, {"id": record["id"], "data": data, **result, "provenance": provenance(device, started)})
+    write_json(args.out, {**of_run(record), "data": data, **result, "provenance": provenance(device, started)})
     print(f"{record['id']}: {result['accuracy_percent']:.2f} % of {result['samples']} test samples, in {args.out}")

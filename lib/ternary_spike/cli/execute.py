@@ -1,7 +1,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from ternary_spike.cli._options import add_folded_run, add_machine
+from ternary_spike.cli._options import add_folded_run, add_machine, samples
 
 HELP = "run a folded network spike by spike with additions alone, compare it with the dense one, count what it does"
 
@@ -9,27 +9,26 @@ HELP = "run a folded network spike by spike with additions alone, compare it wit
 def arguments(parser: ArgumentParser) -> None:
     add_folded_run(parser)
     parser.add_argument("--out", type=Path, required=True, help="execution.json to write")
-    parser.add_argument("--samples", type=int, default=20, help="test samples to run (default 20)")
+    parser.add_argument("--samples", type=samples, default=20, help="test samples to run (default 20)")
     add_machine(parser, device=False)
 
 
 def run(args: Namespace) -> None:
     from dataclasses import asdict
 
-    from ternary_spike.cli._stages import open_run
+    from ternary_spike.cli._stages import of_run, open_folded, open_run
     from ternary_spike.executor import compare_with_dense
     from ternary_spike.files import write_json
-    from ternary_spike.inference import FoldedNetwork
     from ternary_spike.progress import watched
     from ternary_spike.provenance import now, provenance
 
     started = now()
     args.device = "cpu"
     record, _, batches, device = open_run(args, args.samples)
-    network = FoldedNetwork.load(args.folded)
+    network = open_folded(args, record)
     images = watched([image for x, _ in batches for image in x], f"{record['id']}: executing", "image")
     result, operations = compare_with_dense(network, images)
-    content = {"id": record["id"], **result, "operations": asdict(operations)}
+    content = {**of_run(record), **result, "operations": asdict(operations)}
     write_json(args.out, {**content, "provenance": provenance(device, started)})
     print(
         f"{record['id']}: {result['differing_spikes']} of {result['spikes']} spikes differ between additions and the "

@@ -11,9 +11,10 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     from ternary_spike.reparam import fold
-    from ternary_spike.runs import load_model
+    from ternary_spike.runs import WEIGHTS, load_model
 
     record, model = load_model(args.run)
     folded = fold(model)
+    folded.trained_weights = record["files"][WEIGHTS]
     folded.save(args.out)
     print(f"{record['id']}: {len(folded.spike_layers())} neuron layers without amplitude, in {args.out}")

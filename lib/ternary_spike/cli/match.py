@@ -2,6 +2,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ternary_spike.cli import _training
+from ternary_spike.cli._options import real, whole
 
 HELP = "find by bisection the threshold at which a network fires as often as another one; each probe is a training"
 
@@ -14,9 +15,9 @@ def arguments(parser: ArgumentParser) -> None:
         "--target", type=Path, nargs="+", required=True, help="evaluation.json of each seed of the run to be matched"
     )
     parser.add_argument(
-        "--tolerance", type=float, default=TOLERANCE, help="rates this close are equal, as shares; %(default)s"
+        "--tolerance", type=real(0.0, 1.0), default=TOLERANCE, help="rates this close are equal, as shares; %(default)s"
     )
-    parser.add_argument("--probes", type=int, default=PROBES, help="thresholds to try at most; %(default)s")
+    parser.add_argument("--probes", type=whole(1, 1000), default=PROBES, help="thresholds to try at most; %(default)s")
     parser.add_argument("--out", type=Path, required=True, help="match.json to write")
 
 
@@ -31,12 +32,12 @@ def run(args: Namespace) -> None:
     from ternary_spike.provenance import now, provenance
     from ternary_spike.training import Interrupted
 
-    if args.probes < 1 or args.tolerance < 0:
-        raise UserError("--probes must be at least 1 and --tolerance at least 0")
     started, clock = now(), time.monotonic()
     target, rates = _target(args.target)
     wanted = sum(rates) / len(rates)
     plan = _training.training_plan(args)
+    if "threshold" in plan.model["neuron_options"]:
+        raise UserError("--neuron-option threshold: it is what `match` looks for; leave it out")
     device = devices.choose(args.device)
     print(f"{plan.run}: looking for a firing rate of {100 * wanted:.2f} %, that of {target}")
 

@@ -3,23 +3,24 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from ternary_spike.cli._options import real, timesteps
+
 HELP = "run binary, ternary and trainable neurons on one input current and write their membrane potentials and spikes"
 
 
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="CSV file to write, a row a neuron and timestep")
-    parser.add_argument("--timesteps", type=int, default=24, help="length of the input (default 24)")
-    parser.add_argument("--amplitude", type=float, default=1.5, help="amplitude of the trainable neuron (default 1.5)")
+    parser.add_argument("--timesteps", type=timesteps, default=24, help="length of the input (default 24)")
+    parser.add_argument(
+        "--amplitude", type=real(1e-3, 1e3), default=1.5, help="amplitude of the trainable neuron (default 1.5)"
+    )
 
 
 def run(args: Namespace) -> None:
-    from ternary_spike.errors import UserError
     from ternary_spike.files import csv_text, write_listed
     from ternary_spike.neurons import BinaryLIF, TernaryLIF, TrainableTernaryLIF
     from ternary_spike.trace import input_current, trace
 
-    if args.timesteps < 1:
-        raise UserError(f"--timesteps {args.timesteps}: must be at least 1")
     neurons = {
         "binary": BinaryLIF(),
         "ternary": TernaryLIF(),

@@ -18,11 +18,19 @@ def run(args: Namespace) -> None:
     import sys
 
     from ternary_spike import devices, matching
+    from ternary_spike.errors import UserError
     from ternary_spike.training import Interrupted, train
 
     plan = _training.training_plan(args)
     if args.matched is not None:
-        plan.model["neuron_options"] |= matching.neuron_options(args.matched)
+        found = matching.neuron_options(args.matched, plan.run)
+        for key, value in found.items():
+            given = plan.model["neuron_options"].get(key, value)
+            if given != value:
+                raise UserError(
+                    f"--neuron-option {key}={given}: --matched {args.matched} says {value:g}; leave one of them out"
+                )
+        plan.model["neuron_options"] |= found
     try:
         record = train(plan, args.checkpoints, args.out, devices.choose(args.device))
     except Interrupted as stopped:

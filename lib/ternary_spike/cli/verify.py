@@ -1,7 +1,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from ternary_spike.cli._options import add_folded_run, add_machine
+from ternary_spike.cli._options import add_folded_run, add_machine, samples
 
 HELP = "check that the folded network computes what the trained one does; exit status 1 if it does not"
 
@@ -9,24 +9,23 @@ HELP = "check that the folded network computes what the trained one does; exit s
 def arguments(parser: ArgumentParser) -> None:
     add_folded_run(parser)
     parser.add_argument("--out", type=Path, required=True, help="equivalence.json to write")
-    parser.add_argument("--samples", type=int, default=200, help="test samples to compare on (default 200)")
+    parser.add_argument("--samples", type=samples, default=200, help="test samples to compare on (default 200)")
     add_machine(parser)
 
 
 def run(args: Namespace) -> None:
     import sys
 
-    from ternary_spike.cli._stages import COMPARED, open_run
+    from ternary_spike.cli._stages import COMPARED, of_run, open_folded, open_run
     from ternary_spike.equivalence import verify
     from ternary_spike.files import write_json
-    from ternary_spike.inference import FoldedNetwork
     from ternary_spike.provenance import now, provenance
 
     started = now()
     record, model, batches, device = open_run(args, args.samples, COMPARED)
-    folded = FoldedNetwork.load(args.folded).to(device)
+    folded = open_folded(args, record).to(device)
     result = verify(model.to(device), folded, [x for x, _ in batches])
-    write_json(args.out, {"id": record["id"], **result, "provenance": provenance(device, started)})
+    write_json(args.out, {**of_run(record), **result, "provenance": provenance(device, started)})
     exact = result["float64"]
     line = (
         f"{record['id']}: {exact['differing_spikes']} of {exact['spikes']} spikes differ in float64, class scores by "

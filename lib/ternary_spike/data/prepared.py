@@ -18,7 +18,7 @@ from ternary_spike.errors import UserError
 from ternary_spike.files import (
     read_json,
     read_tensors,
-    remove,
+    replaced_together,
     sha256_of,
     write_json,
     write_tensors,
@@ -96,14 +96,11 @@ def write_prepared(
     Raises:
         UserError: if the folder cannot be written.
     """
-    folder = Path(folder)
-    remove(folder / MANIFEST)
-    for name, split in splits.items():
-        write_tensors(folder / f"{name}.safetensors", {"images": split.images, "labels": split.labels})
+    tensors = {name: {"images": split.images, "labels": split.labels} for name, split in splits.items()}
     shape = splits["train"].images.shape
-    return _write_manifest(
+    return _write(
         folder,
-        {name: len(split) for name, split in splits.items()},
+        tensors,
         dataset=dataset,
         label=label,
         source=source,
@@ -137,15 +134,13 @@ def write_picture_lists(
     Raises:
         UserError: if the folder cannot be written.
     """
-    folder = Path(folder)
-    remove(folder / MANIFEST)
+    tensors = {}
     for name, files in splits.items():
         paths = torch.frombuffer(bytearray("\n".join(files.paths).encode()), dtype=torch.uint8)
-        tensors = {"paths": paths, "sizes": files.sizes, "labels": files.labels}
-        write_tensors(folder / f"{name}.safetensors", tensors)
-    return _write_manifest(
+        tensors[name] = {"paths": paths, "sizes": files.sizes, "labels": files.labels}
+    return _write(
         folder,
-        {name: len(files) for name, files in splits.items()},
+        tensors,
         dataset=dataset,
         label=label,
         source=source,
@@ -157,15 +152,21 @@ def write_picture_lists(
     )
 
 
-def _write_manifest(folder: Path, samples: dict[str, int], **known) -> Manifest:
-    """The manifest of splits (name -> number of samples) whose files have been written."""
-    recorded = {}
-    for name, count in samples.items():
-        file = f"{name}.safetensors"
-        recorded[name] = {"file": file, "samples": count, "sha256": sha256_of(folder / file)}
-    checksum = _combined([entry["sha256"] for entry in recorded.values()])
-    manifest = Manifest(**known, splits=recorded, checksum=checksum)
-    write_json(folder / MANIFEST, asdict(manifest))
+def _write(folder: Path, splits: dict[str, dict[str, Tensor]], **known) -> Manifest:
+    """Write the splits' tensors and the manifest, in place of whatever stood there; all of it or nothing."""
+    with replaced_together(folder, MANIFEST) as temporary:
+        recorded = {}
+        for name, tensors in splits.items():
+            file = f"{name}.safetensors"
+            write_tensors(temporary / file, tensors)
+            recorded[name] = {
+                "file": file,
+                "samples": len(tensors["labels"]),
+                "sha256": sha256_of(temporary / file),
+            }
+        checksum = _combined([entry["sha256"] for entry in recorded.values()])
+        manifest = Manifest(**known, splits=recorded, checksum=checksum)
+        write_json(temporary / MANIFEST, asdict(manifest))
     return manifest
 
 
@@ -185,13 +186,30 @@ def read_manifest(folder: Path) -> Manifest:
     content = read_json(path)
     try:
         manifest = Manifest(**content)
-        for split in manifest.splits.values():
-            _ = split["file"], split["samples"], split["sha256"]
+        _require_sound(manifest)
     except (TypeError, KeyError, AttributeError):
         raise UserError(f"{path} is not a manifest of prepared data; run `prepare` for this dataset again") from None
     if manifest.checksum != _combined([split["sha256"] for split in manifest.splits.values()]):
         raise UserError(f"{path} contradicts itself: its checksum is not that of its files; run `prepare` again")
     return manifest
+
+
+def _require_sound(manifest: Manifest) -> None:
+    """Raise TypeError, KeyError or AttributeError if a value is none that :func:`write_prepared` writes."""
+
+    def require(sound: bool) -> None:
+        if not sound:
+            raise TypeError
+
+    def is_count(value: object) -> bool:
+        return type(value) is int and value > 0
+
+    require(all(isinstance(text, str) for text in (manifest.dataset, manifest.label, manifest.checksum)))
+    require(all(is_count(number) for number in (manifest.num_classes, manifest.channels, manifest.image_size)))
+    require(manifest.frames is None or is_count(manifest.frames))
+    require(manifest.root is None or isinstance(manifest.root, str))
+    for split in manifest.splits.values():
+        require(isinstance(split["file"], str) and isinstance(split["sha256"], str) and is_count(split["samples"]))
 
 
 def read_split(folder: Path, name: str) -> Split:
@@ -205,7 +223,14 @@ def read_split(folder: Path, name: str) -> Split:
         raise UserError(f"{path} is a list of picture files, and arrays are needed; choose another dataset")
     tensors, _ = read_tensors(path, sha256)
     images, labels = tensors["images"], tensors["labels"]
-    if images.dtype != torch.uint8 or len(images) != len(labels) or int(labels.max()) >= manifest.num_classes:
+    frames = () if manifest.frames is None else (manifest.frames,)
+    shape = (manifest.splits[name]["samples"], *frames, manifest.channels, manifest.image_size, manifest.image_size)
+    if (
+        images.dtype != torch.uint8
+        or images.shape != shape
+        or len(labels) != shape[0]
+        or (int(labels.max()) >= manifest.num_classes)
+    ):
         raise UserError(f"{path} does not hold what {MANIFEST} says; run `prepare` again")
     return Split(images, labels)
 

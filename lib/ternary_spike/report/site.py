@@ -5,6 +5,7 @@ into ``files/``, so that the report can be moved or published whole.
 """
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -66,6 +67,7 @@ class _Site:
         self.kept = kept
         self.out = out
         self.templates = environment()
+        self.templates.filters["typed"] = shlex.join
         self.templates.filters["badge"] = lambda word: Markup(show.badge(word))
         self.summary = results.summary
         self.runs = results.table("runs")
