@@ -21,6 +21,7 @@ $(READY): requirements.txt
 	@command -v uv > /dev/null || { $(PYTHON) -m venv $(VENV) && $(VENV)/bin/python -m pip install --quiet uv; }
 	@[ -x $(VENV)/bin/python ] || $(UV) venv --quiet --python '>=3.11' $(VENV)
 	$(UV) pip install --python $(VENV)/bin/python --compile-bytecode --require-hashes -r requirements.txt
+	@echo '$(CURDIR)/lib' > "$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ternary_spike.pth"
 	@touch $@
 
 $(BENCH_READY): $(READY) requirements-bench.txt

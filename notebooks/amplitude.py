@@ -24,7 +24,7 @@ from ternary_spike import report
 from ternary_spike.report import COLOURS
 
 results = report.Results(results)
-layers = results.table("layers").merge(results.summary[["id", "neuron", "variant"]], on="id")
+layers = results.table("layers").merge(results.named, on="id")
 layers = layers[layers["amplitude"].notna()]
 claims = results.table("claims").set_index("id")
 
@@ -85,7 +85,14 @@ for run, mine in layers.groupby("id", sort=False):
     axes.set_ylabel("Amplitude a")
     caption = f"{run}: a point a seed. Dashed: the initial value 1, where blind layers stay."
     display(
-        report.figure(results, figure, f"amplitude-{run}", "Trained amplitude of each layer, a point a seed", caption)
+        report.figure(
+            results,
+            figure,
+            f"amplitude-{run}",
+            "Trained amplitude of each layer, a point a seed",
+            caption,
+            results.done[results.done["id"] == run],
+        )
     )
 
 # %%

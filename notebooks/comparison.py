@@ -86,6 +86,7 @@ if places:
         "Test accuracy against firing rate: a point a seed, a cross for mean and standard deviation, a colour a neuron",
         "Last-epoch test accuracy against the share of neurons that fire: a point a seed, a cross for mean ± standard "
         "deviation.",
+        runs,
     )
 shown
 
@@ -100,12 +101,16 @@ counted = done[done["synops_mean_per_image"].notna() & (done["variant"] == "")]
 shown = None
 if len(counted):
     figure, axes = report.subplots(height=2.6, width=4.6)
+    ends, labels = [], []
+    several = counted["timesteps"].nunique() > 1
     for _, row in counted.iterrows():
         name = row["neuron"]
         x, y = row["synops_mean_per_image"] / 1e6, row["last_epoch_mean_percent"]
         axes.errorbar(x, y, row["last_epoch_std_percent"], color=COLOURS[name], marker=MARKERS[name], capsize=3, lw=1.4)
-        report.direct_label(axes, x, y, name, xytext=(7, 7))
+        ends.append((x, y, name))
+        labels.append(f"{name}, T = {row['timesteps']}" if several else name)
     axes.margins(x=0.3, y=0.2)
+    report.end_labels(axes, ends, labels=labels)
     axes.set_xlabel("Synaptic operations per image, millions")
     axes.set_ylabel("Test accuracy, last epoch, %")
     shown = report.figure(
@@ -114,6 +119,7 @@ if len(counted):
         "accuracy-and-operations",
         "Test accuracy against synaptic operations per image, one point a neuron with its standard deviation",
         "Last-epoch test accuracy (mean ± standard deviation over seeds) against additions per image.",
+        counted,
     )
 shown
 

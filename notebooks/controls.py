@@ -79,7 +79,7 @@ gaps = gaps.assign(
 def differences(rows, labels, colours, name, alt, caption):
     """Differences with their intervals; hollow where firing rates could not be made equal."""
     drawn = report.forest(rows, labels, colours, list(rows["as_asked"]))
-    return report.figure(results, drawn, name, alt, caption)
+    return report.figure(results, drawn, name, alt, caption, results.done)
 
 
 if len(gaps):
@@ -154,6 +154,7 @@ for run, mine in matches.groupby("id", sort=False):
             "Firing rate of each threshold that the bisection tried, in their order, and the wanted rate",
             f"{run}: numbers say the order of the probes, the circle which threshold was taken. Dashed: the rate of "
             f"{chosen['target']}, {chosen['target_rate_percent']:.1f} %.",
+            results.done[results.done["id"] == run],
         )
     )
 
@@ -235,6 +236,7 @@ for place, here in curve.groupby(["data_label", "architecture", "timesteps"], so
             f"controls-curves-{here['id'].iloc[0].rsplit('-', 1)[0]}",
             "Accuracy against synaptic operations and against firing rate, a line a neuron over its thresholds",
             f"{place[0]}, {place[1]}, T = {place[2]}: mean over seeds with 95 % interval. Numbers are thresholds.",
+            results.done[results.done["id"].isin(here["id"])],
         )
     )
 

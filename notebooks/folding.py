@@ -24,9 +24,9 @@ results = "../results/demo"
 from ternary_spike import report
 
 results = report.Results(results)
-equivalence = results.table("equivalence").merge(results.summary[["id", "neuron", "variant"]], on="id")
-execution = results.table("execution").merge(results.summary[["id", "neuron", "variant"]], on="id")
-onnx = results.table("onnx").merge(results.summary[["id", "neuron", "variant"]], on="id")
+equivalence = results.table("equivalence").merge(results.named, on="id")
+execution = results.table("execution").merge(results.named, on="id")
+onnx = results.table("onnx").merge(results.named, on="id")
 claims = results.table("claims").set_index("id")
 
 # %% [markdown]
@@ -70,6 +70,7 @@ report.table(
     ],
     "Original against folded network, on test images",
     "equivalence",
+    group=report.place,
 )
 
 # %% [markdown]
@@ -104,6 +105,7 @@ report.table(
     ],
     "Execution by additions against the dense network, one seed of each run",
     "execution",
+    group=report.place,
 )
 
 # %% [markdown]
@@ -124,6 +126,7 @@ report.table(
     ],
     "onnxruntime against the exact network, one seed of each run",
     "onnx",
+    group=report.place,
 )
 
 # %% [markdown]

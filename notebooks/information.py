@@ -91,6 +91,7 @@ report.figure(
     "Entropy of a spike against firing rate: the bound for binary and for ternary spikes, and every measured layer",
     "Lines: the most that a spike can carry at a firing rate. Points: layers of the trained networks, from the pooled "
     "shares of −1, 0 and +1.",
+    results.done,
 )
 
 # %% [markdown]
@@ -102,7 +103,7 @@ report.figure(
 # %%
 means = layers.groupby(["id", "layer"], sort=False)
 means = means[["position", "neurons", "rate_percent", "entropy_bits", "entropy_per_neuron_bits"]].mean().reset_index()
-means = means.merge(results.summary[["id", "neuron", "variant"]], on="id")
+means = means.merge(results.named, on="id")
 report.table(
     means.sort_values(["id", "position"]),
     [
@@ -115,6 +116,7 @@ report.table(
     ],
     "Entropy by layer, mean over seeds",
     "layers",
+    group=report.place,
 )
 
 # %% [markdown]

@@ -45,6 +45,7 @@ for (label, architecture, timesteps), place in measured.groupby(
             f"membrane-{place['id'].iloc[0].rsplit('-', 1)[0]}",
             f"Membrane potential's distribution by layer, a row a neuron, {architecture}, T = {timesteps}",
             f"{label}, {architecture}, T = {timesteps}: share of neurons and timesteps by membrane potential.",
+            place,
         )
     )
 
@@ -55,7 +56,7 @@ for (label, architecture, timesteps), place in measured.groupby(
 # to 1. Chance is the same layer in two seeds.
 
 # %%
-distances = results.table("membrane").merge(results.summary[["id", "neuron", "variant"]], on="id")
+distances = results.table("membrane").merge(results.named, on="id")
 report.table(
     distances,
     [
@@ -69,13 +70,14 @@ report.table(
     ],
     "Mean distance over pairs of layers, and of one layer over pairs of seeds",
     "membrane",
+    group=report.place,
 )
 
 # %%
-layers = results.table("layers").merge(results.summary[["id", "neuron", "variant"]], on="id")
+layers = results.table("layers").merge(results.named, on="id")
 means = layers.groupby(["id", "layer"], sort=False)[["position", "membrane_mean", "membrane_std"]].mean().reset_index()
 report.table(
-    means.merge(results.summary[["id", "neuron", "variant"]], on="id").sort_values(["id", "position"]),
+    means.merge(results.named, on="id").sort_values(["id", "position"]),
     [
         report.neuron(),
         report.text("Layer", "layer"),
@@ -84,6 +86,7 @@ report.table(
     ],
     "Mean and standard deviation of the membrane potential, averaged over seeds",
     "layers",
+    group=report.place,
 )
 
 # %% [markdown]

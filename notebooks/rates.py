@@ -24,8 +24,8 @@ from ternary_spike import report
 
 results = report.Results(results)
 summary = results.summary.set_index("id")
-layers = results.table("layers").merge(results.summary[["id", "neuron", "variant"]], on="id")
-history = results.table("history").merge(results.summary[["id", "neuron", "variant"]], on="id")
+layers = results.table("layers").merge(results.named, on="id")
+history = results.table("history").merge(results.named, on="id")
 claims = results.table("claims").set_index("id")
 places = results.done[results.done["variant"] == ""].groupby(["data_label", "architecture", "timesteps"], sort=False)
 
@@ -50,6 +50,7 @@ for (label, architecture, timesteps), place in places:
             f"rates-{place['id'].iloc[0].rsplit('-', 1)[0]}",
             "Firing rate of each layer, one line a neuron, with standard deviation over seeds",
             f"{label}, {architecture}, T = {timesteps}: mean ± standard deviation over seeds.",
+            place,
         )
     )
 
@@ -82,6 +83,7 @@ for (label, architecture, timesteps), place in places:
             f"training-{place['id'].iloc[0].rsplit('-', 1)[0]}",
             "Training loss and test accuracy after each epoch, mean over seeds and its band, one colour a neuron",
             f"{label}, {architecture}, T = {timesteps}: mean over seeds, band of one standard deviation.",
+            place,
         )
     )
 

@@ -25,7 +25,6 @@ kept = "../results/reference"
 # %%
 import json
 import sys
-from pathlib import Path
 
 import pandas as pd
 
@@ -33,22 +32,20 @@ from ternary_spike import report
 from ternary_spike.report import COLOURS, INK, NEURONS
 
 results = report.Results(results)
-places = [place for place in (results.folder.parent / "bench", Path(kept) / "bench") if place.is_dir()]
-measured = next((place for place in places if (place / "benchmark.json").exists()), None)
-halved = next((place for place in places if (place / "precision.csv").exists()), None)
-if measured is None and halved is None:
+measured = report.benchmark_files(results, kept)
+if not measured:
     display(report.note("Nothing has been measured with this copy of the repository; `make bench` does."))
     sys.exit(0)  # what follows is left out of the page
 
 
 def rows(name: str) -> pd.DataFrame:
     """A table of the benchmark; empty if that part was not measured."""
-    path = measured / f"{name}.csv" if measured else None
-    return pd.read_csv(path, keep_default_na=False, na_values=[""]) if path and path.exists() else pd.DataFrame()
+    path = measured.get(f"{name}.csv")
+    return pd.read_csv(path, keep_default_na=False, na_values=[""]) if path else pd.DataFrame()
 
 
-if measured:
-    setting = json.loads((measured / "benchmark.json").read_text())
+if "benchmark.json" in measured:
+    setting = json.loads(measured["benchmark.json"].read_text())
     rivals = [f"{name} {setting[name]}" for name in ("spikingjelly", "snntorch") if setting.get(name)]
     absent = "" if setting["bfloat16_instructions"] else "The processor has no bfloat16 instructions: left out."
     display(
@@ -113,7 +110,8 @@ if len(neuron):
                 report.number("Kept, bytes an element", "saved_bytes_per_element", 1),
                 report.number("Peak, bytes an element", "peak_bytes_per_element", 1),
             ],
-            "Time and memory of a neuron layer",
+            "Time and memory of a neuron layer. Kept for the backward pass, the input included; peak beyond the input",
+            "bench/neuron",
             group=lambda row: f"{row['device']}, {row['dtype']}, T = {row['timesteps']}",
         )
     )
@@ -141,7 +139,8 @@ if len(steps):
                 report.number("Activations kept, MiB an image", "saved_mib_per_image", 2),
                 report.number("Peak, MiB an image", "peak_mib_per_image", 2),
             ],
-            "Time and memory of a training step",
+            "Time and memory of a training step. Kept for the backward pass, the input included; peak beyond the input",
+            "bench/training_step",
             group=lambda row: f"{row['device']}, {row['dtype']}, T = {row['timesteps']}, batch {row['batch']}",
         )
     )
@@ -162,7 +161,7 @@ def case(row: pd.Series) -> str:
 
 roofline = rows("roofline")
 if len(roofline):
-    device = json.loads((measured / "roofline.json").read_text())
+    device = json.loads(measured["roofline.json"].read_text())
     ceilings = "; ".join(
         f"{dtype}: {report.decimal(found['copy_bytes_per_second'] / 1e9, 0)} GB/s copied, "
         f"{report.decimal(found['product_flops_per_second'] / 1e9, 0)} GFLOP/s multiplied"
@@ -184,6 +183,7 @@ if len(roofline):
                 report.number("Speed over the plain loop", "speed_over_plain", 2),
             ],
             "A whole training step beside the roofline",
+            "bench/roofline",
             group=lambda row: (
                 f"{case(row)}: roofline {report.decimal(row['roofline_images_per_second'], 0)} images a second"
             ),
@@ -201,6 +201,7 @@ if len(roofline):
                 report.number("Share, %", "percent", 1),
             ],
             "Where the time of an epoch goes with the compiled backend: what takes one per cent or more",
+            "bench/roofline_profile",
             group=case,
         )
     )
@@ -222,6 +223,7 @@ if len(epoch):
                 report.number("Times the steps alone", "times_steps_alone", 3),
             ],
             "An epoch beside its training steps, ResNet20 of width 16",
+            "bench/epoch",
             group=lambda row: f"{row['device']}, T = {row['timesteps']}, batch {row['batch']}",
         )
     )
@@ -240,6 +242,7 @@ if len(start):
                 report.number("CPU time, s", "cpu_seconds", 1),
             ],
             "From the first import to the end of the first training step, in a new process",
+            "bench/start_up",
         )
     )
 
@@ -265,6 +268,7 @@ if len(threads):
                 report.number("Times as fast", "times_as_fast", 2),
             ],
             "Time of a training step on the processor, the fastest of many",
+            "bench/threads",
         )
     )
 
@@ -275,8 +279,9 @@ if len(threads):
 # pairs of runs that share their seed: the difference is a mean over seeds with its 95 % interval (Student).
 
 # %%
-if halved is not None:
-    precision = report.paired(pd.read_csv(halved / "precision.csv"))
+halved = rows("precision")
+if len(halved):
+    precision = report.paired(halved)
     display(
         report.table(
             precision,
@@ -289,6 +294,7 @@ if halved is not None:
                 report.number("Seeds", "n", 0),
             ],
             "Last-epoch test accuracy on scikit-learn's digits, ResNet6 of width 8, T = 2",
+            "bench/precision",
         )
     )
 
@@ -312,7 +318,7 @@ if len(steps):
 if len(threads):
     low, high = (report.decimal(value, 2) for value in (threads["times_as_fast"].min(), threads["times_as_fast"].max()))
     found.append(f"{threads['threads'].max()} threads make a training step {low} to {high} times as fast as one.")
-if halved is not None:
+if len(halved):
     clear = precision[precision["difference_points"].abs() > precision["interval_points"]]["neuron"]
     found.append(
         f"bfloat16 changes the accuracy on the digits for {', '.join(clear)}."

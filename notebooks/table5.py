@@ -25,7 +25,7 @@ from ternary_spike.report import COLOURS
 
 results = report.Results(results)
 table5 = results.table("table5")
-layers = results.table("energy_layers").merge(results.summary[["id", "neuron", "variant"]], on="id")
+layers = results.table("energy_layers").merge(results.named, on="id")
 claims = results.table("claims").set_index("id")
 
 # %% [markdown]
@@ -96,6 +96,15 @@ report.table(
 # as the paper does, or once, which a static image allows.
 
 # %%
+samples = sorted(set(results.table("energy")["samples"]))
+report.note(
+    f"Counted on {' or '.join(f'{number:,}' for number in samples)} test images, the same share of each class, so that "
+    "rates differ a little from those over the whole test set elsewhere."
+    if samples
+    else ""
+)
+
+# %%
 means = report.energy_by_method(results)
 report.table(
     means,
@@ -143,6 +152,7 @@ for place, here in means.groupby("place", sort=False):
             f"energy-{place}",
             "Energy per image by method of counting, bars grouped by neuron",
             f"{place}: mean over seeds, with standard deviation, by method and by how often the encoder is counted.",
+            results.done[results.done["id"].isin(here["id"])],
         )
     )
 
@@ -156,6 +166,7 @@ for place, here in means.groupby("place", sort=False):
 counted = layers[layers["kind"] != "neurons"].groupby(["id", "neuron", "layer"], sort=False)
 counted = counted.agg({"kind": "first", "input": "first", "pooled": "first", "input_rate": "mean", "macs": "mean",
                        "flops": "mean", "synops": "mean"}).reset_index()  # fmt: skip
+counted = counted.drop(columns="neuron").merge(results.named, on="id").sort_values("id", kind="stable")
 report.table(
     counted,
     [
@@ -171,6 +182,7 @@ report.table(
     ],
     "Operations per image: dense multiply-accumulates of one timestep, and what spikes cause in all timesteps",
     "energy_layers",
+    group=report.place,
 )
 
 # %% [markdown]

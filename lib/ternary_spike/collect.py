@@ -429,7 +429,7 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
                 if (counted := _read_of(folder / "energy.json", record)) is not None:
                     run["synops"] = _chosen(counted["methods"], COUNTED_METHOD)["synops"]
                     run["energy_microjoule"] = _chosen(counted["methods"], HEADLINE_METHOD)["energy_microjoule"]
-                    energy += [{**key, **method} for method in counted["methods"]]
+                    energy += [{**key, **method, "samples": counted["samples"]} for method in counted["methods"]]
                 for name, rows, known in (("history.csv", history, record), ("energy.csv", energy_layers, counted)):
                     rows += [{**cells, **key} for cells in _read_csv(folder / name, known)]
             except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:

@@ -166,6 +166,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         **_SEED,
         "method": "how the operations were found",
         "encoder": "how often the first convolution was counted",
+        "samples": "test images that were counted on",
         **_ENERGY,
         "energy_microjoule": "energy per image",
         "encoder_share": "the encoder's share of it",

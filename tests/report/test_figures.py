@@ -152,3 +152,24 @@ def test_rules_may_read_from_each_other(order):
 def test_bad_rule_graphs(dot, message):
     with pytest.raises(ValueError, match=message):
         rulegraph.parse(dot)
+
+
+def test_a_picture_says_how_its_runs_are_reduced(tmp_path):
+    runs = pd.DataFrame({"reduced": ["10 of 400 epochs, " + "one of many words, " * 12 + "the last", "", "other data"]})
+    heights = []
+    for name, rows in (("full", runs[1:2]), ("reduced", runs), ("nothing", None)):
+        picture, axes = drawn()
+        picture.supxlabel("what is drawn")
+        figure(Results(tmp_path), picture, name, "alt", "caption", rows)
+        svg = (tmp_path / "figures" / f"{name}.svg").read_text()
+        lines = [" ".join(line.split()) for line in re.findall(r"<text[^>]*>(.*?)</text>", svg, re.S)]
+        written = " ".join(re.sub("<[^>]*>", " ", line) for line in lines)
+        said = "Reduced: 10 of 400 epochs" in written
+        assert said == (name == "reduced") and (" / other data" in written) == said
+        heights.append(picture.get_size_inches()[1])
+        picture.draw_without_rendering()
+        below = [text.get_window_extent().y1 for text in picture.texts if text is not picture._supxlabel]
+        label = picture._supxlabel.get_window_extent()
+        ticks = min(tick.get_window_extent().y0 for tick in axes.get_xticklabels())
+        assert all(top <= label.y0 + 1 for top in below) and label.y1 <= ticks + 1
+    assert heights[1] > heights[0] == heights[2]

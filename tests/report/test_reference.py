@@ -152,6 +152,11 @@ def test_the_readme_says_what_the_files_say():
     ).groups()
     assert f"| {spikes}; {trained} of {networks} networks had amplitudes | {verdict[claim]} |" in said
 
+    (tested,), (counted,) = (
+        set(found.table(name)[column]) for name, column in (("runs", "test_samples"), ("energy", "samples"))
+    )
+    assert f"over all {tested:,.0f} test pictures, energies and additions over {counted:,.0f} of them" in said
+
     equal = "ternary, T = 1 less binary, T = 2"
     row = shown.loc[equal]
     additions, every, once = (decimal(row[name], 2) for name in ("synops_ratio", "energy_ratio", "energy_ratio_once"))

@@ -7,11 +7,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+import pandas as pd
 import pytest
 
 from ternary_spike import claims, collect
 from ternary_spike.cli import main
 from ternary_spike.errors import UserError
+from ternary_spike.report import show
 from ternary_spike.report.notebooks import execute
 from ternary_spike.report.site import build
 
@@ -140,8 +142,28 @@ def test_a_failed_notebook_is_named_and_the_rest_is_there(tmp_path):
     folder = collected(tmp_path / "x", fixture.demo)
     (folder / "notebooks").mkdir()
     (folder / "notebooks" / "membrane.ipynb").write_text("{}")
+    (folder / "report").mkdir()
+    (folder / "report" / "membrane.html").write_text("of an earlier call")
     front = build(folder, folder / "report").read_text()
     assert "Failed:</b> membrane" in front
+    assert not (folder / "report" / "membrane.html").exists()
+
+
+def test_the_files_of_the_benchmark_are_carried_and_this_machines_come_first(tmp_path):
+    folder = collected(tmp_path / "results" / "x", fixture.demo)
+    for place, words in ((tmp_path / "kept" / "bench", "kept"), (tmp_path / "results" / "bench", "own")):
+        place.mkdir(parents=True)
+        for name in ("benchmark.json", "neuron.csv", "precision.csv"):
+            (place / name).write_text(f"{words} {name}")
+    (tmp_path / "kept" / "bench" / "epoch.csv").write_text("of another call than this machine's")
+    (tmp_path / "results" / "bench" / "precision.csv").unlink()
+    build(folder, folder / "report", tmp_path / "kept")
+    carried = {path.name: path.read_text() for path in (folder / "report" / "files" / "bench").iterdir()}
+    assert carried == {
+        "benchmark.json": "own benchmark.json",
+        "neuron.csv": "own neuron.csv",
+        "precision.csv": "kept precision.csv",
+    }
 
 
 def test_mistakes_are_one_line(tmp_path):
@@ -192,17 +214,27 @@ def test_whole_reports_in_a_browser(tmp_path, make):
 
 
 @pytest.mark.full
-def test_tables_sort_where_javascript_runs(demo):
+def test_tables_sort_where_javascript_runs(tmp_path):
     path = browser.chromium()
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+    rows = pd.DataFrame({"place": ["x", "x", "x", "y", "y"], "seed": [10, 9, 2, 7, 30], "name": list("abcde")})
+    columns = [show.text("Name", "name"), show.number("Seed", "seed", 0)]
+    table = show.table(rows, columns, "made up", group=lambda row: row["place"])
+    script = (Path(show.__file__).parent / "assets" / "sort.js").read_text()
+    (tmp_path / "page.html").write_text(f"<main>{table.html}</main><script>{script}</script>")
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         tab = chromium.new_page()
-        tab.goto((demo / "report" / "folding.html").as_uri())
-        column = "[...document.querySelector('table').tBodies[0].rows].map(row => row.cells[1].textContent)"
-        before = tab.evaluate(column)
+        tab.goto((tmp_path / "page.html").as_uri())
+
+        def order():
+            return tab.evaluate("[...document.querySelector('tbody').rows].map(row => row.cells[0].textContent)")
+
+        assert order() == ["x", "a", "b", "c", "y", "d", "e"]
         tab.get_by_role("button", name="Seed").click()
-        assert tab.evaluate(column) == sorted(before)
+        assert order() == ["x", "c", "b", "a", "y", "d", "e"]
         tab.get_by_role("button", name="Seed").click()
-        assert tab.evaluate(column) == sorted(before, reverse=True)
+        assert order() == ["x", "a", "b", "c", "y", "e", "d"]
+        tab.get_by_role("button", name="Name").click()
+        assert order() == ["x", "a", "b", "c", "y", "d", "e"]
         chromium.close()

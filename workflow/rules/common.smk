@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
@@ -213,6 +214,12 @@ def data_code(wildcards):
     return code_hash([name], indifferent=frozenset({"errors", "files"}))
 
 
+@cache
+def code_of(*modules):
+    """A hash of the code of some modules and of all that they import, for what is quickly made again."""
+    return code_hash(modules, indifferent=frozenset())
+
+
 def downloaded(wildcards):
     """What must be downloaded before a dataset can be prepared."""
     source = DATA[wildcards.data]
@@ -247,8 +254,13 @@ def notebook_pages(wildcards):
     pages = {name: f"{RESULTS}/notebooks/{name}.html" for name in NOTEBOOKS}
     if not finished_only():
         return list(pages.values())
-    failed = [name for name in pages if Path(f"{LOGS}/notebook/{name}.log").exists() and not Path(pages[name]).exists()]
-    return [page for name, page in pages.items() if name not in failed]
+    return [page for name, page in pages.items() if Path(page).exists() or not failed_notebook(name)]
+
+
+def failed_notebook(name):
+    """Whether a notebook failed when it was executed last; one that was changed since then may do better."""
+    log, source = Path(f"{LOGS}/notebook/{name}.log"), Path(f"{workflow.basedir}/notebooks/{name}.py")
+    return log.exists() and log.stat().st_mtime > source.stat().st_mtime
 
 
 def kept_tables(wildcards):

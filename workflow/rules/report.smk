@@ -96,6 +96,7 @@ rule notebook:
         results=subpath(input.tables, parent=True),
         kept=KEPT,
         out=subpath(output[0], parent=True),
+        code=lambda wildcards: code_of("report", "report.notebooks"),
     shell:
         "python -m ternary_spike notebook --notebook {input.source:q} --results {params.results} --kept {params.kept:q}"
         " --out {params.out} > {log.text} 2>&1"
@@ -121,6 +122,7 @@ rule report:
         results=subpath(input.tables, parent=True),
         kept=KEPT,
         out=subpath(output[0], parent=True),
+        code=lambda wildcards: code_of("report.site"),
     shell:
         "python -m ternary_spike report --results {params.results} --kept {params.kept:q} --out {params.out}"
         " > {log} 2>&1"

@@ -3,6 +3,7 @@
 Nothing here imports torch: notebooks read small files only.
 """
 
+from ternary_spike.report.benchmarks import benchmark_files
 from ternary_spike.report.drawings import by_layer, forest, membranes, training
 from ternary_spike.report.energies import energy_by_method
 from ternary_spike.report.figures import direct_label, end_labels, figure, subplots
@@ -37,6 +38,7 @@ __all__ = [
     "NEURONS",
     "Column",
     "Results",
+    "benchmark_files",
     "by_layer",
     "claims",
     "decimal",

@@ -13,7 +13,7 @@ def energy_by_method(results: Results) -> pd.DataFrame:
         (of 1), ``synops_mean``, ``sign_mean``, ``energy_mean_microjoule`` and their ``std``; ``extra_percent`` over the
         binary network counted alike, NaN without one.
     """
-    energy = results.table("energy").merge(results.summary[["id", "neuron", "variant"]], on="id")
+    energy = results.table("energy").merge(results.named, on="id")
     quantities = ["rate", "synops", "sign", "energy_microjoule"]
     groups = energy.groupby(["id", "neuron", "variant", "method", "encoder"], sort=False)
     means = groups[quantities].agg(["mean", "std"])

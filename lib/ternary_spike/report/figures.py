@@ -2,11 +2,13 @@
 
 import io
 import re
+import textwrap
 from html import escape, unescape
 from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
+import pandas as pd
 from matplotlib.figure import Figure
 
 from ternary_spike.report import palette
@@ -62,13 +64,16 @@ def direct_label(axes, x: float, y: float, name: str, label: str | None = None, 
     )
 
 
-def end_labels(axes, points: list[tuple[float, float, str]], gap: float = 10.0) -> None:
+def end_labels(
+    axes, points: list[tuple[float, float, str]], gap: float = 10.0, labels: list[str] | None = None
+) -> None:
     """Names of neurons at the right ends of their lines, moved apart where they would overlap.
 
     Args:
         axes: with its lines drawn.
         points: (x, y, neuron) of each line's end.
         gap: least distance of two labels in points.
+        labels: what is written, by default the neurons' names.
     """
     axes.figure.draw_without_rendering()
     pixels = [axes.transData.transform((x, y))[1] * 72 / axes.figure.dpi for x, y, _ in points]
@@ -76,8 +81,8 @@ def end_labels(axes, points: list[tuple[float, float, str]], gap: float = 10.0) 
     order = sorted(range(len(points)), key=lambda i: pixels[i])
     for below, above in pairwise(order):
         wanted[above] = max(wanted[above], wanted[below] + gap)
-    for (x, y, name), there, target in zip(points, pixels, wanted, strict=True):
-        direct_label(axes, x, y, name, xytext=(5, target - there))
+    for (x, y, name), label, there, target in zip(points, labels or [None] * len(points), pixels, wanted, strict=True):
+        direct_label(axes, x, y, name, label, xytext=(6, target - there))
 
 
 def svg_text(drawn: Figure, alt: str = "", caption: str = "") -> str:
@@ -119,7 +124,9 @@ class Shown:
         return "(see the page)"
 
 
-def figure(results: Results, drawn: Figure, name: str, alt: str, caption: str) -> Shown:
+def figure(
+    results: Results, drawn: Figure, name: str, alt: str, caption: str, runs: pd.DataFrame | None = None
+) -> Shown:
     """Write a figure to results/<preset>/figures/<name>.svg and .pdf and show it.
 
     Args:
@@ -128,13 +135,42 @@ def figure(results: Results, drawn: Figure, name: str, alt: str, caption: str) -
         name: file name without its ending.
         alt: what the picture shows, for those who do not see it.
         caption: how to read it.
+        runs: rows of the trainings that it shows, of which the picture then says how they are reduced.
     """
+    if runs is not None and (note := reductions(runs)):
+        write_below(drawn, note)
     folder = results.folder / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     svg = svg_text(drawn, alt, caption)
     (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     drawn.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "ModDate": None})
     return Shown(framed(inline(svg, name, alt), name, caption))
+
+
+#: points of the letters of what is written below a picture, and their mean width in relation to that
+BELOW, LETTER = 6.0, 0.54
+
+
+def reductions(runs: pd.DataFrame) -> str:
+    """How trainings are reduced, in words; empty if none is."""
+    found = dict.fromkeys(text for text in runs["reduced"] if isinstance(text, str) and text)
+    return f"Reduced: {' / '.join(found)}" if found else ""
+
+
+def write_below(drawn: Figure, note: str) -> None:
+    """Make a figure higher by some lines of text."""
+    width, height = drawn.get_size_inches()
+    lines = textwrap.wrap(note, int((width - 0.1) * 72 / (BELOW * LETTER)))
+    label = getattr(drawn, "_supxlabel", None)
+    added = 0.06 + len(lines) * BELOW * 1.25 / 72
+    drawn.set_size_inches(width, height + added)
+    share = added / (height + added)
+    if label is not None:  # the layout would put it at the very bottom
+        label._autopos = False
+        label.set_y(share)
+        share += 1.6 * label.get_fontsize() / 72 / (height + added)
+    drawn.get_layout_engine().set(rect=(0, share, 1, 1 - share))
+    drawn.text(0.05 / width, 0.03 / (height + added), "\n".join(lines), va="bottom", fontsize=BELOW, linespacing=1.2)
 
 
 def framed(svg: str, name: str, caption: str) -> str:

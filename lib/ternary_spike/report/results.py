@@ -73,6 +73,11 @@ class Results:
             .drop(columns=["_place", "_rank"])
         )
 
+    @property
+    def named(self) -> pd.DataFrame:
+        """What tells runs apart, a row a run id, to be merged into other tables by ``id``."""
+        return self.summary[["id", "neuron", "variant", "data_label", "dataset", "architecture", "timesteps"]]
+
     @cached_property
     def done(self) -> pd.DataFrame:
         """The rows of :attr:`summary` that have at least one finished seed."""

@@ -123,7 +123,7 @@ def run_link(label: str = "Run", key: str = "id") -> Column:
         run = row.get(key)
         return DASH if missing(run) else f'<a href="runs/{escape(run)}.html">{escape(run)}</a>'
 
-    return Column(label, cell)
+    return Column(label, cell, long=True)
 
 
 def record(label: str, kept: Kept) -> Column:
@@ -180,7 +180,7 @@ def table(
         columns: see :class:`Column`.
         caption: what the table shows.
         source: the table file that the rows come from, linked in the caption: its name, or its place in ``files/``.
-        group: from a row to the heading that it stands under with its neighbours; such a table does not sort.
+        group: from a row to the heading that it stands under with its neighbours; such a table sorts within each.
     """
     columns = list(columns)
     head = "".join(f'<th scope="col"{column.attributes}>{escape(column.label)}</th>' for column in columns)

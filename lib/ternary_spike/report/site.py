@@ -18,6 +18,8 @@ from ternary_spike.errors import UserError
 from ternary_spike.files import write_text
 from ternary_spike.matching import RECORD as MATCH
 from ternary_spike.report import figures, notebooks, palette, reference, rulegraph, show
+from ternary_spike.report.benchmarks import PLACE as BENCHMARKS
+from ternary_spike.report.benchmarks import benchmark_files
 from ternary_spike.report.results import Results
 from ternary_spike.report.templating import environment
 from ternary_spike.verdicts import EXACT, FULL, NOT_TESTED, SCALE
@@ -48,7 +50,7 @@ def build(results: Path, out: Path, kept: Path | None = None) -> Path:
     Raises:
         UserError: if a table is missing or a folder cannot be written.
     """
-    site = _Site(Results(results), Path(out), [] if kept is None else reference.kept(kept))
+    site = _Site(Results(results), Path(out), kept)
     try:
         site.copy_files()
         site.write_assets()
@@ -62,9 +64,10 @@ def build(results: Path, out: Path, kept: Path | None = None) -> Path:
 
 
 class _Site:
-    def __init__(self, results: Results, out: Path, kept: list[reference.Kept]) -> None:
+    def __init__(self, results: Results, out: Path, kept: Path | None) -> None:
         self.results = results
-        self.kept = kept
+        self.kept = [] if kept is None else reference.kept(kept)
+        self.measured = {} if kept is None else benchmark_files(results, kept)
         self.out = out
         self.templates = environment()
         self.templates.filters["typed"] = shlex.join
@@ -97,7 +100,9 @@ class _Site:
         return path
 
     def write_notebooks(self) -> None:
-        """A page a notebook."""
+        """A page a notebook; those of notebooks that have failed or gone since then go."""
+        for stale in set(ORDER) - set(self.bodies):
+            (self.out / f"{stale}.html").unlink(missing_ok=True)
         for name, body in self.bodies.items():
             self._write(
                 f"{name}.html", "notebook.html.j2", self.titles[name], name=name, body=Markup(self._checked(body))
@@ -271,6 +276,7 @@ class _Site:
         wanted |= {Path("notebooks") / path.name: path for path in (source / "notebooks").glob("*.ipynb")}
         wanted |= {Path(n): source / n for n in ("plan.csv", "trace.csv", "amplitudes.csv") if (source / n).exists()}
         wanted |= _run_files(self.results, Path())
+        wanted |= {Path(BENCHMARKS) / name: path for name, path in self.measured.items()}
         for results in self.kept:
             place = Path(reference.PLACE) / results.preset
             wanted |= {place / "tables" / path.name: path for path in (results.folder / "tables").glob("*.csv")}

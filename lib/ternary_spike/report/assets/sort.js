@@ -1,7 +1,7 @@
-// Click a column's heading to sort its table. Nothing on these pages needs this script to be read.
+// Click a column's heading to sort its table, each group of rows under its own heading. Nothing on these pages needs this script to be read.
 for (const table of document.querySelectorAll("main table")) {
   const body = table.tBodies[0];
-  if (!body || body.rows.length < 3 || table.querySelector("tr.group")) continue;
+  if (!body || body.rows.length < 3) continue;
   for (const [column, head] of [...table.tHead.rows[0].cells].entries()) {
     const button = document.createElement("button");
     button.type = "button";
@@ -17,8 +17,15 @@ for (const table of document.querySelectorAll("main table")) {
         const numbers = x !== "" && y !== "" && !isNaN(x) && !isNaN(y);
         return numbers ? x - y : x.localeCompare(y, "en", { numeric: true });
       };
-      const rows = [...body.rows].sort(compare);
-      body.append(...(up ? rows : rows.reverse()));
+      const groups = [[]];
+      for (const row of body.rows) {
+        if (row.classList.contains("group")) groups.push([row], []);
+        else groups.at(-1).push(row);
+      }
+      for (const rows of groups) {
+        if (rows.length > 1) rows.sort(compare);
+        body.append(...(up ? rows : rows.reverse()));
+      }
     });
   }
 }
