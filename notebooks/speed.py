@@ -51,8 +51,9 @@ if "benchmark.json" in measured:
     display(
         report.note(
             f"Measured on {setting['processor']}, torch {setting['torch']}, Python {setting['python']}"
-            f"{', ' + ', '.join(rivals) if rivals else ''}; {setting['time']}; {setting['rounds']} rounds; load of the "
-            f"machine {report.decimal(setting['load_average'], 1)} on {setting['cores']} cores.",
+            f"{', ' + ', '.join(rivals) if rivals else ''}; {setting['time']}; {setting['rounds']} rounds of training "
+            f"steps, {setting['neuron_rounds']} of the neuron; load of the machine "
+            f"{report.decimal(setting['load_average'], 1)} on {setting['cores']} cores.",
             absent,
         )
     )

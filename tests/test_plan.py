@@ -175,8 +175,8 @@ def test_the_description_counts_a_run_of_two_tables_once(folder):
     for row in rows:
         row |= {"projected_hours": "2", "disk_megabytes": "1"}
     text = plan.described(rows).splitlines()
-    assert "table 2: 3 of 3 trainings can run here, 6.00 h, 3 MB; all: 6.00 h, 3 MB" in text
-    assert "table 5: 2 of 2 trainings can run here, 4.00 h, 2 MB; all: 4.00 h, 2 MB" in text
+    assert "table 2: 3 of 3 trainings can run here, 6.00 h, 3 MB of disk; all: 6.00 h, 3 MB of disk" in text
+    assert "table 5: 2 of 2 trainings can run here, 4.00 h, 2 MB of disk; all: 4.00 h, 2 MB of disk" in text
     assert text[-1].startswith("in all, each run once: 6 of 6 trainings can run here, 12.00 h")
     del rows[0]["projected_hours"]
     assert "cost not measured" in plan.described(rows).splitlines()[-1]

@@ -1,14 +1,25 @@
 """Backends: equal numbers, one compilation for all shapes, fallback, the choice; SpikingJelly as an oracle."""
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from benchmarks.plain import plain_loop
 
-from ternary_spike import BinaryLIF, SpikingResNet, TernaryLIF, TrainableTernaryLIF, backends
+from ternary_spike import (
+    BinaryLIF,
+    SpikingResNet,
+    TernaryLIF,
+    TrainableTernaryLIF,
+    backends,
+    dynamics,
+    normalised_neuron,
+)
+from ternary_spike.backends import Kernel
 from ternary_spike.dynamics import Dynamics, multi_step
 from ternary_spike.surrogate import SURROGATES
 
@@ -142,6 +153,68 @@ def test_eager_pieces_equal_one_piece(monkeypatch):
         torch.testing.assert_close(a.grad, (spikes.detach() * grad).sum() / 1.3, rtol=1e-11, atol=1e-12)
     for other in results[1:]:
         assert all(torch.equal(p, q) for p, q in zip(results[0], other, strict=True))
+
+
+def kernels_in_rows(rows: int, channels: int):
+    """The kernels of a GPU's compiled backend, with sequences and shared tensors that fit them."""
+    torch.manual_seed(0)
+    sequences = [torch.randn(3, rows, channels) for _ in range(3)]
+    shared = [torch.rand(3, channels) + 0.5, torch.randn(3, channels), torch.tensor([0.8])]
+    flat = [s.reshape(3, -1) for s in sequences]
+    constants = Dynamics(decay=0.3)
+    yield Kernel(dynamics._forward_kernel, (constants, True)), [flat[0], flat[1][:1]], shared[2:]
+    yield Kernel(dynamics._backward_kernel, (constants, True)), [*flat[:2], flat[2][:1], flat[2][1:2]], shared[2:]
+    yield Kernel(normalised_neuron._forward_kernel, (constants,)), [sequences[0], None], [*shared[:2], None]
+    yield Kernel(normalised_neuron._backward_kernel, (constants,)), sequences, shared
+
+
+def test_rows_of_a_gpus_kernels_give_the_same():
+    for kernel, sequences, shared in kernels_in_rows(80, 64):
+        outputs, sums = backends.run(kernel, sequences, shared)
+        in_rows, repeated = backends.in_lanes(sequences, shared)
+        steps = [None if s is None else list(s) for s in in_rows]
+        others, other_sums = backends._whole(kernel, steps, repeated, by_row=True)
+        for ours, other in zip(outputs, others, strict=True):
+            assert other.shape[1:] == (5, backends.LANES) and torch.equal(ours.flatten(), other.flatten())
+        torch.testing.assert_close(other_sums, sums)
+
+
+@pytest.mark.parametrize("rows, channels", [(81, 64), (1024, 48), (8, 2048)])
+def test_what_does_not_divide_into_a_gpus_rows_is_left_as_it_is(rows, channels):
+    *_, (_, sequences, shared) = kernels_in_rows(rows, channels)
+    assert backends.in_lanes(sequences, shared) is None
+    contiguous = [s.reshape(3, 4, rows // 4, -1) for s in sequences if rows % 4 == 0]  # a channel lies otherwise
+    assert not contiguous or backends.in_lanes(contiguous, [shared[0].unsqueeze(-1)]) is None
+
+
+@pytest.mark.full
+def test_a_gpus_kernels_read_and_write_each_tensor_once_and_round_every_operation():
+    """PTX for an H100, from the compiler's own code; made without a GPU, so its speed and results are not seen here."""
+    pytest.importorskip("triton", reason="triton is absent: torch is without CUDA here")
+    timesteps = 2
+    helper = Path(__file__).parent / "helpers" / "triton_code.py"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, helper, str(timesteps)], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert len(found) == 8
+    inputs = {"neuron forward": 1, "neuron backward": 2, "normalised forward": 2, "normalised backward": 3}
+    for name, (kernel, *rest) in found.items():
+        case, dtype = name.split(", ")
+        # sequences in their own dtype; scale and shift in float32
+        loads = inputs[case] + ("normalised" in case) * 2 * (2 if dtype == "bfloat16" else 1)
+        accesses = kernel["accesses"]
+        assert accesses["ld v4.b32"] == loads * accesses["st v4.b32"], name
+        single = (
+            {"ld b32": 1} if "forward" in case else {"ld b32": 1, "st b32": 1}
+        )  # amplitude; a row's share of its sum
+        assert {k: v for k, v in accesses.items() if not k.endswith("v4.b32")} == single, name
+        if "forward" in case:
+            assert kernel["contracted"] == 0 and not rest, name
+        else:
+            assert [other["accesses"].keys() for other in rest] == [{"ld b32", "st b32"}], name  # sums up the shares
 
 
 def test_without_a_compiler_one_line_says_so_and_eager_goes_on(tmp_path):

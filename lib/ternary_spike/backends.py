@@ -9,10 +9,12 @@ The backend is set for the process (:func:`use`), eager until then. A training r
 whole plan, and stores the answer, so that a resumed run goes on with the same.
 """
 
+import contextlib
 import functools
 import logging
+import math
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,8 +25,12 @@ BACKENDS = ("eager", "compiled")
 # Elements a timestep and thread that eager works on at a time: what is alive at once fills a 2 MiB cache, in float32.
 # Less of it spends its time in calls, and torch gives no thread less than 32,768.
 PIECE = 57_344
+# On a GPU, elements of a timestep that one row of the compiled kernel holds. The compiler is told, and so loads several
+# at once and adds up a row's terms in the pass that computes them; rows of a length that it does not know, it adds up
+# in a second pass over everything.
+LANES = 1024
 # Elements a timestep up to which compiled hands over to eager. On a processor torch compiles sums of up to 4,096 terms
-# anew, without its more exact summation, and so small a call is all overhead either way; elsewhere size 1 is special.
+# anew, without its more exact summation, and so small a call is all overhead either way; elsewhere one row is special.
 SMALL = {"cpu": 4096}
 # What compiling saves, in seconds for each update of a neuron in training (one thread, `make bench`: eager minus
 # compiled), and what it costs at the start of a run.
@@ -41,8 +47,8 @@ class Kernel:
     """A pure function over timesteps, and the constants that are part of its code.
 
     ``function(*constants, sequences, shared)`` takes sequences as lists of timesteps [n, ...] (or None) and shared
-    tensors that have no rows (or None); it returns a list of sequences and a list of scalars that are sums over
-    everything it was given.
+    tensors that have no rows (or None); it returns a list of sequences and a list of tensors [n, ...] that are to be
+    summed over everything.
     """
 
     function: Callable
@@ -98,20 +104,54 @@ def run(kernel: Kernel, sequences: Sequence[Tensor | None], shared: Sequence) ->
         return _whole(kernel, _steps(sequences), shared)
     first = sequences[0]
     with torch.autocast(first.device.type, enabled=False):
-        if _backend == "compiled" and first[0].numel() > SMALL.get(first.device.type, 1):
+        if _backend == "compiled" and first[0].numel() > SMALL.get(first.device.type, LANES):
             try:
-                steps = [None if s is None else [_alone(step) for step in s.unbind(0)] for s in sequences]
-                fixed = [None if s is None else _alone(s) for s in shared]
-                given = tuple(s is not None for s in (*sequences, *shared))
-                return _compiled(kernel, len(first), first.dtype, given)(steps, fixed)
+                return _run_compiled(kernel, sequences, shared)
             except Exception as error:  # whatever a compiler can raise: no compiler, no disk, an unknown processor
                 _fall_back(error)
         return _in_pieces(kernel, sequences, shared)
 
 
-def _whole(kernel: Kernel, steps: list, shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
-    outputs, sums = kernel.function(*kernel.constants, steps, shared)
-    return [torch.stack(o) for o in outputs], sums
+def _whole(kernel: Kernel, steps: list, shared: Sequence, by_row: bool = False) -> tuple[list[Tensor], list[Tensor]]:
+    outputs, terms = kernel.function(*kernel.constants, steps, shared)
+    return [torch.stack(o) for o in outputs], [(t.sum(-1) if by_row else t).sum() for t in terms]
+
+
+def _run_compiled(kernel: Kernel, sequences: Sequence, shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
+    first = sequences[0]
+    lanes = None if first.device.type == "cpu" else in_lanes(sequences, shared)
+    sequences, shared = lanes or (sequences, shared)
+    steps = [None if s is None else [_alone(step) for step in s.unbind(0)] for s in sequences]
+    fixed = [None if s is None else _alone(s) for s in shared]
+    given = tuple(s is not None for s in (*sequences, *shared))
+    call = _compiled(kernel, len(first), first.dtype, first.device.type, given, lanes is not None)
+    outputs, sums = call(steps, fixed)
+    return [o.view(len(o), *first.shape[1:]) for o in outputs], sums
+
+
+def in_lanes(sequences: Sequence, shared: Sequence) -> tuple[list, list] | None:
+    """The same with rows of :data:`LANES` elements, which needs no copies of sequences without gaps in memory.
+
+    Args:
+        sequences: tensors [S, n, ...] or None, the first not None.
+        shared: tensors [S, ...] with a value for each element of a row, tensors with a single value, or None.
+
+    Returns:
+        Sequences [S, n', LANES] and shared tensors [S, LANES]; None if a timestep does not divide into such rows, or
+        they not into the old ones, or a shared tensor is of another shape.
+    """
+    first = sequences[0]
+    row = math.prod(first.shape[2:])
+    if first[0].numel() % LANES or LANES % row:
+        return None
+    repeated = []
+    for s in shared:
+        if s is not None and s.numel() != 1:
+            if s.shape[1:] != first.shape[2:]:
+                return None
+            s = s.reshape(len(s), row).repeat(1, LANES // row)
+        repeated.append(s)
+    return [None if s is None else s.reshape(len(s), -1, LANES) for s in sequences], repeated
 
 
 def _steps(sequences: Sequence) -> list:
@@ -128,14 +168,14 @@ def _in_pieces(kernel: Kernel, sequences: Sequence, shared: Sequence) -> tuple[l
     sums = []
     for start in range(0, rows, piece):
         here = [None if s is None else [step.narrow(0, start, min(piece, rows - start)) for step in s] for s in steps]
-        outputs, part = kernel.function(*kernel.constants, here, shared)
+        outputs, terms = kernel.function(*kernel.constants, here, shared)
         if not results:
             results = [torch.empty((len(o), *first.shape[1:]), dtype=o[0].dtype) for o in outputs]
         for result, output in zip(results, outputs, strict=True):
             for t, step in enumerate(output):
                 result[t].narrow(0, start, step.shape[0]).copy_(step)
-        sums.append(part)
-        del outputs, output, step  # or they would lie beside the next piece's
+        sums.append([t.sum() for t in terms])
+        del outputs, output, step, terms  # or they would lie beside the next piece's
     return results, [torch.stack(parts).sum() for parts in zip(*sums, strict=True)]
 
 
@@ -145,15 +185,17 @@ def _alone(x: Tensor) -> Tensor:
 
 
 @functools.cache
-def _compiled(kernel: Kernel, timesteps: int, dtype: torch.dtype, given: tuple[bool, ...]) -> Callable:
+def _compiled(
+    kernel: Kernel, timesteps: int, dtype: torch.dtype, device: str, given: tuple[bool, ...], lanes: bool
+) -> Callable:
     """The kernel compiled for any number of rows; under code of its own, by which the compiler limits versions."""
 
     def whole(steps, shared):
-        return _whole(kernel, steps, shared)
+        return _whole(kernel, steps, shared, by_row=lanes)
 
     name = f"{kernel.function.__name__}_T{timesteps}_{str(dtype).removeprefix('torch.')}"
     own = types.FunctionType(whole.__code__.replace(co_name=name), whole.__globals__, name, None, whole.__closure__)
-    compiled = torch.compile(own, fullgraph=True, options=_options())
+    compiled = torch.compile(own, fullgraph=True, options=_options(device))
     begun = False
 
     def call(steps, shared):
@@ -162,19 +204,51 @@ def _compiled(kernel: Kernel, timesteps: int, dtype: torch.dtype, given: tuple[b
             return compiled(steps, shared)
         begun = True
         # sizes may vary; the option of that name would make the neuron's constants inputs of the kernel as well
-        for x in (*(step for s in steps if s is not None for step in s), *(s for s in shared if s is not None)):
+        for x in (step for s in steps if s is not None for step in s):
+            torch._dynamo.maybe_mark_dynamic(x, [0] if lanes else list(range(x.dim())))
+        for x in (s for s in shared if s is not None and not lanes):
             torch._dynamo.maybe_mark_dynamic(x, list(range(x.dim())))
         # sizes that happen to be equal now need not be equal ever after
-        with torch.fx.experimental._config.patch(use_duck_shape=False):
+        with torch.fx.experimental._config.patch(use_duck_shape=False), _no_trial_compilations():
             return compiled(steps, shared)
 
     return call
 
 
-def _options() -> dict:
-    # One small kernel at a time needs no pool of compiler processes; and the compiler's trial compilations of which
-    # vector instructions it knows take longer than our kernels: the processor is asked in any case.
-    return {"compile_threads": 1, "cpp.vec_isa_ok": True, "pattern_matcher": False, "use_joint_graph_passes": False}
+def _options(device: str) -> dict:
+    from torch._inductor import list_options  # slow to import, and only needed here
+
+    # one small kernel at a time needs no pool of compiler processes
+    options = {"compile_threads": 1, "cpp.vec_isa_ok": True, "pattern_matcher": False, "use_joint_graph_passes": False}
+    if device != "cpu":
+        options |= {
+            # every multiplication and addition rounded by itself, as eager does: a contracted one would move spikes
+            "emulate_precision_casts": True,
+            # each timestep's result written where it belongs, rather than all of them computed for each timestep
+            "max_pointwise_cat_inputs": 0,
+            "max_complex_pointwise_cat_inputs": 0,
+        }
+    known = list_options()  # not every version of torch has them all
+    return {name: value for name, value in options.items() if name in known}
+
+
+@contextlib.contextmanager
+def _no_trial_compilations() -> Iterator[None]:
+    """Without trials of which vector instructions the C++ compiler knows, which take as long as our kernels.
+
+    The processor is asked in any case. "cpp.vec_isa_ok" is the setting for it, but it leaves some of the trials in.
+    """
+    from torch._inductor import cpu_vec_isa  # slow to import, and only needed here
+
+    trial = getattr(cpu_vec_isa.VecISA, "check_build", None)
+    if trial is None:  # another version of torch
+        yield
+        return
+    cpu_vec_isa.VecISA.check_build = lambda isa, code: True
+    try:
+        yield
+    finally:
+        cpu_vec_isa.VecISA.check_build = trial
 
 
 def _fall_back(error: Exception) -> None:
@@ -188,7 +262,8 @@ def _fall_back(error: Exception) -> None:
 @functools.cache
 def _compiler_works(device: str) -> bool:
     try:
-        torch.compile(lambda x: x * 2 + 1, fullgraph=True, options=_options())(torch.ones(64, device=device))
+        with _no_trial_compilations():
+            torch.compile(lambda x: x * 2 + 1, fullgraph=True, options=_options(device))(torch.ones(64, device=device))
     except Exception as error:
         _fall_back(error)
         return False

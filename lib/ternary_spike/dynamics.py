@@ -133,7 +133,8 @@ def gradients(
     grad_v: Tensor | None,
     dynamics: Dynamics,
 ) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
-    """The gradient G of each timestep's current, and those of v (from before the first timestep) and of a, if given.
+    """The gradient G of each timestep's current, that of v (from before the first timestep), and terms [...] whose sum
+    is that of a, if given.
 
     Args:
         currents, v, amplitude: as given to :func:`spikes`.
@@ -170,7 +171,7 @@ def gradients(
             grad_u.addcmul_(carried, _reset_slope(u, h, s, dynamics))
         grad_currents.append(grad_u)
         carried = grad_u * dynamics.decay if potentials or not at_rest else None
-    return grad_currents[::-1], carried, None if grad_a is None else grad_a.sum()
+    return grad_currents[::-1], carried, grad_a
 
 
 # Two spellings each of the same, where what is fast differs: eager works in place and avoids boolean tensors, which are

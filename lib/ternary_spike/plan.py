@@ -399,7 +399,7 @@ def described(rows: Iterable[Mapping[str, Any]]) -> str:
         seeds = ",".join(str(row["seed"]) for row in group)
         note = f"not run: {first['reason']}" if first["status"] == NOT_RUN else "runnable"
         reduced = f" ({first['reduced']})" if first["reduced"] else ""
-        lines.append(f"{name:{width}}  seeds {seeds:5}  {_cost(group):>24}  {note}{reduced}")
+        lines.append(f"{name:{width}}  seeds {seeds:5}  {_cost(group):>32}  {note}{reduced}")
     lines.append("")
     for table in sorted({table for row in rows for table in _list(row["tables"])}):
         group = [row for row in rows if table in _list(row["tables"])]
@@ -419,4 +419,4 @@ def _cost(rows: Iterable[Mapping[str, Any]]) -> str:
     if len(known) < len(rows):
         return "cost not measured"
     hours = sum(float(row["projected_hours"]) for row in known)
-    return f"{hours:,.2f} h, {sum(float(row['disk_megabytes']) for row in known):,.0f} MB"
+    return f"{hours:,.2f} h, {sum(float(row['disk_megabytes']) for row in known):,.0f} MB of disk"

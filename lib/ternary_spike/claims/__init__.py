@@ -5,6 +5,7 @@ judges it. No verdict is written by hand.
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
@@ -20,6 +21,7 @@ from ternary_spike.verdicts import FULL, NOT_TESTED, SCALE
 
 LEDGER = Path(__file__).with_name("claims.yaml")
 SCHEMA = Path(__file__).with_name("schema.json")
+MINUS = re.compile(r"(?<![\w.-])-(?=\d)")  # a hyphen that stands for a sign
 
 __all__ = ["FULL", "NOT_TESTED", "SCALE", "Claim", "judge", "load"]
 
@@ -120,10 +122,10 @@ def judge(tables: dict[str, pd.DataFrame], claims: list[Claim] | None = None) ->
             {
                 "id": claim.id,
                 "group": claim.group,
-                "statement": claim.statement,
+                "statement": MINUS.sub("−", claim.statement),
                 "where": claim.where,
                 "evidence": finding.evidence,
-                "result": finding.result,
+                "result": MINUS.sub("−", finding.result),
                 "verdict": finding.verdict,
                 "reduced": finding.reduced,
                 "runs": " ".join(finding.runs),
