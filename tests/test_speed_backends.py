@@ -23,7 +23,7 @@ from ternary_spike.backends import Kernel
 from ternary_spike.dynamics import Dynamics, multi_step
 from ternary_spike.surrogate import SURROGATES
 
-SHAPES = [(2, 3, 4, 5, 5), (2, 1, 1), (2, 70_001), (2, 2, 64, 8, 9), (2, 1, 4097)]
+SHAPES = [(2, 3, 4, 5, 5), (2, 1, 1), (2, 70_001), (2, 2, 64, 8, 9), (2, 1, 4097), (2, 64, 16, 16)]
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,8 @@ def assert_same(eager, compiled):
 @pytest.mark.usefixtures("compiler")
 def test_compiled_equals_eager_for_every_shape_and_layout_with_one_compilation():
     torch.manual_seed(0)
-    both(torch.randn(2, 5000), Dynamics(), torch.tensor(1.2))  # compiles
+    for first in (5000, 7168):  # compiles, for any shape and for rows of 1,024
+        both(torch.randn(2, first), Dynamics(), torch.tensor(1.2))
     with torch._dynamo.config.patch(error_on_recompile=True):  # from here on a compilation would fall back, and show
         for shape in SHAPES:
             x = torch.randn(shape)
@@ -155,8 +156,8 @@ def test_eager_pieces_equal_one_piece(monkeypatch):
         assert all(torch.equal(p, q) for p, q in zip(results[0], other, strict=True))
 
 
-def kernels_in_rows(rows: int, channels: int):
-    """The kernels of a GPU's compiled backend, with sequences and shared tensors that fit them."""
+def kernels(rows: int, channels: int):
+    """The kernels, with sequences and shared tensors that fit them."""
     torch.manual_seed(0)
     sequences = [torch.randn(3, rows, channels) for _ in range(3)]
     shared = [torch.rand(3, channels) + 0.5, torch.randn(3, channels), torch.tensor([0.8])]
@@ -168,8 +169,8 @@ def kernels_in_rows(rows: int, channels: int):
     yield Kernel(normalised_neuron._backward_kernel, (constants,)), sequences, shared
 
 
-def test_rows_of_a_gpus_kernels_give_the_same():
-    for kernel, sequences, shared in kernels_in_rows(80, 64):
+def test_rows_of_1024_give_the_same():
+    for kernel, sequences, shared in kernels(80, 64):
         outputs, sums = backends.run(kernel, sequences, shared)
         in_rows, repeated = backends.in_lanes(sequences, shared)
         steps = [None if s is None else list(s) for s in in_rows]
@@ -180,8 +181,8 @@ def test_rows_of_a_gpus_kernels_give_the_same():
 
 
 @pytest.mark.parametrize("rows, channels", [(81, 64), (1024, 48), (8, 2048)])
-def test_what_does_not_divide_into_a_gpus_rows_is_left_as_it_is(rows, channels):
-    *_, (_, sequences, shared) = kernels_in_rows(rows, channels)
+def test_what_does_not_divide_into_rows_of_1024_is_left_as_it_is(rows, channels):
+    *_, (_, sequences, shared) = kernels(rows, channels)
     assert backends.in_lanes(sequences, shared) is None
     contiguous = [s.reshape(3, 4, rows // 4, -1) for s in sequences if rows % 4 == 0]  # a channel lies otherwise
     assert not contiguous or backends.in_lanes(contiguous, [shared[0].unsqueeze(-1)]) is None

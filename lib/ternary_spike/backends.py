@@ -25,9 +25,9 @@ BACKENDS = ("eager", "compiled")
 # Elements a timestep and thread that eager works on at a time: what is alive at once fills a 2 MiB cache, in float32.
 # Less of it spends its time in calls, and torch gives no thread less than 32,768.
 PIECE = 57_344
-# On a GPU, elements of a timestep that one row of the compiled kernel holds. The compiler is told, and so loads several
-# at once and adds up a row's terms in the pass that computes them; rows of a length that it does not know, it adds up
-# in a second pass over everything.
+# Elements of a timestep that one row of the compiled kernel holds. The compiler is told: it has half as much to write,
+# and a GPU loads several at once and adds up a row's terms in the pass that computes them, where it would take a second
+# pass over everything for rows of unknown length.
 LANES = 1024
 # Elements a timestep up to which compiled hands over to eager. On a processor torch compiles sums of up to 4,096 terms
 # anew, without its more exact summation, and so small a call is all overhead either way; elsewhere one row is special.
@@ -119,7 +119,7 @@ def _whole(kernel: Kernel, steps: list, shared: Sequence, by_row: bool = False) 
 
 def _run_compiled(kernel: Kernel, sequences: Sequence, shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
     first = sequences[0]
-    lanes = None if first.device.type == "cpu" else in_lanes(sequences, shared)
+    lanes = in_lanes(sequences, shared)
     sequences, shared = lanes or (sequences, shared)
     steps = [None if s is None else [_alone(step) for step in s.unbind(0)] for s in sequences]
     fixed = [None if s is None else _alone(s) for s in shared]
@@ -191,7 +191,7 @@ def _compiled(
     """The kernel compiled for any number of rows; under code of its own, by which the compiler limits versions."""
 
     def whole(steps, shared):
-        return _whole(kernel, steps, shared, by_row=lanes)
+        return _whole(kernel, steps, shared, by_row=lanes and device != "cpu")
 
     name = f"{kernel.function.__name__}_T{timesteps}_{str(dtype).removeprefix('torch.')}"
     own = types.FunctionType(whole.__code__.replace(co_name=name), whole.__globals__, name, None, whole.__closure__)
