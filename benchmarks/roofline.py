@@ -4,7 +4,8 @@ First the device's ceilings are measured, a large copy and a large matrix produc
 least time that its convolutions and its memory traffic can take at those ceilings (:func:`least_seconds`). Then whole
 epochs of CIFAR-10's recipe, augmentation and optimiser included, run on random pictures: in each round every variant
 once, in random order. Reported are pictures a second, medians of the ratios within rounds, and the share of the
-roofline; on a GPU also what ``deterministic`` costs. Last, a profile says where the time of the fastest backend goes.
+roofline; on a GPU also what ``deterministic`` costs and a CUDA graph saves. Last, a profile says where the time of the
+fastest backend goes.
 
 On a processor time is the CPU time of one thread. Writes roofline.csv, roofline_profile.csv and roofline.json
 (ceilings, hardware, versions).
@@ -124,7 +125,9 @@ class CompiledPlainNeuron(nn.Module):
 def variants(architecture: str, timesteps: int, batch: int, steps: int, precision: str, device: str) -> dict:
     """An epoch of training by variant, each with a network of its own."""
 
-    def epoch_of(backend: str, change: Callable | None = None, repeat: bool = False) -> Callable[[], None]:
+    def epoch_of(
+        backend: str, change: Callable | None = None, repeat: bool = False, graph: bool = False
+    ) -> Callable[[], None]:
         with tempfile.TemporaryDirectory() as folder:  # the pictures are in memory from then on
             run = random_training(
                 Path(folder), architecture, timesteps, steps, device, batch_size=batch, precision=precision
@@ -135,6 +138,11 @@ def variants(architecture: str, timesteps: int, batch: int, steps: int, precisio
         if repeat:
             model = run.model
             run.called = lambda x: model(x.unsqueeze(1).repeat(1, timesteps, 1, 1, 1))
+        if graph:
+            backends.use(backend)
+            sample, _ = next(iter(run.train.epoch(0)))
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False):
+                run.called = torch.cuda.make_graphed_callables(run.model.train(), (sample,))
 
         def epoch() -> None:
             backends.use(backend)
@@ -166,11 +174,16 @@ def variants(architecture: str, timesteps: int, batch: int, steps: int, precisio
                 torch.use_deterministic_algorithms(False)
                 torch.backends.cudnn.benchmark = searched
 
-        try:
-            deterministic()
-            found["ternary, compiled, deterministic"] = deterministic
-        except RuntimeError as error:  # torch names the operation that has no deterministic form
-            backends.notices.append(f"not measured with deterministic: {error}")
+        for name, make in (
+            ("deterministic", lambda: deterministic),
+            ("in a CUDA graph", lambda: epoch_of("compiled", graph=True)),
+        ):
+            try:
+                epoch = make()
+                epoch()
+                found[f"ternary, compiled, {name}"] = epoch
+            except RuntimeError as error:  # torch names the operation that cannot
+                backends.notices.append(f"not measured {name}: {error}")
     return found
 
 
