@@ -52,7 +52,7 @@ if "benchmark.json" in measured:
         report.note(
             f"Measured on {setting['processor']}, torch {setting['torch']}, Python {setting['python']}"
             f"{', ' + ', '.join(rivals) if rivals else ''}; {setting['time']}; {setting['rounds']} rounds of training "
-            f"steps, {setting['neuron_rounds']} of the neuron; load of the machine "
+            f"steps, {setting.get('neuron_rounds', setting['rounds'])} of the neuron; load of the machine "
             f"{report.decimal(setting['load_average'], 1)} on {setting['cores']} cores.",
             absent,
         )
