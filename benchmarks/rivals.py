@@ -7,8 +7,8 @@ from benchmarks.plain import plain_loop
 from torch import Tensor
 
 
-def neurons() -> dict[str, Callable[[Tensor], Tensor]]:
-    """Rival neuron layers by name, each a function of an input current [T, B, C, H, W]; those installed here."""
+def neurons(device: str) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Rival neuron layers by name, each a function of an input current [T, B, C, H, W] there; those installed here."""
     found: dict[str, Callable[[Tensor], Tensor]] = {"plain loop": lambda x: plain_loop(x)[0]}
     try:
         from spikingjelly.activation_based import neuron, surrogate
@@ -32,7 +32,7 @@ def neurons() -> dict[str, Callable[[Tensor], Tensor]]:
     except ImportError:
         pass
     else:
-        leaky = snntorch.Leaky(beta=0.25, threshold=0.5, reset_mechanism="zero", reset_delay=False)
+        leaky = snntorch.Leaky(beta=0.25, threshold=0.5, reset_mechanism="zero", reset_delay=False).to(device)
 
         def snn(x: Tensor) -> Tensor:
             membrane = leaky.init_leaky()

@@ -231,8 +231,12 @@ def profile(call: Callable[[], None], device: str, most: int = 25) -> list[dict]
     def microseconds(event) -> float:
         return event.self_device_time_total if device == "cuda" else event.self_cpu_time_total
 
-    # on a GPU its kernels alone: the operations that launch them are listed with the same time
-    events = [event for event in found.key_averages() if event.device_type == kind and microseconds(event) > 0]
+    # on a GPU its kernels alone: operations that launch them, and spans around several, are listed with the same time
+    events = [
+        event
+        for event in found.key_averages()
+        if event.device_type == kind and not event.is_user_annotation and microseconds(event) > 0
+    ]
     total = sum(map(microseconds, events))
     return [
         {

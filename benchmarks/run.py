@@ -119,7 +119,9 @@ def bench_neuron(bench: Bench, timesteps: int, dtype: torch.dtype) -> list[dict]
     shape = (timesteps, 32, 64, 32, 32)
     x = torch.randn(shape, device=bench.device, dtype=dtype, requires_grad=True)
     grad, target = torch.randn_like(x), torch.empty_like(x)
-    layers = dict(rivals.neurons()) if dtype == torch.float32 else {"plain loop": lambda x: plain_loop(x)[0]}
+    layers = (
+        dict(rivals.neurons(bench.device)) if dtype == torch.float32 else {"plain loop": lambda x: plain_loop(x)[0]}
+    )
     layers["torch.compile of the plain loop"] = torch.compile(lambda x: plain_loop(x)[0])
     for backend in backends.BACKENDS:
         for name, neuron in (("binary", BinaryLIF()), ("ternary", TernaryLIF()), ("trainable", TrainableTernaryLIF())):
@@ -297,6 +299,8 @@ model = SpikingResNet("resnet20w16", "trainable", {timesteps}).to("{device}", me
 images = torch.randn(16, 3, 32, 32, device="{device}")
 backends.use("{backend}")
 model(images).sum().backward()
+if images.is_cuda:
+    torch.cuda.synchronize()
 assert backends.current() == "{backend}"
 print(time.perf_counter() - start, sum(os.times()[:4]))
 """
@@ -351,13 +355,12 @@ def draw(path: Path, neuron: list[dict], training: list[dict], setting: dict) ->
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
 
-    panels = [
-        (f"neuron, T = {t}", [r for r in neuron if r["timesteps"] == t])
-        for t in sorted({r["timesteps"] for r in neuron})
-    ] + [
-        (f"ResNet20 step, T = {t}, {d}", [r for r in training if (r["timesteps"], r["dtype"]) == (t, d)])
-        for t, d in sorted({(r["timesteps"], r["dtype"]) for r in training})
-    ]
+    panels = []
+    for what, rows in (("neuron", neuron), ("ResNet20 step", training)):
+        cases = [(r["device"], r["timesteps"], r["dtype"]) for r in rows]
+        for device, timesteps, dtype in sorted(set(cases)):
+            chosen = [r for r, case in zip(rows, cases, strict=True) if case == (device, timesteps, dtype)]
+            panels.append((f"{what}, T = {timesteps}, {dtype}, {device}", chosen))
     heights = [len(rows) for _, rows in panels]
     figure, axes = plt.subplots(
         len(panels),

@@ -1,4 +1,4 @@
-"""On a GPU, what other tests see on a processor. By unittest, so that a machine with torch alone can run it too:
+"""On a GPU, what other tests see on a processor. By unittest, for machines without the packages of the tests as well:
 
 PYTHONPATH=lib python -m unittest -v tests.test_gpu
 """
@@ -15,7 +15,7 @@ from ternary_spike import SpikingResNet, backends, devices
 from ternary_spike.dynamics import Dynamics, multi_step
 
 DEVICE = "cuda"
-# for rows of 1,024 and for any shape; T = 2 and 3
+# rows of 1,024, and what does not divide into them; T = 2 and 3
 SHAPES = [(2, 64, 16, 16), (2, 70_001), (3, 2, 64, 8, 9)]
 
 

@@ -177,7 +177,7 @@ def test_rows_of_1024_give_the_same():
         others, other_sums = backends._whole(kernel, steps, repeated, by_row=True)
         for ours, other in zip(outputs, others, strict=True):
             assert other.shape[1:] == (5, backends.LANES) and torch.equal(ours.flatten(), other.flatten())
-        torch.testing.assert_close(other_sums, sums)
+        torch.testing.assert_close([shares.sum() for shares in other_sums], sums)
 
 
 @pytest.mark.parametrize("rows, channels", [(81, 64), (1024, 48), (8, 2048)])
@@ -192,7 +192,7 @@ def test_what_does_not_divide_into_rows_of_1024_is_left_as_it_is(rows, channels)
 def test_a_gpus_kernels_read_and_write_each_tensor_once_and_round_every_operation():
     """PTX for an H100, from the compiler's own code; made without a GPU, so its speed and results are not seen here."""
     pytest.importorskip("triton", reason="triton is absent: torch is without CUDA here")
-    timesteps = 2
+    timesteps = 4
     helper = Path(__file__).parent / "helpers" / "triton_code.py"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
@@ -204,18 +204,16 @@ def test_a_gpus_kernels_read_and_write_each_tensor_once_and_round_every_operatio
     inputs = {"neuron forward": 1, "neuron backward": 2, "normalised forward": 2, "normalised backward": 3}
     for name, (kernel, *rest) in found.items():
         case, dtype = name.split(", ")
-        # sequences in their own dtype; scale and shift in float32
-        loads = inputs[case] + ("normalised" in case) * 2 * (2 if dtype == "bfloat16" else 1)
         accesses = kernel["accesses"]
-        assert accesses["ld v4.b32"] == loads * accesses["st v4.b32"], name
-        single = (
-            {"ld b32": 1} if "forward" in case else {"ld b32": 1, "st b32": 1}
-        )  # amplitude; a row's share of its sum
-        assert {k: v for k, v in accesses.items() if not k.endswith("v4.b32")} == single, name
-        if "forward" in case:
-            assert kernel["contracted"] == 0 and not rest, name
-        else:
-            assert [other["accesses"].keys() for other in rest] == [{"ld b32", "st b32"}], name  # sums up the shares
+        loads, stores = accesses.pop("ld v4.b32"), accesses.pop("st v4.b32")
+        # scale and shift, in float32, at most as often as there are outputs: rows may share them
+        per_channel = ("normalised" in case) * 2 * (2 if dtype == "bfloat16" else 1)
+        assert inputs[case] * stores <= loads <= (inputs[case] + per_channel) * stores, name
+        # the amplitude, and a row's share of its gradient
+        assert accesses == {"ld b32": 1} | ({} if "forward" in case else {"st b32": 1}), name
+        assert not rest, name
+        assert kernel["contracted"] == 0 or "backward" in case, name
+        assert kernel["spilled_bytes"] == 0, name
 
 
 def test_without_a_compiler_one_line_says_so_and_eager_goes_on(tmp_path):

@@ -14,6 +14,7 @@ import functools
 import logging
 import math
 import types
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,8 +27,9 @@ BACKENDS = ("eager", "compiled")
 # Less of it spends its time in calls, and torch gives no thread less than 32,768.
 PIECE = 57_344
 # Elements of a timestep that one row of the compiled kernel holds. The compiler is told: it has half as much to write,
-# and a GPU loads several at once and adds up a row's terms in the pass that computes them, where it would take a second
-# pass over everything for rows of unknown length.
+# and a GPU loads several at once and adds up a row's terms in the pass that computes them. For rows of unknown length
+# it would take a second pass over everything, and how much of the device takes part would hang on the first call's
+# size; so what does not divide into such rows runs eagerly there.
 LANES = 1024
 # Elements a timestep up to which compiled hands over to eager. On a processor torch compiles sums of up to 4,096 terms
 # anew, without its more exact summation, and so small a call is all overhead either way; elsewhere one row is special.
@@ -105,28 +107,33 @@ def run(kernel: Kernel, sequences: Sequence[Tensor | None], shared: Sequence) ->
     first = sequences[0]
     with torch.autocast(first.device.type, enabled=False):
         if _backend == "compiled" and first[0].numel() > SMALL.get(first.device.type, LANES):
-            try:
-                return _run_compiled(kernel, sequences, shared)
-            except Exception as error:  # whatever a compiler can raise: no compiler, no disk, an unknown processor
-                _fall_back(error)
+            lanes = in_lanes(sequences, shared)
+            if lanes or first.device.type == "cpu":
+                try:
+                    return _run_compiled(kernel, sequences, shared, lanes)
+                except torch.OutOfMemoryError:
+                    raise
+                except Exception as error:  # whatever a compiler can raise: no compiler, no disk, an unknown processor
+                    _fall_back(error)
         return _in_pieces(kernel, sequences, shared)
 
 
 def _whole(kernel: Kernel, steps: list, shared: Sequence, by_row: bool = False) -> tuple[list[Tensor], list[Tensor]]:
     outputs, terms = kernel.function(*kernel.constants, steps, shared)
-    return [torch.stack(o) for o in outputs], [(t.sum(-1) if by_row else t).sum() for t in terms]
+    return [torch.stack(o) for o in outputs], [t.sum(-1) if by_row else t.sum() for t in terms]
 
 
-def _run_compiled(kernel: Kernel, sequences: Sequence, shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
+def _run_compiled(
+    kernel: Kernel, sequences: Sequence, shared: Sequence, lanes: tuple[list, list] | None
+) -> tuple[list[Tensor], list[Tensor]]:
     first = sequences[0]
-    lanes = in_lanes(sequences, shared)
     sequences, shared = lanes or (sequences, shared)
     steps = [None if s is None else [_alone(step) for step in s.unbind(0)] for s in sequences]
     fixed = [None if s is None else _alone(s) for s in shared]
     given = tuple(s is not None for s in (*sequences, *shared))
     call = _compiled(kernel, len(first), first.dtype, first.device.type, given, lanes is not None)
     outputs, sums = call(steps, fixed)
-    return [o.view(len(o), *first.shape[1:]) for o in outputs], sums
+    return [o.view(len(o), *first.shape[1:]) for o in outputs], [s.sum() if s.dim() else s for s in sums]
 
 
 def in_lanes(sequences: Sequence, shared: Sequence) -> tuple[list, list] | None:
@@ -209,7 +216,12 @@ def _compiled(
         for x in (s for s in shared if s is not None and not lanes):
             torch._dynamo.maybe_mark_dynamic(x, list(range(x.dim())))
         # sizes that happen to be equal now need not be equal ever after
-        with torch.fx.experimental._config.patch(use_duck_shape=False), _no_trial_compilations():
+        with (
+            torch.fx.experimental._config.patch(use_duck_shape=False),
+            _no_trial_compilations(),
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", "CUDA.* libdevice")  # powers and roots, of which there are none here
             return compiled(steps, shared)
 
     return call
@@ -222,6 +234,8 @@ def _options(device: str) -> dict:
     options = {"compile_threads": 1, "cpp.vec_isa_ok": True, "pattern_matcher": False, "use_joint_graph_passes": False}
     if device != "cpu":
         options |= {
+            # registers for a row are shared out among many threads: they would not hold more than a few timesteps
+            "triton.persistent_reductions": False,
             # every multiplication and addition rounded by itself, as eager does: a contracted one would move spikes
             "emulate_precision_casts": True,
             # each timestep's result written where it belongs, rather than all of them computed for each timestep

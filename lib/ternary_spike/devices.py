@@ -49,6 +49,8 @@ def make_deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+    # the mode would also write over all memory that is not filled yet, in case somebody reads it: nobody does here
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def claim(names: Sequence[str], folder: Path | None = None) -> str:

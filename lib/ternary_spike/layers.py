@@ -48,7 +48,7 @@ def synchronised_batch_norm(
     from torch.distributed.nn.functional import all_reduce
 
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    size = wide.new_tensor([wide.numel() // wide.shape[1]])
+    size = wide.new_full((1,), wide.numel() // wide.shape[1])  # made on the device: nothing waits for a copy
     summed = all_reduce(torch.cat([wide.sum((0, 2, 3)), size]))
     n = summed[-1].detach()
     mean = summed[:-1] / n
@@ -61,10 +61,10 @@ def synchronised_batch_norm(
     return (centred * scale.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)).to(x.dtype)
 
 
-def _over_processes(n: int) -> int:
-    total = torch.tensor(n)
+def _over_processes(n: int, device: torch.device) -> Tensor:
+    total = torch.full((), float(n), dtype=torch.float64, device=device)  # exact, and where the processes exchange data
     torch.distributed.all_reduce(total)
-    return int(total)
+    return total
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -156,7 +156,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             # the unbiased variance of T copies divides by n T - 1, that of one copy by n - 1
             n = x.numel() // x.shape[1]
             if self.synchronised:
-                n = _over_processes(n)
+                n = _over_processes(n, x.device)
             kept = (1 - momentum) * self.running_var
             variance = kept + (variance - kept) * ((n - 1) / n * (n * timesteps) / (n * timesteps - 1))
             self.num_batches_tracked += 1

@@ -394,10 +394,13 @@ def _record(run: _Training, manifest, files: dict[str, str], seconds: float, sta
 def _dead_layers(run: _Training) -> list[str]:
     """A warning for each neuron layer that emits no spike at all on a batch of the test set."""
     x, labels = next(iter(run.test))
-    if torch.are_deterministic_algorithms_enabled():
-        # a GPU's histograms, which this does not look at, have no deterministic form
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    layers = evaluate(run.model, [(x, labels)])["layers"]
+    strict = torch.are_deterministic_algorithms_enabled()
+    # a GPU's histograms, which this does not look at, have no deterministic form
+    torch.use_deterministic_algorithms(strict, warn_only=True)
+    try:
+        layers = evaluate(run.model, [(x, labels)])["layers"]
+    finally:
+        torch.use_deterministic_algorithms(strict)
     return [f"layer {layer['layer']} emits no spikes" for layer in layers if layer["rate"] == 0]
 
 

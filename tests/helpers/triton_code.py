@@ -2,17 +2,20 @@
 
 torch's compiler and Triton need a GPU to run what they make, not to make it, once they are told what it is like. The
 kernels are traced as :mod:`ternary_spike.backends` gives them to the compiler on a GPU, for an unknown number of rows,
-and translated down to PTX. Printed, as JSON, are the memory instructions of each. Call: ``triton_code.py TIMESTEPS``.
+and translated down to PTX and machine code. Printed, as JSON, are each one's memory instructions, contractions and
+spilled registers. Call: ``triton_code.py TIMESTEPS``.
 """
 
 import contextlib
 import json
 import re
+import subprocess
 import sys
 import tempfile
 import types
 import warnings
 from collections import Counter
+from pathlib import Path
 from unittest import mock
 
 import torch
@@ -111,7 +114,7 @@ def source(kernel: Kernel, timesteps: int, sequences: int, per_channel: int, amp
 
 
 def translated(program: str) -> list[dict]:
-    """Each kernel of a program: its name, its accesses of whole tensors by width, and whether it contracts."""
+    """Each kernel of a program: its name, memory instructions by width, contractions and spilled bytes a thread."""
     found = []
     for name, text in re.findall(r"async_compile\.triton\('(\w+)', '''(.*?)''', device_str", program, re.DOTALL):
         kernel = getattr(PyCodeCache.load(text), name)
@@ -133,8 +136,25 @@ def translated(program: str) -> list[dict]:
         accesses = Counter(
             f"{verb} {width}" for verb, width in re.findall(r"\b(ld|st)\.global\S*?\.((?:v\d\.)?b\d+)\b", ptx)
         )
-        found.append({"name": name, "accesses": accesses, "contracted": len(re.findall(r"\bfma\.", ptx))})
+        found.append(
+            {
+                "name": name,
+                "accesses": accesses,
+                "contracted": len(re.findall(r"\bfma\.", ptx)),
+                "spilled_bytes": spilled_bytes(ptx),
+            }
+        )
     return found
+
+
+def spilled_bytes(ptx: str) -> int:
+    """What a thread has to keep in memory for want of registers."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.ptx"
+        path.write_text(ptx)
+        command = [triton.knobs.nvidia.ptxas.path, "-v", "--gpu-name=sm_90a", path, "-o", path.with_suffix(".cubin")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return sum(int(count) for count in re.findall(r"(\d+) bytes spill stores", done.stderr))
 
 
 def main() -> None:

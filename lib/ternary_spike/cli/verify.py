@@ -16,6 +16,8 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     import sys
 
+    import torch
+
     from ternary_spike.cli._stages import COMPARED, of_run, open_folded, open_run
     from ternary_spike.equivalence import verify
     from ternary_spike.files import write_json
@@ -24,6 +26,7 @@ def run(args: Namespace) -> None:
     started = now()
     record, model, batches, device = open_run(args, args.samples, COMPARED)
     folded = open_folded(args, record).to(device)
+    torch.backends.cudnn.allow_tf32 = False  # or a GPU's convolutions in float32 would round to 10 bits
     result = verify(model.to(device), folded, [x for x, _ in batches])
     write_json(args.out, {**of_run(record), **result, "provenance": provenance(device, started)})
     exact = result["float64"]
