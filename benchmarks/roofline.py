@@ -235,7 +235,7 @@ def profile(call: Callable[[], None], device: str, most: int = 25) -> list[dict]
     events = [
         event
         for event in found.key_averages()
-        if event.device_type == kind and not event.is_user_annotation and microseconds(event) > 0
+        if event.device_type == kind and not (device == "cuda" and event.is_user_annotation) and microseconds(event) > 0
     ]
     total = sum(map(microseconds, events))
     return [
