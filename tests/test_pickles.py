@@ -1,5 +1,6 @@
 """Nothing that is read runs code: a pickle in a file's place is refused and stays a heap of bytes."""
 
+import hashlib
 import io
 import pickle
 from pathlib import Path
@@ -83,6 +84,19 @@ def test_pickles_of_datasets_are_opened_only_with_the_right_checksum(tmp_path, m
     monkeypatch.setattr(cifar, "JPEG_COPY_SHA256", sums)
     with pytest.raises((UserError, ValueError), match="allow_pickle"):
         registry.prepare("cifar10", "jpeg-npz", tmp_path, {}, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["data_batch_1", "test_batch", "batches.meta"])
+@pytest.mark.parametrize("content", [Payload, None, [], {"data": 1, "labels": [1]}, {"label_names": 3}])
+def test_a_pickle_with_the_right_checksum_runs_nothing_either(tmp_path, marker, name, content):
+    write_cifar(tmp_path, "cifar10", train=20, test=10)
+    folder = tmp_path / "cifar-10-batches-py"
+    (folder / name).write_bytes(pickle.dumps(content(marker) if content is Payload else content))
+    sums = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    lines = [f"{md5}  {batch}\n" for batch, md5 in sums.items() if batch != cifar.MD5SUMS]
+    (folder / cifar.MD5SUMS).write_text("".join(lines))
+    with pytest.raises(UserError, match=name):
+        registry.prepare("cifar10", "subset", tmp_path, {}, tmp_path / "out")
 
 
 def test_the_payload_would_do_its_work(tmp_path):

@@ -49,11 +49,21 @@ def replaced(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
+        _settle(path.parent)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}; make room or use another folder") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _settle(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk: what they replace may be deleted elsewhere right after."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -78,6 +88,7 @@ def replaced_together(folder: Path, last: str) -> Iterator[Path]:
         (folder / last).unlink(missing_ok=True)
         for name in [*names, last]:
             (temporary / name).replace(folder / name)
+        _settle(folder)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}; make room or use another folder") from error
     except UserError as error:

@@ -5,10 +5,12 @@ The copy's pictures are about 29 dB from the originals, so whatever is made from
 follows it, one picture after another), ``lengths`` (bytes of each scan) and ``labels`` in torchvision's class order.
 
 A subset is any smaller set in torchvision's own layout, with a file ``md5sums.txt`` beside its batches (as ``md5sum``
-writes it): the batches are pickles, which nobody should open without knowing whose they are.
+writes it). The batches are pickles: whatever their checksums, torchvision opens them only after they were found to hold
+nothing but numbers and text.
 """
 
 import io
+import pickle
 import re
 from functools import partial
 from pathlib import Path
@@ -30,6 +32,14 @@ JPEG_COPY_SHA256 = {
     "test": "fa4cd3f0544f1fafe0f54bb05b24a3fccdad81396697ee401ffa45c7c3b227f6",
 }
 MD5SUMS = "md5sums.txt"
+# what numpy's arrays ask for when they are unpickled, by old and new versions of it
+ARRAYS = {
+    ("_codecs", "encode"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    *((f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
+    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+}
 ROOTS = {
     "torchvision": "the folder that holds, or will hold, torchvision's folder of batches",
     "subset": "the folder that holds a smaller set in torchvision's layout",
@@ -89,6 +99,7 @@ def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], 
         if source == "subset":
             reader = _with_own_md5s(reader, root)
         _require_intact(dataset, reader, root, source)
+        _require_plain(reader, root)
         splits = {split: _read_batches(reader, root, split == "train") for split in ("train", "test")}
         described["md5"] = _checksums(reader)
         if source == "subset":
@@ -146,6 +157,51 @@ def _require_intact(dataset: Dataset, reader: type, root: Path, source: str) -> 
             raise UserError(f"{folder / name} is missing; {cure}, or correct the root of {dataset.name}")
         if not check_integrity(str(folder / name), md5):
             raise UserError(f"{folder / name} is damaged or another file: its md5 is not {md5}; delete it and {cure}")
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickles containers, text and arrays of numbers; refuses whatever else a pickle could call."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ARRAYS:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module, name)
+
+
+def _require_plain(reader: type, root: Path) -> None:
+    """Raise UserError unless batches hold pictures and labels, their list of names names, and nothing of it runs."""
+    for name in _checksums(reader):
+        path = root / reader.base_folder / name
+        try:
+            with path.open("rb") as file:
+                content = _PlainUnpickler(file, encoding="latin1").load()
+            fits = _is_names(content, reader) if name == reader.meta["filename"] else _is_batch(content)
+        except Exception as error:  # a pickle can raise anything
+            raise UserError(f"{path} holds more than pictures or is damaged: {error}; do not use it") from None
+        if not fits:
+            raise UserError(
+                f"{path} is not what torchvision writes: pictures of 3,072 bytes and as many labels, or names"
+            )
+
+
+def _is_names(content: Any, reader: type) -> bool:
+    names = content.get(reader.meta["key"]) if isinstance(content, dict) else None
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)
+
+
+def _is_batch(content: Any) -> bool:
+    import numpy as np
+
+    if not isinstance(content, dict):
+        return False
+    data, labels = content.get("data"), content.get("labels", content.get("fine_labels"))
+    return (
+        isinstance(data, np.ndarray)
+        and (data.dtype, data.shape[1:]) == (np.uint8, (3 * 32 * 32,))
+        and isinstance(labels, list)
+        and len(labels) == len(data)
+        and all(isinstance(label, int) for label in labels)
+    )
 
 
 def _read_batches(reader: type, root: Path, train: bool) -> "Split":
