@@ -10,7 +10,7 @@ from benchmarks.plain import plain_loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ternary_spike.dynamics import Dynamics, fire, gradients, integrate, multi_step, reset
+from ternary_spike.dynamics import Dynamics, fire, flat, gradients, integrate, multi_step, reset, storage_order
 from ternary_spike.surrogate import SURROGATES
 
 F64 = torch.float64
@@ -236,6 +236,26 @@ def test_layouts_and_channel_amplitudes_match_the_plain_loop(layout, per_channel
     y_plain.backward(grad)
     torch.testing.assert_close(leaf.grad, plain.grad, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(a.grad, b.grad, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(1, 5))))
+def test_timesteps_without_gaps_are_not_copied_and_spikes_lie_as_they_do(order):
+    axes = (0, *order)
+    x = torch.randn([(3, 2, 4, 5, 6)[axis] for axis in axes]).permute([axes.index(i) for i in range(5)])
+    assert flat(x, storage_order(x)).data_ptr() == x.data_ptr()
+    spikes, last = multi_step(x, Dynamics())
+    assert spikes.stride() == x.stride() and last.stride() == x[0].stride()
+
+
+def test_gradients_by_finite_differences():
+    """Where the neuron is differentiable: away from the thresholds; the membrane potential, with a detached reset."""
+    torch.manual_seed(0)
+    x = torch.tensor([0.1, -0.2, 0.3, -0.35, 0.7, -0.9]) + 0.02 * torch.randn(2, 6)
+    x, v = x.double().requires_grad_(), (0.05 * torch.randn(6, dtype=F64)).requires_grad_()
+    detached = Dynamics(detach_reset=True)
+    assert torch.autograd.gradcheck(lambda x, v: multi_step(x, detached, v=v)[1], (x, v))
+    amplitude = torch.tensor(0.8, dtype=F64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda a: multi_step(x.detach(), Dynamics(), a)[0], (amplitude,))
 
 
 def test_a_static_current_repeated_by_a_view_gets_the_sum_of_its_gradients():

@@ -123,6 +123,27 @@ def test_a_compiled_network_trains_as_an_eager_one(order):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
 
 
+def test_a_network_takes_four_kernels_for_whatever_shapes(monkeypatch):
+    """Forward and backward pass, with a shortcut and without: not one for each layer, nor for another batch."""
+    compiled = []
+
+    def counting(graph, inputs):
+        compiled.append(graph)
+        return graph
+
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda call, **_: compiler(call, fullgraph=True, backend=counting))
+    backends._compiled.cache_clear()
+    backends.use("compiled")
+    try:
+        model = SpikingResNet("resnet20w8", "trainable", 2).to(memory_format=torch.channels_last)
+        for batch in (2, 3):
+            model(torch.randn(batch, 3, 32, 32)).sum().backward()
+        assert backends.current() == "compiled" and len(compiled) == 4
+    finally:
+        backends._compiled.cache_clear()
+
+
 @pytest.mark.full
 @pytest.mark.usefixtures("compiler")
 def test_the_whole_model_can_be_compiled_by_its_user():

@@ -1,18 +1,22 @@
 """Training: what it writes, that it learns, and that nothing is lost when it is stopped."""
 
+import contextlib
 import csv
 import os
+import pty
 import random
+import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from ternary_spike import UserError, checkpoints
+from ternary_spike import UserError, backends, checkpoints
 from ternary_spike.files import read_json, read_tensors
 from ternary_spike.models import SpikingResNet, decayed_and_free_parameters
 from ternary_spike.optimisation import Sgd
@@ -185,7 +189,9 @@ def test_a_last_update_that_goes_wrong_is_found_too(data, tmp_path):
 
 def test_what_is_said_of_the_checkpoint_is_true(data, tmp_path, monkeypatch):
     monkeypatch.setattr("ternary_spike.training.learning_rate", lambda recipe, epoch: 0.1 if epoch < 1 else 1e300)
-    with pytest.raises(UserError, match="epoch 2; the checkpoint of epoch 2, step 0 is kept"):
+    with pytest.raises(
+        UserError, match=r"the loss is \w+ at step 2 of epoch 2; the checkpoint of epoch 2, step 0 is kept"
+    ):
         train(tiny_plan(data), tmp_path / "c", tmp_path / "out", CPU, lambda _: None)
     (file,) = (tmp_path / "c").rglob(checkpoints.FILE)
     tensors, state = checkpoints.load(file.parent)
@@ -232,32 +238,89 @@ def finish(process: subprocess.Popen) -> str:
     return output
 
 
-def kill_at_random_moments(data: Path, folder: Path, kills: int, seed: int) -> None:
-    """Kill a training by SIGKILL, SIGTERM or SIGINT that often, each time at a moment after its first sign of life."""
+def cut_at_random_moments(data: Path, folder: Path, most: int, seed: int) -> int:
+    """Kill a training by SIGKILL, SIGTERM or SIGINT up to so often, then let it finish; how often it was cut short.
+
+    Some are killed before their first sign of life. What a checkpoint keeps is not done again.
+    """
     rng = random.Random(seed)
-    for _ in range(kills):
+    cut = 0
+    while cut < most:
         process = start_training(data, folder)
-        process.stdout.readline()
-        time.sleep(rng.uniform(0, 0.5))
+        if rng.random() < 0.8:
+            process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.3))
         process.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
         process.communicate(timeout=60)
-        if (folder / "out" / RECORD).exists():
-            break
-    finish(start_training(data, folder))
+        if process.returncode == 0:
+            return cut
+        cut += 1
+    kept = list((folder / "checkpoints").rglob(checkpoints.FILE))
+    assert ("resuming" in finish(start_training(data, folder))) == bool(kept)
+    return cut
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(25, marks=pytest.mark.full)])
 def test_killed_at_random_moments_the_result_is_bit_equal(data, tmp_path, kills):
     plan = tiny_plan(data, epochs=EPOCHS)
     train(plan, tmp_path / "c", tmp_path / "undisturbed", CPU, lambda _: None)
-    done = 0
-    for attempt in range(kills):
+    done = attempt = 0
+    while done < kills:
         folder = tmp_path / f"attempt{attempt}"
-        kill_at_random_moments(data, folder, min(3, kills - done), seed=attempt)
+        done += cut_at_random_moments(data, folder, min(4, kills - done), seed=attempt)
         assert_same_result(tmp_path / "undisturbed", folder / "out")
-        done += 3
-        if done >= kills:
-            break
+        attempt += 1
+
+
+def test_a_long_epoch_is_saved_within(data, undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setattr("ternary_spike.training.CHECKPOINT_SECONDS", 0)
+    states = []
+    save = checkpoints.save
+
+    def lost_after_five(folder, tensors, state):
+        save(folder, tensors, state)
+        states.append((state["epoch"], state["step"]))
+        if len(states) == 5:
+            raise KeyboardInterrupt  # nothing is saved any more
+
+    monkeypatch.setattr(checkpoints, "save", lost_after_five)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_plan(data), tmp_path / "c", tmp_path / "out", CPU, lambda _: None)
+    assert states == [(0, 1), (0, 2), (0, 3), (1, 0), (1, 1)]
+    monkeypatch.setattr(checkpoints, "save", save)
+    lines = []
+    train(tiny_plan(data), tmp_path / "c", tmp_path / "out", CPU, lines.append)
+    assert "resuming at epoch 2, step 2" in lines[0]
+    assert_same_result(undisturbed, tmp_path / "out")
+
+
+def test_a_resumed_run_stays_with_its_backend(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(backends, "choose", lambda *plan: "compiled")
+    with pytest.raises(Interrupted):
+        train(tiny_plan(data), tmp_path / "c", tmp_path, CPU, lambda _: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.undo()  # by itself so short a run would take the eager one
+    try:
+        assert train(tiny_plan(data), tmp_path / "c", tmp_path, CPU, lambda _: None)["cost"]["backend"] == "compiled"
+    finally:
+        backends.use("eager")
+
+
+def test_a_terminal_shows_a_bar_with_the_time_left(data, tmp_path):
+    """And a log none: what is piped is plain lines."""
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 100))
+    command = [sys.executable, "-m", "tests.helpers.kill_training", data, tmp_path / "c", tmp_path / "out"]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'lib'}{os.pathsep}{ROOT}"}
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=end) as process:
+        os.close(end)
+        shown = b""
+        with contextlib.suppress(OSError):  # a terminal that nobody writes to any more
+            while part := os.read(terminal, 4096):
+                shown += part
+    os.close(terminal)
+    assert process.returncode == 0, shown
+    assert re.search(rb"tiny-resnet6w4-T2-trainable seed 0: +\d+%\|.*\d+/36 \[\d\d:\d\d<\d\d:\d\d", shown), shown
+    assert "%|" not in finish(start_training(data, tmp_path / "piped"))
 
 
 def test_the_history_can_be_watched_while_the_training_runs(data, tmp_path):

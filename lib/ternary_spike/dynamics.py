@@ -305,15 +305,16 @@ def multi_step(
     """A neuron layer through all its timesteps, differentiable once (Eqs. 4-5, 7-8, 13-14).
 
     Args:
-        x: input current [T, ...], T >= 1. Without gaps in memory, in whatever order of axes, it is not copied.
+        x: input current [T, ...], T >= 1. It is not copied if each timestep lies without gaps in memory, in whatever
+            order of axes.
         dynamics: the layer's constants.
         amplitude: a of Eq. 14, a scalar tensor or one that broadcasts against x[t]; None means 1.
         v: membrane potential kept from before the first timestep, [...]; None means 0.
         keep_state: whether the membrane potential after the last timestep is wanted.
 
     Returns:
-        The spikes y = a b [T, ...] in x's dtype and memory order, and the membrane potential [...] kept after the last
-        timestep (float32 for half-precision input), or None.
+        The spikes y = a b [T, ...] in x's dtype, each timestep in x's order in memory, and the membrane potential [...]
+        kept after the last timestep (float32 for half-precision input), or None.
 
     Raises:
         ValueError: if x has no timestep, is not floating point, or v's shape is not x[0]'s.
