@@ -6,7 +6,6 @@ What a processor without bfloat16 instructions computes is the same, only slower
 """
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -15,6 +14,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "lib"))
+
+from ternary_spike.files import csv_text, write_listed  # noqa: E402
+
 ARCHITECTURE, TIMESTEPS = "resnet6w8", 2
 NEURONS = ("binary", "ternary", "trainable")
 PRECISIONS = ("float32", "bfloat16")
@@ -58,15 +61,13 @@ def main() -> None:
                             "seed": seed,
                             "last_epoch_percent": record["accuracy"]["last_epoch_percent"],
                             "commit": record["provenance"]["commit"],
+                            "dirty": record["provenance"]["dirty"],
                             "torch": record["provenance"]["versions"]["torch"],
                             "cpu": record["provenance"]["hardware"]["cpu"],
                             "device": record["provenance"]["hardware"]["device"],
                         }
                     )
-    with (arguments.out / "precision.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_listed(arguments.out / "precision.csv", csv_text(rows))
 
 
 if __name__ == "__main__":

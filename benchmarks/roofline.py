@@ -12,7 +12,6 @@ On a processor time is the CPU time of one thread. Writes roofline.csv, roofline
 """
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -33,6 +32,7 @@ from benchmarks.run import (  # noqa: E402
     Bench,
     convolutions_alone,
     has_bfloat16,
+    origin,
     processor,
     ratio,
     with_plain_neurons,
@@ -41,8 +41,10 @@ from benchmarks.run import (  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from ternary_spike import SpikingResNet, allocator, backends, devices  # noqa: E402
+from ternary_spike.files import write_json  # noqa: E402
 from ternary_spike.models import BasicBlock  # noqa: E402
 from ternary_spike.optimisation import Sgd  # noqa: E402
+from ternary_spike.provenance import now  # noqa: E402
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Passes over a normalised layer's activations that no fusion saves. Forward: read for the statistics; read, write
@@ -262,6 +264,7 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default 7)")
     arguments = parser.parse_args()
+    started = now()
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     batches = arguments.batch or ([128, 1024] if device == "cuda" else [32])
     steps = arguments.steps or (20 if device == "cuda" else 1)
@@ -304,7 +307,7 @@ def main() -> None:
         "cuda": torch.version.cuda if device == "cuda" else None,
         "notices": backends.notices,
     }
-    (arguments.out / "roofline.json").write_text(json.dumps(setting, indent=2) + "\n")
+    write_json(arguments.out / "roofline.json", setting | origin(device, started))
 
 
 if __name__ == "__main__":

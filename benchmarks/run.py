@@ -7,8 +7,6 @@ benchmark.png.
 """
 
 import argparse
-import csv
-import json
 import os
 import platform
 import random
@@ -31,7 +29,16 @@ from benchmarks.plain import plain_loop  # noqa: E402
 from benchmarks.random_training import random_training  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from ternary_spike import BinaryLIF, SpikingResNet, TernaryLIF, TrainableTernaryLIF, allocator, backends  # noqa: E402
+from ternary_spike import (  # noqa: E402
+    BinaryLIF,
+    SpikingResNet,
+    TernaryLIF,
+    TrainableTernaryLIF,
+    allocator,
+    backends,
+    provenance,
+)
+from ternary_spike.files import csv_text, write_json, write_listed  # noqa: E402
 from ternary_spike.models import named_neurons  # noqa: E402
 
 
@@ -340,12 +347,23 @@ def bench_start_up(device: str, repeats: int = 3) -> list[dict]:
 
 
 def write(path: Path, rows: list[dict]) -> None:
+    """A table to four digits, and its checksum beside it."""
     fields = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fields)
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()})
+    shown = [{k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    write_listed(path, csv_text(shown, fields))
+
+
+def origin(device: str, started: str) -> dict:
+    """Where a measurement comes from, for its record."""
+    revision, dirty = provenance.commit()
+    return {
+        "commit": revision,
+        "dirty": dirty,
+        "hardware": provenance.hardware(torch.device(device)),
+        "command": ["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]],
+        "started": started,
+        "finished": provenance.now(),
+    }
 
 
 def draw(path: Path, neuron: list[dict], training: list[dict], setting: dict) -> None:
@@ -416,6 +434,7 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=PARTS, nargs="+", help="a part of it")
     arguments = parser.parse_args()
+    started = provenance.now()
     parts = arguments.only or PARTS
     devices = arguments.device or ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     torch.set_num_threads(1)
@@ -457,7 +476,7 @@ def main() -> None:
     for name, rows in (("neuron", neuron), ("training_step", steps), ("epoch", epoch), ("start_up", start_up)):
         if rows:
             write(arguments.out / f"{name}.csv", rows)
-    (arguments.out / "benchmark.json").write_text(json.dumps(setting, indent=2) + "\n")
+    write_json(arguments.out / "benchmark.json", setting | origin(devices[-1], started))
     if neuron or steps:
         draw(arguments.out / "benchmark.png", neuron, steps, setting)
 

@@ -6,7 +6,6 @@ same time; where they are slower, even a training of its own is better off with 
 """
 
 import argparse
-import csv
 import os
 import sys
 import time
@@ -17,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 import torch
 from torch.nn import functional as F
 
-from ternary_spike import allocator
+from ternary_spike import allocator, provenance
+from ternary_spike.files import csv_text, write_listed
 from ternary_spike.models import SpikingResNet
 from ternary_spike.optimisation import Sgd
 
@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="for each network")
     args = parser.parse_args()
     allocator.keep_freed_memory()  # as training does
+    revision, dirty = provenance.commit()
     rows = []
     for case in CASES:
         rounds = max(3, int(args.seconds / 2 / fastest(case, (1, args.threads), 1)[0]))
@@ -70,14 +71,15 @@ def main() -> None:
                 "threads": args.threads,
                 "milliseconds": round(1000 * many, 2),
                 "times_as_fast": round(one / many, 3),
+                "cpu": provenance.hardware(torch.device("cpu"))["cpu"],
+                "torch": torch.__version__,
+                "commit": revision,
+                "dirty": dirty,
             }
         )
         print(rows[-1], flush=True)
     args.out.mkdir(parents=True, exist_ok=True)
-    with (args.out / "threads.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_listed(args.out / "threads.csv", csv_text(rows))
 
 
 if __name__ == "__main__":

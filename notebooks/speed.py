@@ -23,12 +23,12 @@ kept = "../results/reference"
 # machine's measurement where there is one, else the one that is kept with the repository.
 
 # %%
-import json
 import sys
 
 import pandas as pd
 
 from ternary_spike import report
+from ternary_spike.files import read_json
 from ternary_spike.report import COLOURS, INK, NEURONS
 
 results = report.Results(results)
@@ -45,7 +45,7 @@ def rows(name: str) -> pd.DataFrame:
 
 
 if "benchmark.json" in measured:
-    setting = json.loads(measured["benchmark.json"].read_text())
+    setting = read_json(measured["benchmark.json"])
     rivals = [f"{name} {setting[name]}" for name in ("spikingjelly", "snntorch") if setting.get(name)]
     absent = "" if setting["bfloat16_instructions"] else "The processor has no bfloat16 instructions: left out."
     display(
@@ -162,7 +162,7 @@ def case(row: pd.Series) -> str:
 
 roofline = rows("roofline")
 if len(roofline):
-    device = json.loads(measured["roofline.json"].read_text())
+    device = read_json(measured["roofline.json"])
     ceilings = "; ".join(
         f"{dtype}: {report.decimal(found['copy_bytes_per_second'] / 1e9, 0)} GB/s copied, "
         f"{report.decimal(found['product_flops_per_second'] / 1e9, 0)} GFLOP/s multiplied"

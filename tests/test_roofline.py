@@ -1,7 +1,6 @@
 """The benchmark of a whole training step: its least time, and that it runs."""
 
 import csv
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from benchmarks.roofline import least_seconds
 from torch.utils.flop_counter import FlopCounterMode
 
 from ternary_spike import SpikingResNet
+from ternary_spike.files import read_json, require_listed
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,5 +62,10 @@ def test_the_benchmark_runs_and_says_what_it_measured(tmp_path):
         listed = list(csv.DictReader(file))
     assert any("convolution" in row["operation"] for row in listed)
     assert sum(float(row["percent"]) for row in listed) <= 100.1
-    setting = json.loads((tmp_path / "roofline.json").read_text())
+    for name in ("roofline.csv", "roofline_profile.csv"):
+        assert (tmp_path / f"{name}.sha256").exists()
+        require_listed(tmp_path / name)
+    setting = read_json(tmp_path / "roofline.json")
+    assert setting.keys() >= {"commit", "dirty", "hardware", "command", "started", "finished"}
+    assert setting["command"][1] == "benchmarks/roofline.py" and setting["hardware"]["device"] == "cpu"
     assert setting["ceilings"]["float32"]["copy_bytes_per_second"] > 1e8

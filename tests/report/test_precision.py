@@ -6,8 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ternary_spike import UserError
+from ternary_spike.files import write_listed
+from ternary_spike.report.benchmarks import benchmark_files
 from ternary_spike.report.notebooks import execute
 from ternary_spike.report.precision import paired
+from ternary_spike.report.results import Results
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks/speed.py"
 KINDS = ("float32", "bfloat16")
@@ -69,6 +73,20 @@ def benchmark(folder, slowest):
     device = {"processor": "made-up GPU", "torch": "0", "time": "time of the device", "rounds": 1, "notices": []}
     (folder / "roofline.json").write_text(json.dumps(device | {"ceilings": ceilings}))
     return folder.parent
+
+
+def test_a_damaged_measurement_is_refused_by_name(tmp_path):
+    folder = tmp_path / "kept/bench"
+    benchmark(folder, 1.23)
+    results = Results(tmp_path / "results/demo")
+    for name in ("neuron.csv", "roofline_profile.csv", "threads.csv"):
+        path = folder / name
+        write_listed(path, path.read_text())
+        assert benchmark_files(results, tmp_path / "kept")[name] == path
+        path.write_text(path.read_text().replace("1", "7", 1))
+        with pytest.raises(UserError, match=name):
+            benchmark_files(results, tmp_path / "kept")
+        write_listed(path, path.read_text())
 
 
 @pytest.mark.full

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ternary_spike.files import require_listed
 from ternary_spike.report.results import Results
 
 #: the folder within ``files/`` of a report that holds copies of them, and beside the presets' folders the originals
@@ -21,6 +22,9 @@ def benchmark_files(results: Results, kept: Path | str) -> dict[str, Path]:
     Args:
         results: a preset; ``bench`` beside it is this machine's.
         kept: results/reference.
+
+    Raises:
+        UserError: if a table is not the one whose checksum was written beside it.
     """
     found = {}
     for first, others in BATTERIES.items():
@@ -28,4 +32,6 @@ def benchmark_files(results: Results, kept: Path | str) -> dict[str, Path]:
             if (folder / first).exists():
                 found |= {name: folder / name for name in (first, *others) if (folder / name).exists()}
                 break
+    for path in found.values():
+        require_listed(path)
     return found
