@@ -106,7 +106,7 @@ def test_missing_keys_and_files(tmp_path):
         load(written(tmp_path, "name: x"))
     with pytest.raises(UserError, match="not a YAML mapping"):
         load(written(tmp_path, "- 1"))
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match=r"there is no recipe .*none\.yaml; in that folder there are: recipe"):
         load(tmp_path / "none.yaml")
     with pytest.raises(UserError, match=r"change of recipe .*unknown key 'epoch'"):
         load(minimal(tmp_path), {"epoch": "3"})

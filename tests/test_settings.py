@@ -52,6 +52,19 @@ def refusal(*args, **kwargs) -> str:
     return str(error.value)
 
 
+#: how a message says what would be right
+REMEDIES = ("must", "known are", "did you mean", "there are", "is missing", "allowed are", "choose", "name at least")
+REMEDIES += ("twice", "no option")
+
+
+def shows(value, message: str) -> bool:
+    """Whether a message has a value as it was given, whichever way it is quoted; of a list of names the last."""
+    forms = {str(value), repr(value), str(value).lower(), str(value).replace("'", '"'), str(value).split(",")[-1]}
+    if isinstance(value, list):
+        forms.add(repr(tuple(value)))
+    return any(form in message for form in forms)
+
+
 def test_without_a_mistake_there_is_a_plan(tmp_path):
     runs = plan(tmp_path, CONFIG)
     assert [run.status for run in runs if run.dataset == "digits"] == [RUNNABLE] * 2
@@ -136,8 +149,9 @@ def test_broken_configurations_name_the_key(tmp_path):
         message = refusal(tmp_path, config)
         named = [str(key), *(str(inner) for inner in value)] if isinstance(value, dict) else [str(key)]
         assert any(name in message for name in named), (key, value, message)
-        allowed = ("must be", "known are", "did you mean", "there are", "is missing", "allowed are")
-        assert any(words in message for words in allowed), (key, value, message)
+        known = key in SCHEMAS["config"]["properties"]
+        assert isinstance(value, dict | list) or not known or shows(value, message), (key, value, message)
+        assert any(words in message for words in REMEDIES), (key, value, message)
 
 
 CELLS = {
@@ -167,6 +181,7 @@ def test_a_broken_cell_is_named(tmp_path, column):
         message = refusal(tmp_path, CONFIG, rows)
         option, _, given = value.partition("=") if column == "neuron_options" else (column, "", value)
         assert option in message and given in message, (value, message)
+        assert any(words in message for words in REMEDIES), (value, message)
 
 
 def test_a_broken_table_is_named(tmp_path):
@@ -219,6 +234,8 @@ def test_broken_recipes_name_file_and_key(tmp_path):
             (tmp_path / "cifar10.yaml").write_text(yaml.safe_dump(content))
             message = refusal(tmp_path, CONFIG, [ROWS[1]], recipes=tmp_path)
             assert key in message and "cifar10" in message, (key, value, message)
+            assert key not in FIELDS or shows(value, message), (key, value, message)
+            assert any(words in message for words in REMEDIES), (key, value, message)
 
 
 def row(*cells: str) -> list[list[str]]:

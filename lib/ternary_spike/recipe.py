@@ -168,6 +168,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """A recipe file's values, unchecked, and sources."""
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), UniqueKeys)
+    except FileNotFoundError:
+        others = ", ".join(sorted(other.stem for other in Path(path).parent.glob("*.yaml"))) or "none"
+        raise UserError(f"there is no recipe {path}; in that folder there are: {others}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # the last for a date or number that cannot be

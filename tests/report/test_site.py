@@ -106,6 +106,24 @@ def test_links_lead_somewhere(demo):
     assert {"index.html", "claims.html", "files.html", "comparison.html", "folding.html"} <= {p.name for p in pages}
 
 
+def test_a_training_s_warning_is_on_its_page_and_among_the_costs(tmp_path):
+    def with_a_dead_layer(folder):
+        plan = fixture.demo(folder, seeds=(0, 1))
+        path = folder / "runs/digits-resnet8-T2-binary/seed1/run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"warnings": ["layer stem1 emits no spikes"]}))
+        return plan
+
+    folder = collected(tmp_path / "demo", with_a_dead_layer)
+    cost = execute(NOTEBOOKS[0].with_name("cost.py"), folder, folder / "notebooks").read_text()
+    (folder / "report").mkdir()
+    (folder / "report" / "rulegraph.dot").write_text(DOT)
+    build(folder, folder / "report")
+    assert cost.count("layer stem1 emits no spikes") == 1
+    pages = {path.stem: path.read_text() for path in (folder / "report/runs").glob("*.html")}
+    shown = [name for name, page in pages.items() if "layer stem1 emits no spikes" in page]
+    assert shown == ["digits-resnet8-T2-binary"] and len(pages) == 3
+
+
 @pytest.mark.parametrize("neuron", ["binary", "ternary", "trainable"])
 def test_a_number_can_be_walked_back_to_its_commit(demo, neuron):
     front = demo / "report" / "index.html"
