@@ -1,10 +1,14 @@
-"""What two processes compute together, for comparison with one: ``torchrun ... -m tests.helpers.two_processes OUT``."""
+"""What two processes compute together, for comparison with one.
+
+Call: ``torchrun ... -m tests.helpers.two_processes OUT BACKEND SIZE``, SIZE the side of the pictures.
+"""
 
 import sys
 from pathlib import Path
 
 import torch
 
+from ternary_spike import backends
 from ternary_spike.distributed import Processes
 from ternary_spike.files import write_tensors
 from tests.helpers.networks import random_network
@@ -12,7 +16,7 @@ from tests.helpers.networks import random_network
 
 def gradients(parts: list[torch.Tensor], processes: Processes | None) -> dict[str, torch.Tensor]:
     """Gradients, running statistics and outputs of a float64 network after one batch, this process's part of it."""
-    model, _ = random_network(1, "resnet6w4", "trainable", 10)
+    model, _ = random_network(1, "resnet6w4", "trainable", parts[0].shape[-1])
     model = model.double().train()
     called = model if processes is None else processes.wrap(model, torch.device("cpu"))
     rank, count = (0, 1) if processes is None else (processes.rank, processes.count)
@@ -25,14 +29,17 @@ def gradients(parts: list[torch.Tensor], processes: Processes | None) -> dict[st
     return found | {f"buffer.{name}": b for name, b in model.named_buffers()}
 
 
-def batch() -> torch.Tensor:
-    return torch.randn(9, 3, 10, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+def batch(size: int) -> torch.Tensor:
+    return torch.randn(9, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     together = Processes(torch.device("cpu"))
-    result = gradients(list(batch().split([4, 5])), together)
+    backend, size = sys.argv[2], int(sys.argv[3])
+    backends.use(backend)
+    result = gradients(list(batch(size).split([4, 5])), together)
+    assert backends.current() == backend, backends.notices
     if together.rank == 0:
         write_tensors(Path(sys.argv[1]), result)
     together.close()
