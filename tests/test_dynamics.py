@@ -131,7 +131,7 @@ def compare_with_plain_loop(x, dynamics, amplitude, v, seed=0):
         lambda x, a, v: multi_step(x, dynamics, a, v),
         lambda x, a, v: plain_loop(x, **constants, amplitude=a, v=v),
     ):
-        leaves = [None if t is None else t.detach().clone().requires_grad_() for t in (x, amplitude, v)]
+        leaves = [None if t is None else t.detach().requires_grad_() for t in (x, amplitude, v)]  # where they lie
         sides.append((leaves, function(*leaves)))
     (ours, (y, last)), (theirs, (y_plain, last_plain)) = sides
     assert torch.equal(y, y_plain) and torch.equal(last, last_plain)
@@ -194,13 +194,34 @@ def test_the_gradient_as_a_compiler_sees_it_is_the_eager_one(signed, detach):
     detach=st.booleans(),
     with_state=st.booleans(),
     with_amplitude=st.booleans(),
+    at_points=st.booleans(),
+    layout=st.integers(0, 4),
     seed=st.integers(0, 2**31),
 )
-def test_any_shape_and_constants_match_the_plain_loop(
-    timesteps, shape, signed, threshold, decay, window, surrogate, detach, with_state, with_amplitude, seed
+def test_any_shape_layout_and_constants_match_the_plain_loop(
+    timesteps,
+    shape,
+    signed,
+    threshold,
+    decay,
+    window,
+    surrogate,
+    detach,
+    with_state,
+    with_amplitude,
+    at_points,
+    layout,
+    seed,
 ):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(timesteps, *shape, dtype=F64, generator=generator)
+    if at_points:  # half of the currents: rest, both thresholds, and the numbers next to them
+        below, above = math.nextafter(threshold, 0), math.nextafter(threshold, math.inf)
+        points = torch.tensor([0.0, -0.0, threshold, -threshold, below, -below, above, -above], dtype=F64)
+        chosen = points[torch.randint(len(points), x.shape, generator=generator)]
+        x = torch.where(torch.rand(x.shape, generator=generator) < 0.5, chosen, x)
+    if x.dim() == 5:
+        _, x = list(layouts(x))[layout]
     v = torch.randn(shape, dtype=F64, generator=generator) if with_state else None
     amplitude = torch.tensor(0.7, dtype=F64) if with_amplitude else None
     compare_with_plain_loop(x, Dynamics(signed, threshold, decay, surrogate, window, detach), amplitude, v, seed)

@@ -1,6 +1,7 @@
 """Batch norm, shortcut and neuron as one operation against the modules one by one, and against a plain network."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from ternary_spike import SpikingResNet, TrainableTernaryLIF, make_neuron
 from ternary_spike.layers import BatchNorm2d
 from ternary_spike.models import named_neurons
 from ternary_spike.normalised_neuron import normalise_and_fire, normalise_and_fire_static
+from ternary_spike.surrogate import SURROGATES
 
 F64 = torch.float64
 
@@ -80,6 +82,48 @@ def parts(per_step=False, channels=6, amplitude=1.3):
     nn.init.uniform_(bn.weight, 0.5, 1.5)
     nn.init.normal_(bn.bias)
     return bn, TrainableTernaryLIF(amplitude).double()
+
+
+@pytest.mark.parametrize("name, signed", [("binary", False), ("ternary", True), ("trainable", True)])
+@pytest.mark.parametrize("timesteps", [1, 2, 4])
+def test_every_surrogate_reset_and_input_matches_the_plain_loop(timesteps, name, signed):
+    cases = itertools.product(SURROGATES, (False, True), ("static", "alone", "with a shortcut"), (False, True))
+    for surrogate, detach_reset, kind, per_step in cases:
+        bn, _ = parts(per_step)
+        constants = {
+            "threshold": 0.4,
+            "decay": 0.3,
+            "surrogate": surrogate,
+            "window": 0.7,
+            "detach_reset": detach_reset,
+        }
+        neuron = make_neuron(name, **constants).double()
+        twin, plain = copy.deepcopy(bn), copy.deepcopy(neuron)
+        shape = (3, 6, 5, 4) if kind == "static" else (timesteps, 3, 6, 5, 4)
+        y, shortcut = (torch.randn(shape, dtype=F64) for _ in range(2))
+        ours, theirs = ([t.clone().requires_grad_() for t in (y, shortcut)] for _ in range(2))
+        if kind == "static":
+            spikes = normalise_and_fire_static(bn, neuron, ours[0], timesteps)
+            current = twin(theirs[0].expand(timesteps, *shape))
+        elif kind == "alone":
+            spikes, current = normalise_and_fire(bn, neuron, ours[0]), twin(theirs[0])
+        else:
+            spikes, current = normalise_and_fire(bn, neuron, *ours), twin(theirs[0]) + theirs[1]
+        expected, _ = plain_loop(current, signed, **constants, amplitude=plain.amplitude)
+        assert torch.equal(spikes, expected), (surrogate, detach_reset, kind, per_step)
+        grad = torch.randn(spikes.shape, dtype=F64)
+        spikes.backward(grad)
+        expected.backward(grad)
+        for a, b in zip(
+            (*ours, *bn.parameters(), *neuron.parameters()),
+            (*theirs, *twin.parameters(), *plain.parameters()),
+            strict=True,
+        ):
+            assert (a.grad is None) == (b.grad is None) == (a is ours[1] and kind != "with a shortcut")
+            if a.grad is not None:
+                torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
+        for a, b in zip(bn.buffers(), twin.buffers(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
 def test_only_the_convolutions_output_and_the_shortcut_are_kept():
