@@ -15,6 +15,8 @@ from ternary_spike.cli._stages import open_run
 from ternary_spike.data import loading
 from ternary_spike.files import read_json
 from ternary_spike.inference import FoldedNetwork
+from ternary_spike.provenance import commit, now
+from tests.helpers.network import untouched
 from tests.helpers.tiny import prepare_tiny
 
 ROOT = Path(__file__).parents[1]
@@ -60,18 +62,20 @@ def train_words(data, recipe, out, /, **changes) -> list[str]:
 
 @pytest.fixture(scope="module")
 def trained(data, recipe, tmp_path_factory):
+    """A run with everything that follows from it, made without the network."""
     out = tmp_path_factory.mktemp("trained")
-    main(train_words(data, recipe, out))
     run, words = out / "run", ["--data", str(data), "--threads", "1"]
-    main(["evaluate", "--run", str(run), *words, "--out", str(run / "evaluation.json")])
-    main(["fold", "--run", str(run), "--out", str(run)])
-    for verb, target in (
-        ("verify", run / "equivalence.json"),
-        ("energy", run),
-        ("execute", run / "execution.json"),
-        ("export", run),
-    ):
-        main([verb, "--run", str(run), "--folded", str(run), *words, "--out", str(target), "--samples", "10"])
+    with untouched():
+        main(train_words(data, recipe, out))
+        main(["evaluate", "--run", str(run), *words, "--out", str(run / "evaluation.json")])
+        main(["fold", "--run", str(run), "--out", str(run)])
+        for verb, target in (
+            ("verify", run / "equivalence.json"),
+            ("energy", run),
+            ("execute", run / "execution.json"),
+            ("export", run),
+        ):
+            main([verb, "--run", str(run), "--folded", str(run), *words, "--out", str(target), "--samples", "10"])
     return run
 
 
@@ -104,8 +108,12 @@ def test_the_chain_leaves_every_file(trained):
     exact = next(m for m in energy["methods"] if m["method"] == "exact count")
     per_image = sum(execution["operations"]["additions"].values()) / execution["samples"]
     assert exact["synops"] == pytest.approx(per_image)  # two independent ways to count, on the same ten pictures
-    for name in ("evaluation", "equivalence", "energy", "execution", "onnx"):
-        assert read_json(trained / f"{name}.json")["provenance"]["versions"]["torch"]
+    for name in ("run", "evaluation", "equivalence", "energy", "execution", "onnx"):
+        origin = read_json(trained / f"{name}.json")["provenance"]
+        assert (origin["commit"], origin["dirty"]) == commit(), name
+        assert origin["command"][2:3] == ["ternary_spike"] and origin["threads"] >= 1, name
+        assert origin["versions"]["torch"] and origin["hardware"]["cpu"] and origin["hardware"]["device"] == "cpu", name
+        assert origin["started"] <= origin["finished"] <= now(), name
 
 
 def test_evaluation_describes_every_layer(trained):
