@@ -26,18 +26,11 @@ if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(ROOT / "lib")]
 
 import torch  # noqa: E402
+from benchmarks.measuring import Bench, ratio  # noqa: E402
+from benchmarks.networks import convolutions_alone, with_neurons  # noqa: E402
 from benchmarks.plain import plain_loop  # noqa: E402
 from benchmarks.random_training import random_training  # noqa: E402
-from benchmarks.run import (  # noqa: E402
-    Bench,
-    convolutions_alone,
-    has_bfloat16,
-    origin,
-    processor,
-    ratio,
-    with_plain_neurons,
-    write,
-)
+from benchmarks.records import has_bfloat16, origin, processor, write  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from ternary_spike import SpikingResNet, allocator, backends, devices  # noqa: E402
@@ -115,15 +108,6 @@ def least_seconds(architecture: str, timesteps: int, dtype: torch.dtype, bytes_r
     }
 
 
-class CompiledPlainNeuron(nn.Module):
-    """A ternary layer by ``torch.compile`` of the plain loop."""
-
-    loop = staticmethod(torch.compile(lambda x: plain_loop(x)[0]))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.loop(x)
-
-
 def variants(architecture: str, timesteps: int, batch: int, steps: int, precision: str, device: str) -> dict:
     """An epoch of training by variant, each with a network of its own."""
 
@@ -155,10 +139,13 @@ def variants(architecture: str, timesteps: int, batch: int, steps: int, precisio
 
         return epoch
 
+    def plain(x: Tensor) -> Tensor:
+        return plain_loop(x)[0]
+
     found = {
-        "plain loop, image repeated": epoch_of("eager", with_plain_neurons, repeat=True),
+        "plain loop": epoch_of("eager", lambda model: with_neurons(model, plain), repeat=True),
         "torch.compile of the plain loop": epoch_of(
-            "eager", lambda model: with_plain_neurons(model, CompiledPlainNeuron), repeat=True
+            "eager", lambda model: with_neurons(model, torch.compile(plain)), repeat=True
         ),
         "ternary, eager": epoch_of("eager"),
         "ternary, compiled": epoch_of("compiled"),
@@ -214,7 +201,7 @@ def bench_epochs(bench: Bench, architecture: str, timesteps: int, batch: int, st
                 "images_per_second": 1 / image,
                 "percent_of_roofline": 100 * least["seconds"] / image,
                 "times_convolutions_alone": ratio(seconds, times["convolutions alone"]),
-                "speed_over_plain": ratio(times["plain loop, image repeated"], seconds),
+                "speed_over_plain": ratio(times["plain loop"], seconds),
                 "roofline_images_per_second": 1 / least["seconds"],
             }
         )

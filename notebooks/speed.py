@@ -121,7 +121,7 @@ if len(neuron):
 # ## A training step
 #
 # ResNet20 on pictures of 32 × 32, forward and backward pass. The convolutions alone are the same network with batch
-# norm and neurons left out.
+# norm and neurons left out. With the neurons of others the picture is given once for each timestep, as their users do.
 
 # %%
 steps = rows("training_step")
@@ -213,7 +213,8 @@ if len(roofline):
 # %% [markdown]
 # ## An epoch, and the start
 #
-# An epoch of the CIFAR recipe, augmentation and checks included, beside its steps on batches that are there already.
+# An epoch of the CIFAR recipe, augmentation and checks included, beside its steps on batches that are there already,
+# in elapsed time.
 
 # %%
 epoch = rows("epoch")

@@ -1,0 +1,49 @@
+"""What a measurement leaves: tables with checksums, and where they come from."""
+
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from ternary_spike import provenance
+from ternary_spike.files import csv_text, write_listed
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    """A table to four digits, and its checksum beside it."""
+    fields = list(dict.fromkeys(key for row in rows for key in row))
+    shown = [{k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    write_listed(path, csv_text(shown, fields))
+
+
+def origin(device: str, started: str) -> dict:
+    """Where a measurement comes from, for its record."""
+    revision, dirty = provenance.commit()
+    return {
+        "commit": revision,
+        "dirty": dirty,
+        "hardware": provenance.hardware(torch.device(device)),
+        "command": ["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]],
+        "started": started,
+        "finished": provenance.now(),
+    }
+
+
+def processor(device: str) -> str:
+    """The name of what computes."""
+    found = provenance.hardware(torch.device(device))
+    return found.get("gpu", found["cpu"])
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 numbers itself (otherwise they are converted, and slower)."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def version(package: str) -> str | None:
+    """The version of an installed package, None where it is absent."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

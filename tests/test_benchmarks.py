@@ -1,0 +1,117 @@
+"""The benchmarks: the least time of a training step, and that they run and record what they measured."""
+
+import csv
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from benchmarks.roofline import least_seconds
+from torch.utils.flop_counter import FlopCounterMode
+
+from ternary_spike import SpikingResNet
+from ternary_spike.files import read_json, require_listed
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_operations_are_those_that_torch_counts():
+    found = least_seconds("resnet20w8", 2, torch.float32, 1.0, 1.0)
+    model = SpikingResNet("resnet20w8", "ternary", 2).train()
+    with FlopCounterMode(display=False) as counted:
+        model(torch.randn(1, 3, 32, 32)).sum().backward()
+    counts = counted.get_flop_counts()["Global"]
+    convolutions = sum(number for name, number in counts.items() if "convolution" in str(name))
+    assert found["flops"] == convolutions
+
+
+def test_memory_traffic_is_that_of_the_layers():
+    found = least_seconds("resnet6w4", 2, torch.bfloat16, 1e9, 1e30)
+    # the stem's convolution once; two of 4 x 32 x 32 and three of 8 x 16 x 16, one of them a shortcut's, at T = 2
+    elements = 4 * 1024 + 2 * (2 * 4 * 1024 + 3 * 8 * 256)
+    added = 2 * (4 * 1024 + 8 * 256)
+    assert found["elementwise_bytes"] == 2 * (8 * elements + 4 * added)
+    assert found["elementwise_seconds"] == found["elementwise_bytes"] / 1e9
+    # with arithmetic for nothing, a convolution takes the time of its input and output
+    stem = 2 * (3 + 4) * 1024
+    block = 3 * 2 * (4 + 4) * 1024 * 2
+    second = 3 * 2 * (4 * 1024 + 8 * 256 + (8 + 8) * 256 + 4 * 1024 + 8 * 256)
+    assert found["convolution_seconds"] == pytest.approx(2 * (stem + block + second) / 1e9, rel=0.05)
+
+
+def read(table: Path) -> list[dict]:
+    """A table's rows, once its checksum beside it holds."""
+    assert table.with_name(f"{table.name}.sha256").exists()
+    require_listed(table)
+    with table.open() as file:
+        return list(csv.DictReader(file))
+
+
+def traceable(setting: dict, command: str) -> None:
+    assert setting.keys() >= {"commit", "dirty", "hardware", "command", "started", "finished"}
+    assert setting["command"][1] == command and setting["hardware"]["device"] == "cpu"
+
+
+@pytest.mark.full
+def test_the_roofline_is_measured_and_says_of_what(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks/roofline.py"), "--out", str(tmp_path), "--device", "cpu"]
+    command += ["--architecture", "resnet6w4", "--batch", "4", "--rounds", "2", "--precision", "float32"]
+    subprocess.run(command, check=True, capture_output=True)
+    rows = {row["variant"]: row for row in read(tmp_path / "roofline.csv")}
+    assert set(rows) == {
+        "plain loop",
+        "torch.compile of the plain loop",
+        "ternary, eager",
+        "ternary, compiled",
+        "convolutions alone",
+    }
+    assert float(rows["convolutions alone"]["times_convolutions_alone"]) == 1
+    for row in rows.values():
+        share = 100 * float(row["images_per_second"]) / float(row["roofline_images_per_second"])
+        assert float(row["percent_of_roofline"]) == pytest.approx(share, rel=2e-3)
+    listed = read(tmp_path / "roofline_profile.csv")
+    assert any("convolution" in row["operation"] for row in listed)
+    assert sum(float(row["percent"]) for row in listed) <= 100.1
+    setting = read_json(tmp_path / "roofline.json")
+    traceable(setting, "benchmarks/roofline.py")
+    assert setting["ceilings"]["float32"]["copy_bytes_per_second"] > 1e8
+
+
+OURS = {"ternary, eager", "ternary, compiled"}
+
+
+@pytest.mark.full
+def test_neuron_step_and_epoch_are_measured_beside_what_is_installed(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks/run.py"), "--out", str(tmp_path), "--device", "cpu"]
+    command += ["--only", "neuron", "training", "epoch", "--timesteps", "2", "--rounds", "1", "--neuron-rounds", "3"]
+    command += ["--batch", "4"]
+    subprocess.run(command, check=True, capture_output=True)
+    rivals = {"plain loop"}
+    if importlib.util.find_spec("spikingjelly"):
+        rivals |= {"SpikingJelly TernaryLIFNode", "SpikingJelly LIFNode (binary)"}
+    if importlib.util.find_spec("snntorch"):
+        rivals |= {"snnTorch Leaky (binary)"}
+
+    neuron = {row["variant"]: row for row in read(tmp_path / "neuron.csv")}
+    others = {f"{name}, {backend}" for name in ("binary", "trainable") for backend in ("eager", "compiled")}
+    assert set(neuron) == rivals | OURS | others | {"torch.compile of the plain loop", "copy"}
+    assert float(neuron["copy"]["times_five_memory_passes"]) == 0.4
+    for name in OURS | others:
+        assert float(neuron[name]["saved_bytes_per_element"]) == 4  # its input
+        # input's gradient and spikes, and in eager a piece's intermediates
+        assert 8 <= float(neuron[name]["peak_bytes_per_element"]) <= 8.5
+
+    steps = read(tmp_path / "training_step.csv")
+    for dtype in {row["dtype"] for row in steps}:
+        found = {row["variant"]: row for row in steps if row["dtype"] == dtype}
+        assert set(found) == rivals | OURS | {"convolutions alone"}
+        kept = {name: float(row["saved_mib_per_image"]) for name, row in found.items()}
+        assert all(kept["convolutions alone"] < kept[ours] < kept[rival] for ours in OURS for rival in rivals)
+        assert float(found["plain loop"]["speed_over_plain"]) == 1
+
+    epoch = {row["variant"]: float(row["times_steps_alone"]) for row in read(tmp_path / "epoch.csv")}
+    assert epoch.keys() == {"steps alone", "epoch"} and epoch["steps alone"] == 1
+    traceable(read_json(tmp_path / "benchmark.json"), "benchmarks/run.py")
+    assert (tmp_path / "benchmark.png").stat().st_size > 10_000
