@@ -8,7 +8,7 @@ BENCH_READY := $(VENV)/.ready-bench
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 UV := PATH="$$PATH:$(abspath $(VENV))/bin" uv
 SNAKEMAKE := $(RUN) snakemake
-PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest
+PYTEST := $(RUN) python -m pytest
 
 .PHONY: setup demo controls test test-full test-slurm bench lint lock clean help
 
