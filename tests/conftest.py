@@ -1,4 +1,4 @@
-"""For every test and the processes that it starts: the library within reach, as the workflow puts it there, and a thread.
+"""For every test and the processes that it starts: the library within reach, as in the workflow, and one thread.
 
 With one thread results are those of the workflow's small runs, and tests side by side do not get in each other's way.
 """
