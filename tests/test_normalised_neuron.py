@@ -158,6 +158,18 @@ def test_hooks_see_the_input_current_in_training_and_evaluation():
     handle.remove()
     assert torch.equal(normalise_and_fire(bn, neuron, y, y), with_hook)
 
+    for module in (bn, neuron):
+        for register in (
+            module.register_forward_hook,
+            module.register_forward_pre_hook,
+            module.register_full_backward_hook,
+        ):
+            called = []
+            handle = register(lambda *arguments, called=called: called.append(True))
+            normalise_and_fire(bn, neuron, y.clone().requires_grad_(), y).sum().backward()
+            handle.remove()
+            assert called
+
     model = SpikingResNet("resnet8w4", "ternary", 2, image_size=16).eval()
     currents = {}
     for name, layer in named_neurons(model).items():

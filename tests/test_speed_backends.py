@@ -1,5 +1,6 @@
 """Backends: equal numbers, one compilation for all shapes, fallback, the choice; SpikingJelly as an oracle."""
 
+import copy
 import json
 import os
 import subprocess
@@ -21,6 +22,8 @@ from ternary_spike import (
 )
 from ternary_spike.backends import Kernel
 from ternary_spike.dynamics import Dynamics, multi_step
+from ternary_spike.layers import BatchNorm2d
+from ternary_spike.models import named_neurons
 from ternary_spike.surrogate import SURROGATES
 
 SHAPES = [(2, 3, 4, 5, 5), (2, 1, 1), (2, 70_001), (2, 2, 64, 8, 9), (2, 1, 4097), (2, 64, 16, 16)]
@@ -123,25 +126,66 @@ def test_a_compiled_network_trains_as_an_eager_one(order):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
 
 
-def test_a_network_takes_four_kernels_for_whatever_shapes(monkeypatch):
-    """Forward and backward pass, with a shortcut and without: not one for each layer, nor for another batch."""
-    compiled = []
+@pytest.fixture
+def compiled(monkeypatch):
+    """The kernels that are compiled from now on, which for this test only means that they are written down."""
+    graphs = []
 
     def counting(graph, inputs):
-        compiled.append(graph)
+        graphs.append(graph)
         return graph
 
     compiler = torch.compile
     monkeypatch.setattr(torch, "compile", lambda call, **_: compiler(call, fullgraph=True, backend=counting))
     backends._compiled.cache_clear()
     backends.use("compiled")
-    try:
-        model = SpikingResNet("resnet20w8", "trainable", 2).to(memory_format=torch.channels_last)
-        for batch in (2, 3):
-            model(torch.randn(batch, 3, 32, 32)).sum().backward()
-        assert backends.current() == "compiled" and len(compiled) == 4
-    finally:
-        backends._compiled.cache_clear()
+    yield graphs
+    assert backends.current() == "compiled"
+    backends._compiled.cache_clear()
+
+
+def test_a_network_takes_four_kernels_for_whatever_shapes(compiled):
+    """Forward and backward pass, with a shortcut and without: not one for each layer, nor for another batch."""
+    model = SpikingResNet("resnet20w8", "trainable", 2).to(memory_format=torch.channels_last)
+    for batch in (2, 3):
+        model(torch.randn(batch, 3, 32, 32)).sum().backward()
+    assert len(compiled) == 4
+
+
+def test_sizes_that_happen_to_be_equal_and_autocast_take_no_kernels_of_their_own(compiled):
+    def step(batch, channels, rows):
+        y = torch.randn(2, batch, channels, rows, 9, requires_grad=True)
+        norm, neuron = BatchNorm2d(channels), TernaryLIF()
+        normalised_neuron.normalise_and_fire(norm, neuron, y).sum().backward()
+
+    step(9, 9, 9)
+    assert len(compiled) == 2
+    step(5, 20, 8)
+    step(9, 20, 9)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        step(9, 9, 9)
+    assert len(compiled) == 2
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_whole_model_is_one_graph_in_either_layout_and_under_autocast(order, autocast):
+    """What a compiler is given computes what the model does; what it makes of it is the next test's."""
+    torch.manual_seed(0)
+    model = SpikingResNet("resnet6w4", "trainable", 2, image_size=8).to(memory_format=order)
+    twin = copy.deepcopy(model)
+    for layer in named_neurons(model).values():  # not fused, for fused the current is not rounded to bfloat16
+        layer.register_forward_pre_hook(lambda module, inputs: None)
+    image = torch.randn(3, 3, 8, 8)
+    scores = []
+    for function in (model, torch.compile(twin, fullgraph=True, backend="aot_eager")):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            scores.append(function(image))
+        scores[-1].float().square().sum().backward()
+    assert scores[0].dtype == scores[1].dtype
+    torch.testing.assert_close(*scores)
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=2e-2 if autocast else 1e-4, atol=1e-5)
 
 
 @pytest.mark.full
@@ -327,4 +371,4 @@ def test_pieces_need_little_memory_beyond_input_output_and_gradients(neuron):
         if event.name() == "[memory]":
             held += event.nbytes()
             peak = max(peak, held)
-    assert peak / x.numel() <= 8.5
+    assert peak / x.numel() <= 8.27  # a piece's intermediates, and none of the piece before

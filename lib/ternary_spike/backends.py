@@ -215,12 +215,7 @@ def _compiled(
             torch._dynamo.maybe_mark_dynamic(x, [0] if lanes else list(range(x.dim())))
         for x in (s for s in shared if s is not None and not lanes):
             torch._dynamo.maybe_mark_dynamic(x, list(range(x.dim())))
-        # sizes that happen to be equal now need not be equal ever after
-        with (
-            torch.fx.experimental._config.patch(use_duck_shape=False),
-            _no_trial_compilations(),
-            warnings.catch_warnings(),
-        ):
+        with _no_trial_compilations(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "CUDA.* libdevice")  # powers and roots, of which there are none here
             return compiled(steps, shared)
 
