@@ -1,10 +1,12 @@
 """Each equation of the neuron, changed in a small way, must make its tests fail."""
 
+import contextlib
+import io
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,44 +87,57 @@ TESTS = {
     "dynamics.py": EQUATIONS,
     "surrogate.py": EQUATIONS,
     "normalised_neuron.py": ("test_normalised_neuron.py",),
-    "backends.py": ("test_speed_backends.py", "test_dynamics.py", "test_normalised_neuron.py"),
+    "backends.py": ("test_speed_backends.py",),
 }
 
 
-def run_tests(folder: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess:
-    """The quick ones among the tests, with the package in a folder, until the first that fails."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    command += ["-m", "not full", "-o", f"pythonpath={folder} {ROOT}", *(str(ROOT / "tests" / name) for name in tests)]
-    environment = os.environ | {"PYTHONPATH": str(folder)}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
+def run_tests(folder: Path, tests: tuple[str, ...]) -> tuple[int, str]:
+    """Exit status and output of the quick ones among the tests, until the first that fails, in a new process each."""
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not full"]
+    options += ["--rootdir", str(ROOT), "-o", f"pythonpath={folder} {ROOT}"]
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        code = pytest.main([*options, *(str(ROOT / "tests" / name) for name in tests)])
+    assert Path(sys.modules["ternary_spike"].__file__).is_relative_to(folder), "another package was tested"
+    return int(code), output.getvalue()
 
 
 def copy_package(folder: Path) -> Path:
     return shutil.copytree(PACKAGE, folder / "ternary_spike", ignore=shutil.ignore_patterns("__pycache__"))
 
 
+def unnoticed(folder: Path, file: str, equation: str, slip: str) -> str | None:
+    """What is wrong with the tests of a slip, or None."""
+    package = copy_package(folder)
+    source = (package / file).read_text()
+    if source.count(equation) != 1:
+        return f"{equation!r} is no longer in {file}: bring this list up to date"
+    (package / file).write_text(source.replace(equation, slip))
+    code, output = run_tests(folder, TESTS[file])
+    if code == pytest.ExitCode.OK:
+        return f"{file}: no test noticed {slip!r} in place of {equation!r}"
+    return None if code == pytest.ExitCode.TESTS_FAILED else f"{file}, {slip!r}, tests did not run: {output[-1000:]}"
+
+
+@pytest.fixture
+def processes():
+    """A new process for each call, as many at a time as there are cores, with the slow imports done."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "hypothesis", "torch._dynamo"])
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context, max_tasks_per_child=1) as pool:
+        yield pool
+
+
 @pytest.mark.full
-def test_a_slip_in_an_equation_is_found(tmp_path):
-    def slipped(number: int) -> str | None:
-        """What is wrong with the tests of a slip, or None."""
-        file, equation, slip = MUTATIONS[number]
-        package = copy_package(tmp_path / str(number))
-        source = (package / file).read_text()
-        if source.count(equation) != 1:
-            return f"{equation!r} is no longer in {file}: bring this list up to date"
-        (package / file).write_text(source.replace(equation, slip))
-        done = run_tests(package.parent, TESTS[file])
-        if done.returncode == 0:
-            return f"{file}: no test noticed {slip!r} in place of {equation!r}"
-        # 1: tests failed; anything else: they did not run
-        return None if done.returncode == 1 else f"{file}, {slip!r}: {done.stdout[-1000:]}"
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        assert [found for found in pool.map(slipped, range(len(MUTATIONS))) if found] == []
+def test_a_slip_in_an_equation_is_found(tmp_path, processes):
+    folders = [tmp_path / str(number) for number in range(len(MUTATIONS))]
+    assert [found for found in processes.map(unnoticed, folders, *zip(*MUTATIONS, strict=True)) if found] == []
 
 
 @pytest.mark.full
-def test_without_a_slip_the_same_tests_pass(tmp_path):
-    copy_package(tmp_path)
-    done = run_tests(tmp_path, tuple(dict.fromkeys(name for names in TESTS.values() for name in names)))
-    assert done.returncode == 0, done.stdout[-2000:]
+def test_without_a_slip_the_same_tests_pass(tmp_path, processes):
+    folders = [tmp_path / file for file in TESTS]
+    for folder in folders:
+        copy_package(folder)
+    for code, output in processes.map(run_tests, folders, TESTS.values()):
+        assert code == pytest.ExitCode.OK, output[-2000:]
