@@ -8,7 +8,9 @@ import math
 from dataclasses import dataclass
 
 AGREES, BELOW, ABOVE = "agrees with the paper", "below the paper", "above the paper"
-FULL = (AGREES, BELOW, ABOVE)
+#: a statement of the paper's that full runs contradict, and one that they do not settle
+DISAGREES, UNDECIDED = "disagrees with the paper", "not decided"
+FULL = (AGREES, BELOW, ABOVE, DISAGREES, UNDECIDED)
 SCALE = ("holds at this scale", "does not hold at this scale", "not decided at this scale")
 #: for what is derived or computed exactly, where scale plays no part
 EXACT = ("holds", "does not hold")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ternary_spike import claims, collect
-from ternary_spike.claims.checks import CHECKS, Finding
+from ternary_spike.claims.findings import CHECKS, Finding
 from ternary_spike.errors import UserError
 from ternary_spike.report.notebooks import prose
 from ternary_spike.verdicts import FULL, SCALE
@@ -15,6 +15,7 @@ from . import fixture
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 WHOLE = {"label": "ImageNet", "train_samples": 1_281_167, "test_samples": 50_000, "epochs": 320}
+CIFAR10_IN_FULL = {"label": "CIFAR-10", "train_samples": 50_000, "test_samples": 10_000, "epochs": 400}
 SCALING = [{"kind": "spikes", "settings": {"amplitude": 2}}]
 BEST = {"binary": 58.3, "ternary": 65.87, "trainable": 66.4}
 
@@ -219,8 +220,33 @@ def test_rates_and_extra_energy_at_a_reduced_scale_are_judged_by_their_intervals
 
 
 def test_another_width_is_never_taken_for_table_5s_network(tmp_path):
-    whole = {"label": "CIFAR-10", "train_samples": 50_000, "test_samples": 10_000, "epochs": 400}
-    found = reference(tmp_path, **whole)
+    found = reference(tmp_path, **CIFAR10_IN_FULL)
     assert found.loc["energy-rate-binary", "verdict"] == "holds at this scale"
     assert found.loc["energy-rate-binary", "reduced"] == "resnet20 of width 16"
     assert not set(found["verdict"]) & set(FULL)
+
+
+def table_5(folder, binary, ternary):
+    """Full runs of Table 5's network with these last epochs' accuracies, a seed each."""
+    rows = []
+    for neuron, reached in (("binary", binary), ("ternary", ternary)):
+        for seed, percent in enumerate(reached):
+            rows.append(fixture.plan_row("cifar10", "resnet20", 2, neuron, seed))
+            fixture.write_run(folder, rows[-1], last=percent, best=percent, **CIFAR10_IN_FULL)
+    return ledger_of(folder, fixture.write_plan(folder, rows)).loc["ternary-above-binary"]
+
+
+@pytest.mark.parametrize(
+    ("binary", "verdict"),
+    [
+        ((90.0, 90.1, 89.9), "agrees with the paper"),
+        ((97.0, 97.1, 96.9), "disagrees with the paper"),
+        ((95.0, 92.0, 97.0), "not decided"),
+        ((90.0,), "not decided"),  # one seed tells nothing, however large the difference
+    ],
+)
+def test_an_ordering_of_full_runs_is_as_decided_as_its_seeds_make_it(tmp_path, binary, verdict):
+    found = table_5(tmp_path, binary, (95.0, 95.1, 94.9))
+    assert (found["verdict"], found["evidence"]) == (verdict, "measured in full")
+    if len(binary) == 1:
+        assert "fewer than two seeds" in found["result"]

@@ -1,7 +1,7 @@
 """The claims ledger: each checkable claim of the paper, and the verdict that the result files give by a stated rule.
 
-The claims themselves are data, ``claims.yaml`` with ``schema.json``; a claim names the check of :mod:`.checks` that
-judges it. No verdict is written by hand.
+The claims themselves are data, ``claims.yaml`` with ``schema.json``; a claim names the check of :mod:`.checks` or
+:mod:`.printed` that judges it. No verdict is written by hand.
 """
 
 import json
@@ -14,7 +14,8 @@ import pandas as pd
 import yaml
 
 from ternary_spike import paper
-from ternary_spike.claims.checks import CHECKS
+from ternary_spike.claims import checks, printed  # noqa: F401  their checks become known
+from ternary_spike.claims.findings import CHECKS
 from ternary_spike.columns import COLUMNS
 from ternary_spike.errors import UserError
 from ternary_spike.verdicts import FULL, NOT_TESTED, SCALE
@@ -35,7 +36,7 @@ class Claim:
         group: which part of the ledger it belongs to.
         statement: what is claimed, in one sentence.
         where: where the paper says it.
-        check: name of the function in :mod:`.checks` that judges it.
+        check: name of the function in :mod:`.checks` or :mod:`.printed` that judges it.
         settings: arguments of the check.
         notebook: page and anchor of the evidence, ``slug#heading``.
         headline: whether the front page lists it.

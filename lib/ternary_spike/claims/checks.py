@@ -1,85 +1,17 @@
-"""The checks that judge the claims: each takes the tables and the claim's settings and returns a finding.
-
-A finding's verdict belongs to the vocabulary of its kind of evidence, and a finding cannot be made otherwise: what
-rests on a reduced run can never say "agrees with the paper".
-"""
+"""The checks that judge the claims by what was measured: each takes the tables and the claim's settings."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from fractions import Fraction
 from itertools import product
 
 import pandas as pd
 
 from ternary_spike import paper, verdicts
+from ternary_spike.claims.findings import DERIVED, MEASURED, Finding, Tables, at_scale, check, exact, untested
+from ternary_spike.claims.printed import best_prior
 from ternary_spike.paper_tables import printed, sample
-from ternary_spike.verdicts import ABOVE, AGREES, BELOW, EXACT, NOT_TESTED, SCALE, Sample
-
-DERIVED = "derived"
-COMPUTED = "computed exactly"
-MEASURED = "measured in full"
-REDUCED = "measured at reduced scale"
-UNTESTED = "not tested"
-
-VOCABULARY = {
-    DERIVED: EXACT,
-    COMPUTED: EXACT,
-    MEASURED: verdicts.FULL,
-    REDUCED: SCALE,
-    UNTESTED: (NOT_TESTED,),
-}
-HOLDS, FAILS = EXACT
-
-Tables = dict[str, pd.DataFrame]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found.
-
-    Attributes:
-        evidence: kind of evidence, a key of :data:`VOCABULARY`.
-        result: the figures, in one line.
-        verdict: a word of that kind's vocabulary.
-        runs: ids of the runs that it rests on.
-        reduced: how those runs are reduced; empty unless the evidence is "measured at reduced scale".
-
-    Raises:
-        ValueError: if the verdict is not of the evidence's vocabulary, or a reduction is named with other evidence.
-    """
-
-    evidence: str
-    result: str
-    verdict: str
-    runs: tuple[str, ...] = ()
-    reduced: str = ""
-
-    def __post_init__(self) -> None:
-        if self.verdict not in VOCABULARY[self.evidence]:
-            raise ValueError(f"{self.verdict!r} is no verdict on what is {self.evidence}")
-        if self.reduced and self.evidence != REDUCED:
-            raise ValueError(f"a reduced run ({self.reduced}) cannot be evidence that is {self.evidence}")
-
-
-CHECKS: dict[str, Callable[..., Finding]] = {}
-
-
-def check(function: Callable[..., Finding]) -> Callable[..., Finding]:
-    """Make a function known to the ledger by its name."""
-    CHECKS[function.__name__] = function
-    return function
-
-
-def untested(why: str) -> Finding:
-    """Nothing to judge by."""
-    return Finding(UNTESTED, why, NOT_TESTED)
-
-
-def exact(holds: bool, result: str, runs: tuple[str, ...] = (), evidence: str = COMPUTED) -> Finding:
-    """A finding that no scale matters to."""
-    return Finding(evidence, result, HOLDS if holds else FAILS, runs)
-
+from ternary_spike.verdicts import ABOVE, AGREES, BELOW, DISAGREES, SCALE, Sample
 
 # what runs are there ---------------------------------------------------------------------------------
 
@@ -105,8 +37,18 @@ def _groups(tables: Tables, *neurons: str) -> tuple[list[dict[str, pd.Series]], 
     full = [group for group in found if not any(row["reduced"] for row in group.values())]
     if full:
         return full, ""
-    reasons = dict.fromkeys(row["reduced"] for group in found for row in group.values() if row["reduced"])
-    return found, "; ".join(reasons)
+    return found, _reductions(row["reduced"] for group in found for row in group.values())
+
+
+def _full_or_all(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The rows of full runs if there are any, else all of them, and how these are reduced."""
+    full = rows[rows["reduced"] == ""]
+    return (rows, _reductions(rows["reduced"])) if full.empty else (full, "")
+
+
+def _reductions(reduced: Iterable[str]) -> str:
+    """How runs are reduced, each way once; empty for full ones."""
+    return "; ".join(dict.fromkeys(filter(None, reduced)))
 
 
 def _absent(tables: Tables, *neurons: str) -> Finding:
@@ -133,9 +75,6 @@ def _together(found: list[str]) -> str:
     if fails in found:
         return fails
     return undecided if undecided in found else holds
-
-
-_IN_FULL = {SCALE[0]: AGREES, SCALE[1]: BELOW, SCALE[2]: BELOW}
 
 
 # theory ----------------------------------------------------------------------------------------------
@@ -276,10 +215,7 @@ def ordering(tables: Tables, quantity: str, better: str, base: str) -> Finding:
         words.append(f"{_place(group[better])}: {outcome.difference:+.{digits}f} {unit} ({outcome.basis})")
     if not found:
         return _absent(tables, better, base)
-    verdict = _together(found)
-    if reduced:
-        return Finding(REDUCED, "; ".join(words), verdict, _ids(groups), reduced)
-    return Finding(MEASURED, "; ".join(words), _IN_FULL[verdict], _ids(groups))
+    return at_scale(_together(found), "; ".join(words), _ids(groups), reduced)
 
 
 @check
@@ -297,8 +233,7 @@ def controlled(tables: Tables, questions: list[str]) -> Finding:
         off = ", ".join(f"{value:+.1f}" for value in pairs["rate_difference_points"])
         return untested(f"no threshold made the firing rates equal: they differ by {off} points")
     pairs = pairs[~unequal]
-    full = pairs[pairs["reduced"] == ""]
-    used = pairs if full.empty else full
+    used, reduced = _full_or_all(pairs)
     words = []
     for _, pair in used.iterrows():
         interval = "fewer than two seeds" if pd.isna(pair["interval_points"]) else f"± {pair['interval_points']:.2f}"
@@ -306,11 +241,8 @@ def controlled(tables: Tables, questions: list[str]) -> Finding:
         words.append(f"{pair['id']} less {pair['base']}: {pair['difference_points']:+.2f} points ({interval}; {rates})")
     if unequal.any():
         words.append(f"{unequal.sum()} pair whose rates could not be made equal is left out")
-    verdict = _together(list(used["verdict"]))
     runs = tuple(dict.fromkeys(run for pair in zip(used["id"], used["base"], strict=True) for run in pair))
-    if full.empty:
-        return Finding(REDUCED, "; ".join(words), verdict, runs, "; ".join(dict.fromkeys(used["reduced"])))
-    return Finding(MEASURED, "; ".join(words), _IN_FULL[verdict], runs)
+    return at_scale(_together(list(used["verdict"])), "; ".join(words), runs, reduced)
 
 
 def _row(tables: Tables, table: int, dataset: str, architecture: str, timesteps: int, neuron: str) -> pd.Series:
@@ -351,10 +283,10 @@ def gain(
     if absent := [row["state"] for row in rows if not _ran(row)]:
         return untested(absent[0])
     runs = tuple(row["id"] for row in rows)
-    reduced = "; ".join(dict.fromkeys(row["reduced"] for row in rows if row["reduced"]))
+    reduced = _reductions(row["reduced"] for row in rows)
     if reduced:
         found = verdicts.ordering_at_scale(*(sample(row, "last_epoch") for row in rows))
-        return Finding(REDUCED, f"{found.difference:+.2f} points ({found.basis})", found.verdict, runs, reduced)
+        return at_scale(found.verdict, f"{found.difference:+.2f} points ({found.basis})", runs, reduced)
     ours = tuple(sample(row) for row in rows)
     theirs = tuple(printed(paper.own(*place, neuron)) for neuron in (better, base))
     test_samples = paper.DATASETS[dataset].test_samples
@@ -368,7 +300,7 @@ def gain(
 def beats_prior(tables: Tables, table: int, dataset: str, architecture: str) -> Finding:
     """Our best full row of a network against the best row of prior work, as the paper quotes it."""
     name = paper.DATASETS[dataset].name
-    prior = _prior(table, name, architecture)
+    prior = best_prior(table, name, architecture)
     rows = tables[f"table{table}"]
     own = rows[
         (rows["kind"] == "paper") & (rows["dataset"] == name) & (rows["architecture"].str.lower() == architecture)
@@ -384,7 +316,7 @@ def beats_prior(tables: Tables, table: int, dataset: str, architecture: str) -> 
     result = (
         f"{best['best_epoch_mean_percent']:.2f} % (T = {best['timesteps']}), {margin:+.2f} points to {prior.method}"
     )
-    return Finding(MEASURED, result, AGREES if margin > 0 else BELOW, (best["id"],))
+    return Finding(MEASURED, result, AGREES if margin > 0 else DISAGREES, (best["id"],))
 
 
 # the neurons -----------------------------------------------------------------------------------------
@@ -401,8 +333,7 @@ def membrane_differs(tables: Tables) -> Finding:
     distances = distances[distances["between_layers"].notna() & (distances["variant"].fillna("") == "")]
     if distances.empty:
         return untested("no membrane distribution has been measured yet")
-    full = distances[distances["reduced"] == ""]
-    used = distances if full.empty else full
+    used, reduced = _full_or_all(distances)
     layers, mean, largest = (
         used[key].astype(float) for key in ("between_layers", "between_seeds", "between_seeds_largest")
     )
@@ -412,9 +343,7 @@ def membrane_differs(tables: Tables) -> Finding:
     else:
         verdict = SCALE[0] if (layers > largest).all() else SCALE[1] if (layers <= mean).any() else SCALE[2]
         result += f", of one layer between seeds {mean.min():.2f} to {mean.max():.2f}, at most {largest.max():.2f}"
-    if full.empty:
-        return Finding(REDUCED, result, verdict, tuple(used["id"]), "; ".join(dict.fromkeys(used["reduced"])))
-    return Finding(MEASURED, result, _IN_FULL[verdict], tuple(used["id"]))
+    return at_scale(verdict, result, tuple(used["id"]), reduced)
 
 
 #: an amplitude this close to its initial 1 counts as unmoved
@@ -432,18 +361,14 @@ def amplitudes_differ(tables: Tables) -> Finding:
     layers = layers[(layers["neuron"] == "trainable") & (layers["variant"].fillna("") == "")]
     if layers.empty:
         return untested("no network with trainable amplitudes has been evaluated yet")
-    full = layers[layers["reduced"] == ""]
-    used = layers if full.empty else full
+    used, reduced = _full_or_all(layers)
     amplitudes = used.groupby(["id", "seed"])["amplitude"]
     spread = (amplitudes.max() - amplitudes.min()).astype(float)
     unmoved = int(((used["amplitude"].astype(float) - 1).abs() <= UNMOVED).sum())
     lowest, highest = used["amplitude"].min(), used["amplitude"].max()
     result = f"amplitudes from {lowest:.2f} to {highest:.2f}; {unmoved} of {len(used)} stayed at 1 (± {UNMOVED})"
     verdict = SCALE[0] if (spread >= SPREAD).all() else SCALE[1]
-    runs = tuple(dict.fromkeys(used["id"]))
-    if full.empty:
-        return Finding(REDUCED, result, verdict, runs, "; ".join(dict.fromkeys(used["reduced"])))
-    return Finding(MEASURED, result, _IN_FULL[verdict], runs)
+    return at_scale(verdict, result, tuple(dict.fromkeys(used["id"])), reduced)
 
 
 # energy ----------------------------------------------------------------------------------------------
@@ -468,7 +393,7 @@ def extra_energy(tables: Tables, claimed: float) -> Finding:
         words.append(f"{_place(group['ternary'])}: {extras[-1]:+.2f} % ({interval})")
         judged.append(verdicts.within_at_scale(low, high, -math.inf, claimed + EXTRA_TOLERANCE))
     if reduced:
-        return Finding(REDUCED, "; ".join(words), _together(judged), _ids(groups), reduced)
+        return at_scale(_together(judged), "; ".join(words), _ids(groups), reduced)
     own = [g for g in groups if g["ternary"]["dataset"] == "cifar10" and g["ternary"]["architecture"] == "resnet20"]
     if not own:
         return untested(f"Table 5's network has not run; others: {'; '.join(words)}")
@@ -488,12 +413,11 @@ def firing_rate(tables: Tables, neuron: str) -> Finding:
     summary = summary[(summary["neuron"] == neuron) & summary["rate_mean_percent"].notna()]
     fits = (summary["dataset"] == paper.DATASET_OF_NAME[theirs.dataset]) & (summary["timesteps"] == theirs.timesteps)
     fits &= summary["architecture"].str.split("w").str[0] == theirs.architecture.lower()
-    rows = summary[fits]
-    full = rows[rows["reduced"] == ""]
+    rows, reduced = _full_or_all(summary[fits])
     if rows.empty:
         seen = [f"{_place(row)}: {row['rate_mean_percent']:.1f} %" for _, row in summary.iterrows()]
         return untested(f"Table 5's network has not run{'; others: ' if seen else ''}{'; '.join(seen)}")
-    if full.empty:
+    if reduced:
         words, judged = [], []
         for _, row in rows.iterrows():
             ours = _quantity(row, "rate")
@@ -503,9 +427,8 @@ def firing_rate(tables: Tables, neuron: str) -> Finding:
             words.append(f"{_place(row)}: {ours.mean:.2f} % ({interval}), {difference:+.2f} points")
             allowed = verdicts.TOLERANCE_POINTS
             judged.append(verdicts.within_at_scale(difference - half, difference + half, -allowed, allowed))
-        reduced = "; ".join(dict.fromkeys(rows["reduced"]))
-        return Finding(REDUCED, "; ".join(words), _together(judged), tuple(rows["id"]), reduced)
-    row = full.iloc[0]
+        return at_scale(_together(judged), "; ".join(words), tuple(rows["id"]), reduced)
+    row = rows.iloc[0]
     rate, std = row["rate_mean_percent"], row["rate_std_percent"]
     ours = Sample(rate, None if pd.isna(std) else std, int(row["n"]))
     # the test set's sampling plays no part: a rate is a mean over millions of neurons
@@ -514,149 +437,3 @@ def firing_rate(tables: Tables, neuron: str) -> Finding:
     agrees = abs(difference) <= max(verdicts.TOLERANCE_POINTS, verdicts.STANDARD_ERRORS * error)
     verdict = AGREES if agrees else ABOVE if difference > 0 else BELOW
     return Finding(MEASURED, f"{rate:.2f} %, {difference:+.2f} points", verdict, (row["id"],))
-
-
-# the paper against itself: everything from its own printed figures -----------------------------------
-
-
-def _own(table: int, dataset: str, architecture: str, **wanted) -> list[paper.Accuracy]:
-    rows = [r for r in paper.accuracies() if r.table == table and r.own and r.dataset == dataset]
-    rows = [r for r in rows if r.architecture.lower() == architecture.lower()]
-    return [r for r in rows if all(getattr(r, key) == value for key, value in wanted.items())]
-
-
-def _prior(table: int, dataset: str, architecture: str | None = None) -> paper.Accuracy:
-    """The best row of prior work."""
-    rows = [r for r in paper.accuracies() if r.table == table and not r.own and r.dataset == dataset]
-    if architecture:
-        rows = [r for r in rows if r.architecture.lower() == architecture.lower()]
-    return max(rows, key=lambda row: row.accuracy_percent)
-
-
-def _best(rows: list[paper.Accuracy]) -> paper.Accuracy:
-    return max(rows, key=lambda row: row.accuracy_percent)
-
-
-@check
-def prior_best(tables: Tables, table: int, dataset: str, architecture: str, claimed: float) -> Finding:
-    """The highest prior accuracy of a network, as the text gives it, against the table's."""
-    best = _prior(table, dataset, architecture)
-    result = f"Table {table}'s highest is {best.accuracy_percent:.2f} % ({best.method}, T = {best.timesteps})"
-    return exact(best.accuracy_percent == claimed, result)
-
-
-@check
-def fewer_timesteps(tables: Tables, table: int, dataset: str, architecture: str, method: str) -> Finding:
-    """Timesteps of the best own row against those of the best prior row of the same network."""
-    best, prior = _best(_own(table, dataset, architecture, method=method)), _prior(table, dataset, architecture)
-    result = (
-        f"{best.accuracy_percent:.2f} % takes {best.timesteps} timesteps, {prior.method}'s "
-        f"{prior.accuracy_percent:.2f} % {prior.timesteps}"
-    )
-    return exact(best.timesteps < prior.timesteps, result)
-
-
-@check
-def printed_margin(
-    tables: Tables,
-    table: int,
-    dataset: str,
-    architecture: str,
-    timesteps: int,
-    over: list[str],
-    claimed: float,
-    within: float,
-) -> Finding:
-    """The best own row at some T against the best of named methods (of all prior work if none is named)."""
-    best = _best(_own(table, dataset, architecture, timesteps=timesteps))
-    rows = [r for r in paper.accuracies() if r.table == table and not r.own and r.dataset == dataset]
-    prior = _best([r for r in rows if not over or r.method in over])
-    margin = best.accuracy_percent - prior.accuracy_percent
-    result = (
-        f"{best.accuracy_percent:.2f} % is {margin:+.2f} points to {prior.method}'s {prior.accuracy_percent:.2f} % "
-        f"({prior.architecture}, T = {prior.timesteps})"
-    )
-    return exact(abs(margin - claimed) <= within, result)
-
-
-@check
-def printed_gains(tables: Tables, table: int, better: str, base: str, claimed: float, within: float) -> Finding:
-    """Best row of one neuron less best row of another, for each network of a table."""
-    own = [row for row in paper.accuracies() if row.table == table and row.own]
-    gains = {}
-    for architecture in dict.fromkeys(row.architecture for row in own):
-        first, second = (
-            _best([r for r in own if r.architecture == architecture and r.neuron == neuron])
-            for neuron in (better, base)
-        )
-        gains[architecture] = first.accuracy_percent - second.accuracy_percent
-    result = ", ".join(f"{architecture} {value:+.2f} points" for architecture, value in gains.items())
-    return exact(all(abs(value - claimed) <= within for value in gains.values()), result)
-
-
-@check
-def consistently_best(tables: Tables) -> Finding:
-    """The best own row of each network and dataset in Tables 2-4 against the best prior row of the same two."""
-    rows = [row for row in paper.accuracies() if row.table in (2, 3, 4)]
-    places = dict.fromkeys((row.table, row.dataset, row.architecture) for row in rows if row.own)
-    beaten, total = [], 0
-    for table, dataset, architecture in places:
-        quoted = [
-            r for r in rows if not r.own and (r.table, r.dataset, r.architecture) == (table, dataset, architecture)
-        ]
-        if not quoted:
-            continue
-        total += 1
-        best, prior = _best(_own(table, dataset, architecture)), _best(quoted)
-        if best.accuracy_percent <= prior.accuracy_percent:
-            beaten.append(
-                f"{dataset}, {architecture}: {best.accuracy_percent:.2f} % is below {prior.method}'s "
-                f"{prior.accuracy_percent:.2f} % (T = {prior.timesteps})"
-            )
-    result = f"above in {total - len(beaten)} of {total} places" + (f"; {'; '.join(beaten)}" if beaten else "")
-    return exact(not beaten, result)
-
-
-def _rounds_to(value: float, printed_value: float, decimals: int = paper.ENERGY_DECIMALS) -> bool:
-    return abs(value - printed_value) <= 0.5 * 10**-decimals + 1e-9
-
-
-@check
-def printed_energy(tables: Tables) -> Finding:
-    """12.5 pJ x FLOPs + 77 fJ x SOPs + 3.7 pJ x sign operations from the printed counts."""
-    rows = paper.energies()
-    result = ", ".join(f"{r.neuron} {r.from_counts():.3f} µJ (printed {r.energy_microjoule:.2f})" for r in rows)
-    return exact(all(_rounds_to(row.from_counts(), row.energy_microjoule) for row in rows), result)
-
-
-@check
-def printed_extra(tables: Tables, claimed: float) -> Finding:
-    """Ternary over binary energy, from the two printed energies."""
-    energy = {row.neuron: row.energy_microjoule for row in paper.energies()}
-    extra = 100 * (energy["ternary"] / energy["binary"] - 1)
-    return exact(_rounds_to(extra, claimed), f"{extra:.3f} %")
-
-
-@check
-def printed_additions(tables: Tables) -> Finding:
-    """The ranges of A that the rounded counts and sparsities of the two rows allow, and whether they overlap."""
-    half = 0.005
-    ranges = {}
-    for row in paper.energies():
-        low = (row.sops_million - half) / ((row.sparsity_percent + half) / 100 * row.timesteps)
-        high = (row.sops_million + half) / ((row.sparsity_percent - half) / 100 * row.timesteps)
-        ranges[row.neuron] = (low, high)
-    result = ", ".join(f"{neuron} row: A = {low:.2f} to {high:.2f} M" for neuron, (low, high) in ranges.items())
-    lows, highs = zip(*ranges.values(), strict=True)
-    return exact(max(lows) <= min(highs), result)
-
-
-@check
-def printed_signs(tables: Tables, neurons: int, comparisons: dict[str, int]) -> Finding:
-    """Sign operations = comparisons x s x T x neurons, against the printed counts."""
-    words, holds = [], True
-    for row in paper.energies():
-        count = comparisons[row.neuron] * row.sparsity_percent / 100 * row.timesteps * neurons / 1e6
-        words.append(f"{row.neuron} {count:.4f} M (printed {row.sign_million:.2f})")
-        holds &= _rounds_to(count, row.sign_million)
-    return exact(holds, ", ".join(words))

@@ -12,7 +12,7 @@ from ternary_spike.report.figures import Shown
 from ternary_spike.report.palette import NEURONS
 from ternary_spike.report.reference import PLACE, Kept
 from ternary_spike.report.results import Results
-from ternary_spike.verdicts import ABOVE, AGREES, BELOW, EXACT, NOT_TESTED, SCALE
+from ternary_spike.verdicts import ABOVE, AGREES, BELOW, DISAGREES, EXACT, NOT_TESTED, SCALE, UNDECIDED
 
 DASH = "–"
 
@@ -21,6 +21,8 @@ VERDICTS = {
     AGREES: ("good", "✓"),
     BELOW: ("bad", "▼"),
     ABOVE: ("other", "▲"),
+    DISAGREES: ("bad", "✗"),
+    UNDECIDED: ("open", "?"),
     SCALE[0]: ("good", "✓"),
     SCALE[1]: ("bad", "✗"),
     SCALE[2]: ("open", "?"),
