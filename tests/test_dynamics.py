@@ -10,6 +10,7 @@ from benchmarks.plain import plain_loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ternary_spike import backends
 from ternary_spike.dynamics import Dynamics, fire, flat, gradients, integrate, multi_step, reset, storage_order
 from ternary_spike.surrogate import SURROGATES
 
@@ -367,6 +368,7 @@ def test_fire_and_reset_agree_at_the_boundary():
     [
         ({"threshold": 0}, "threshold must be above 0"),
         ({"threshold": float("nan")}, "threshold must be above 0"),
+        ({"threshold": 1e-31}, r"threshold must be above 0 \(at least 1e-30\), not 1e-31"),
         ({"decay": 1.5}, "decay must lie in"),
         ({"decay": -0.1}, "decay must lie in"),
         ({"window": 0.0}, "window must be above 0"),
@@ -383,7 +385,56 @@ def test_bad_inputs_raise():
         multi_step(torch.empty(0, 3), Dynamics())
     with pytest.raises(ValueError, match="at least one timestep"):
         multi_step(torch.tensor(1.0), Dynamics())
-    with pytest.raises(ValueError, match=r"floating point, not torch\.int64"):
-        multi_step(torch.ones(2, 3, dtype=torch.int64), Dynamics())
+    for dtype in (torch.int64, torch.float8_e5m2, torch.complex64):
+        with pytest.raises(ValueError, match=f"one of float16, bfloat16, float32, float64, not {str(dtype)[6:]}"):
+            multi_step(torch.ones(2, 3).to(dtype), Dynamics())
     with pytest.raises(ValueError, match=r"shape is \(2,\), a timestep's is \(3,\)"):
         multi_step(torch.ones(2, 3), Dynamics(), v=torch.zeros(2))
+    for shape in ((2,), (5, 2, 3), (4, 1, 1, 3)):
+        with pytest.raises(ValueError, match=r"amplitude's shape .* does not broadcast to a timestep's"):
+            multi_step(torch.ones(4, 7, 3), Dynamics(), amplitude=torch.ones(shape))
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_the_smallest_and_largest_thresholds_fire_as_any(signed):
+    for threshold in (1e-30, 1e-6, 1e6, 1e30):
+        u = torch.tensor([[0.0, 0.999, 1.0, -1.0, 1e8]]) * threshold
+        spikes, _ = multi_step(u, Dynamics(signed, threshold))
+        assert spikes.tolist() == [[0.0, 0.0, 1.0, -1.0 if signed else 0.0, 1.0]]
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_what_is_not_a_number_is_seen_to_be_none(signed):
+    """As the plain loop has it: a spike of 0 would hide it from every loss."""
+    x = torch.tensor([[float("nan"), float("inf"), 0.2, 0.9]] * 3)
+    for amplitude in (None, torch.tensor(1.5)):
+        spikes, v = multi_step(x, Dynamics(signed), amplitude)
+        plain, last = plain_loop(x, signed=signed, amplitude=amplitude)
+        torch.testing.assert_close(spikes, plain, rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(v, last, rtol=0, atol=0, equal_nan=True)
+        assert spikes[:, 0].isnan().all()
+
+
+def test_spikes_that_nothing_is_made_of_have_no_gradient():
+    x = torch.randn(3, 50, requires_grad=True)
+    _, v = multi_step(x, Dynamics())
+    (grad,) = torch.autograd.grad(v.sum(), x)
+    twin = x.detach().requires_grad_()
+    plain_loop(twin)[1].sum().backward()
+    torch.testing.assert_close(grad, twin.grad)
+
+
+def test_tensors_without_data_pass_through():
+    """As for a model that is only looked at: its shapes, and nothing computed."""
+    x = torch.empty(2, 3, 4, device="meta", requires_grad=True)
+    spikes, v = multi_step(x, Dynamics())
+    assert spikes.shape == x.shape and v.shape == x.shape[1:] and spikes.device.type == "meta"
+    spikes.sum().backward()
+    assert x.grad.shape == x.shape
+
+
+def test_the_default_device_changes_nothing():
+    x = torch.randn(2, 3 * backends.PIECE)
+    with torch.device("meta"):
+        spikes, _ = multi_step(x, Dynamics())
+    assert torch.equal(spikes, multi_step(x, Dynamics())[0])

@@ -163,9 +163,12 @@ def test_hooks_see_the_input_current_in_training_and_evaluation():
             module.register_forward_hook,
             module.register_forward_pre_hook,
             module.register_full_backward_hook,
+            module.register_full_backward_pre_hook,
+            torch.nn.modules.module.register_module_forward_hook,  # for all modules
+            torch.nn.modules.module.register_module_full_backward_hook,
         ):
             called = []
-            handle = register(lambda *arguments, called=called: called.append(True))
+            handle = register(lambda *arguments, called=called: called.append(True) and None)
             normalise_and_fire(bn, neuron, y.clone().requires_grad_(), y).sum().backward()
             handle.remove()
             assert called
@@ -178,6 +181,53 @@ def test_hooks_see_the_input_current_in_training_and_evaluation():
     assert set(currents) == set(named_neurons(model))
     for name, (x, spikes) in currents.items():
         assert torch.equal(spikes, named_neurons(model)[name](x)) and x.shape == spikes.shape
+
+
+def test_a_neuron_of_ones_own_is_called(monkeypatch):
+    """Only what the fused operation knows to compute may be computed by it."""
+
+    class Inverted(TrainableTernaryLIF):
+        def forward(self, x):
+            return -super().forward(x)
+
+    bn, neuron = parts()
+    twin = copy.deepcopy(bn)
+    inverted = Inverted(1.3).double()
+    y = torch.randn(2, 3, 6, 8, 8, dtype=F64)
+    assert torch.equal(normalise_and_fire(bn, inverted, y), -normalise_and_fire(twin, neuron, y))
+
+
+@pytest.mark.parametrize("per_step", [False, True])
+def test_one_value_a_channel_has_no_variance(per_step):
+    bn, neuron = BatchNorm2d(3, per_step), TrainableTernaryLIF()
+    before = bn.running_var.clone()
+    with pytest.raises(ValueError, match=r"more than one value a channel .* is \(1, 1, 3, 1, 1\): use a larger batch"):
+        normalise_and_fire(bn, neuron, torch.randn(1, 1, 3, 1, 1))
+    with pytest.raises(ValueError, match=r"more than one value a channel .* is \(1, 3, 1, 1\): use a larger batch"):
+        normalise_and_fire_static(bn, neuron, torch.randn(1, 3, 1, 1), 2)
+    two_timesteps = torch.randn(2, 1, 3, 1, 1)
+    if per_step:
+        with pytest.raises(ValueError, match="more than one value"):
+            normalise_and_fire(bn, neuron, two_timesteps)
+        assert torch.equal(bn.running_var, before)
+    else:
+        assert normalise_and_fire(bn, neuron, two_timesteps).isfinite().all()
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_under_autocast_the_fused_operation_and_the_modules_give_the_same_spikes(static):
+    """Whoever looks on through a hook, and evaluation, would else have the current rounded, and other spikes."""
+    torch.manual_seed(0)
+    bn, neuron = BatchNorm2d(6), TrainableTernaryLIF(1.5)
+    hooked = copy.deepcopy(neuron)
+    currents = []
+    hooked.register_forward_pre_hook(lambda module, inputs: currents.append(inputs[0]))
+    y = torch.randn(8, 6, 16, 16).bfloat16() if static else torch.randn(2, 8, 6, 16, 16).bfloat16()
+    call = (lambda n: normalise_and_fire_static(bn, n, y, 2)) if static else (lambda n: normalise_and_fire(bn, n, y, y))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fused, seen = call(neuron), call(hooked)
+    assert currents[0].dtype == torch.float32 and fused.dtype == seen.dtype == torch.bfloat16
+    assert (fused != seen).float().mean() < 1e-4  # the last bit of the statistics
 
 
 @pytest.mark.parametrize("neuron", ["relu", "channel"])

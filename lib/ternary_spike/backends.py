@@ -34,9 +34,10 @@ LANES = 1024
 # Elements a timestep up to which compiled hands over to eager. On a processor torch compiles sums of up to 4,096 terms
 # anew, without its more exact summation, and so small a call is all overhead either way; elsewhere one row is special.
 SMALL = {"cpu": 4096}
-# What compiling saves, in seconds for each update of a neuron in training (one thread, `make bench`: eager minus
-# compiled), and what it costs at the start of a run.
-SAVED_SECONDS = 3e-9
+# What compiling saves, in seconds for each update of a neuron in training, and what it costs at the start of a run. On
+# a processor measured (one thread, `make bench`: eager minus compiled); on a GPU estimated, from some 115 bytes of
+# memory traffic less at 3 TB/s. Nothing is known of other devices.
+SAVED_SECONDS = {"cpu": 3e-9, "cuda": 4e-11}
 COMPILE_SECONDS = 30.0
 
 logger = logging.getLogger("ternary_spike")
@@ -86,9 +87,11 @@ def choose(total_steps: int, updates_per_step: int, device: str | torch.device =
         "compiled" if compilation is paid back in the course of the run and a compiler works here, else "eager". The
         answer depends on the plan and the machine's compiler only, not on a timing; store it with the run.
     """
-    if total_steps * updates_per_step * SAVED_SECONDS < 2 * COMPILE_SECONDS:
+    kind = torch.device(device).type
+    saved = SAVED_SECONDS.get(kind, 0.0)
+    if total_steps * updates_per_step * saved < 2 * COMPILE_SECONDS:
         return "eager"
-    return "compiled" if not notices and _compiler_works(torch.device(device).type) else "eager"
+    return "compiled" if not notices and _compiler_works(kind) else "eager"
 
 
 def run(kernel: Kernel, sequences: Sequence[Tensor | None], shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
@@ -105,7 +108,7 @@ def run(kernel: Kernel, sequences: Sequence[Tensor | None], shared: Sequence) ->
     if torch.compiler.is_compiling():  # the surrounding model is being compiled: let it see the plain operations
         return _whole(kernel, _steps(sequences), shared)
     first = sequences[0]
-    with torch.autocast(first.device.type, enabled=False):
+    with _without_autocast(first.device.type):
         if _backend == "compiled" and first[0].numel() > SMALL.get(first.device.type, LANES):
             lanes = in_lanes(sequences, shared)
             if lanes or first.device.type == "cpu":
@@ -114,8 +117,15 @@ def run(kernel: Kernel, sequences: Sequence[Tensor | None], shared: Sequence) ->
                 except torch.OutOfMemoryError:
                     raise
                 except Exception as error:  # whatever a compiler can raise: no compiler, no disk, an unknown processor
+                    found = _in_pieces(kernel, sequences, shared)  # raises what is not the compiler's fault
                     _fall_back(error)
+                    return found
         return _in_pieces(kernel, sequences, shared)
+
+
+def _without_autocast(device: str) -> contextlib.AbstractContextManager:
+    known = torch.amp.is_autocast_available(device)  # not for tensors without data, of the device "meta"
+    return torch.autocast(device, enabled=False) if known else contextlib.nullcontext()
 
 
 def _whole(kernel: Kernel, steps: list, shared: Sequence, by_row: bool = False) -> tuple[list[Tensor], list[Tensor]]:
@@ -177,7 +187,7 @@ def _in_pieces(kernel: Kernel, sequences: Sequence, shared: Sequence) -> tuple[l
         here = [None if s is None else [step.narrow(0, start, min(piece, rows - start)) for step in s] for s in steps]
         outputs, terms = kernel.function(*kernel.constants, here, shared)
         if not results:
-            results = [torch.empty((len(o), *first.shape[1:]), dtype=o[0].dtype) for o in outputs]
+            results = [torch.empty((len(o), *first.shape[1:]), dtype=o[0].dtype, device=first.device) for o in outputs]
         for result, output in zip(results, outputs, strict=True):
             for t, step in enumerate(output):
                 result[t].narrow(0, start, step.shape[0]).copy_(step)

@@ -19,6 +19,7 @@ Nothing but the input is kept between forward and backward: u is cheap to comput
 part of u that fires (u where |b| = 1, else 0), b is the sign of h, v is u - h and |u b| is |h|, all without rounding.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,10 @@ from torch.nn import functional as F
 
 from ternary_spike import backends, surrogate
 from ternary_spike.backends import Kernel
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+# A spike is found by dividing by the threshold, which must not overflow in float32.
+SMALLEST_THRESHOLD = 1e-30
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,8 @@ class Dynamics:
     detach_reset: bool = False
 
     def __post_init__(self) -> None:
-        if not self.threshold > 0:
-            raise ValueError(f"threshold must be above 0, not {self.threshold}")
+        if not SMALLEST_THRESHOLD <= self.threshold < math.inf:
+            raise ValueError(f"threshold must be above 0 (at least {SMALLEST_THRESHOLD:g}), not {self.threshold}")
         if not 0 <= self.decay <= 1:
             raise ValueError(f"decay must lie in [0, 1], not {self.decay}")
         if not self.window > 0:
@@ -79,7 +84,12 @@ def firing_part(u: Tensor, dynamics: Dynamics) -> Tensor:
 
 def fire(u: Tensor, dynamics: Dynamics) -> Tensor:
     """Un-scaled spikes b in {0, 1} or {-1, 0, 1} of a membrane potential u (Eqs. 5, 8, 14), in u's shape and dtype."""
-    return firing_part(u.to(membrane_dtype(u)), dynamics).sign().to(u.dtype)
+    return _sign(firing_part(u.to(membrane_dtype(u)), dynamics), dynamics).to(u.dtype)
+
+
+def _sign(h: Tensor, dynamics: Dynamics) -> Tensor:
+    """b, the sign of the part of u that fires. NaN stays NaN: torch's sign of it is 0, and nobody would notice."""
+    return (h * (2 / dynamics.threshold)).clamp_(-1, 1)  # h is 0 or at least the threshold, which makes at least 1
 
 
 def reset(u: Tensor, dynamics: Dynamics) -> Tensor:
@@ -120,7 +130,7 @@ def spikes(
         u = charge(current, v, dynamics)
         h = firing_part(u, dynamics)
         v = u - h if keep_state or t + 1 < len(currents) else None
-        b = h.sign()
+        b = _sign(h, dynamics)
         emitted.append(b if amplitude is None else b * amplitude.to(b.dtype))
     return emitted, v
 
@@ -196,7 +206,8 @@ def _plus_product_with_spikes(total: Tensor | None, g: Tensor, u: Tensor, h: Ten
     if torch.compiler.is_compiling():
         product = torch.where(_silent(u, dynamics), 0.0, torch.where(u < 0, -g, g))
         return product if total is None else total + product
-    return g * h.sign() if total is None else total.addcmul_(g, h.sign())
+    b = _sign(h, dynamics)
+    return g * b if total is None else total.addcmul_(g, b)
 
 
 def _forward_kernel(dynamics: Dynamics, keep_state: bool, sequences: list, shared: list):
@@ -223,7 +234,10 @@ def _backward_kernel(dynamics: Dynamics, with_amplitude: bool, sequences: list, 
 
 def storage_order(x: Tensor) -> tuple[int, ...]:
     """Axes of x [T, ...] behind the first, from the slowest to the fastest in memory."""
-    return tuple(sorted(range(1, x.dim()), key=lambda axis: -x.stride(axis)))
+    order: list[int] = []
+    for axis in range(1, x.dim()):  # by comparisons, which a compiler can follow for sizes that vary
+        order.insert(len([other for other in order if x.stride(other) >= x.stride(axis)]), axis)
+    return tuple(order)
 
 
 def flat(x: Tensor, order: tuple[int, ...]) -> Tensor:
@@ -243,6 +257,7 @@ class _MultiStep(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, amplitude: Tensor | None, v: Tensor | None, dynamics: Dynamics, keep_state: bool):
         ctx.save_for_backward(x, amplitude, v)
+        ctx.set_materialize_grads(False)
         ctx.dynamics = dynamics
         y, last = _emit(x, v, dynamics, keep_state, amplitude if _one(amplitude) else None)
         if amplitude is not None and not _one(amplitude):
@@ -251,8 +266,10 @@ class _MultiStep(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_y: Tensor, grad_last: Tensor | None = None):
+    def backward(ctx, grad_y: Tensor | None, grad_last: Tensor | None = None):
         x, amplitude, v = ctx.saved_tensors
+        if grad_y is None:
+            grad_y = torch.zeros_like(x)
         dynamics = ctx.dynamics
         grad_amplitude = None
         inside = amplitude if _one(amplitude) else None
@@ -277,6 +294,13 @@ class _MultiStep(torch.autograd.Function):
             grad_amplitude = sums[0].to(amplitude.dtype).reshape(amplitude.shape)
         grad_v = unflat(outputs[1], x.shape, order)[0].to(v.dtype) if ctx.needs_input_grad[2] else None
         return unflat(outputs[0], x.shape, order), grad_amplitude, grad_v, None, None
+
+
+def _broadcasts(shape: torch.Size, target: torch.Size) -> bool:
+    """Whether a tensor of a shape broadcasts to a target, adding no axis to it."""
+    return len(shape) <= len(target) and all(
+        a in (1, b) for a, b in zip(reversed(shape), reversed(target), strict=False)
+    )
 
 
 def _one(amplitude: Tensor | None) -> bool:
@@ -317,13 +341,19 @@ def multi_step(
         kept after the last timestep (float32 for half-precision input), or None.
 
     Raises:
-        ValueError: if x has no timestep, is not floating point, or v's shape is not x[0]'s.
+        ValueError: if x has no timestep or is not of :data:`DTYPES`, v's shape is not x[0]'s, or the amplitude does
+            not broadcast to it.
     """
     if x.dim() == 0 or x.shape[0] < 1:
         raise ValueError(f"the input needs at least one timestep on its first axis, but its shape is {tuple(x.shape)}")
-    if not x.is_floating_point():
-        raise ValueError(f"the input current must be floating point, not {x.dtype}")
+    if x.dtype not in DTYPES:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+        raise ValueError(f"the input current must be one of {names}, not {str(x.dtype).removeprefix('torch.')}")
     if v is not None and v.shape != x.shape[1:]:
         raise ValueError(f"the membrane potential's shape is {tuple(v.shape)}, a timestep's is {tuple(x.shape[1:])}")
+    if amplitude is not None and not _one(amplitude) and not _broadcasts(amplitude.shape, x.shape[1:]):
+        raise ValueError(
+            f"the amplitude's shape {tuple(amplitude.shape)} does not broadcast to a timestep's {tuple(x.shape[1:])}"
+        )
     result = _MultiStep.apply(x, amplitude, v, dynamics, keep_state)
     return result if keep_state else (result, None)

@@ -126,7 +126,16 @@ class BatchNorm2d(nn.BatchNorm2d):
 
         Returns:
             Two tensors [P, C], P populations: T if each step is one of x's and normalised on its own, else 1.
+
+        Raises:
+            ValueError: if a population has one value a channel, which has no variance.
         """
+        values = x.numel() // x.shape[-3] // (len(x) if x.dim() == 5 and self.per_step else 1)
+        if values == 1:
+            raise ValueError(
+                f"batch norm needs more than one value a channel in training, but its input is {tuple(x.shape)}: "
+                "use a larger batch"
+            )
         if x.dim() == 4:
             parts = [
                 self._moving_repeated(x, timesteps, lambda *running: torch.batch_norm_update_stats(x, *running[:3]))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.modules.module import _has_any_global_hook
 
 from ternary_spike import backends
 from ternary_spike.backends import Kernel
@@ -22,7 +23,8 @@ from ternary_spike.neurons import LIF
 def normalise_and_fire(bn: BatchNorm2d, neuron, y: Tensor, shortcut: Tensor | None = None) -> Tensor:
     """Spikes of ``neuron(bn(y) + shortcut)``, as one operation where that changes nothing that anybody could see.
 
-    In evaluation, or where a hook waits for a layer's input or output, the modules are called one by one.
+    In evaluation, or where a hook waits for a layer's input or output, the modules are called one by one, and the
+    current is not rounded to half precision in between either.
 
     Args:
         bn: batch norm of C channels.
@@ -35,16 +37,21 @@ def normalise_and_fire(bn: BatchNorm2d, neuron, y: Tensor, shortcut: Tensor | No
     """
     if _fusible(bn, neuron):
         return _fused(bn, neuron, y, shortcut, y.shape[0])
-    current = bn(y)
-    return neuron(current if shortcut is None else current + shortcut)
+    current = bn(_as_wide_as(bn, y))
+    return neuron(current if shortcut is None else current + shortcut).to(y.dtype)
 
 
 def normalise_and_fire_static(bn: BatchNorm2d, neuron, y: Tensor, timesteps: int) -> Tensor:
     """The same for an output y [B, C, H, W] that is the same at each of the timesteps; spikes [T, B, C, H, W]."""
     if _fusible(bn, neuron):
         return _fused(bn, neuron, y, None, timesteps)
-    current = bn.repeated(y, timesteps)
-    return neuron(current.expand(timesteps, *current.shape))
+    current = bn.repeated(_as_wide_as(bn, y), timesteps)
+    return neuron(current.expand(timesteps, *current.shape)).to(y.dtype)
+
+
+def _as_wide_as(bn: BatchNorm2d, y: Tensor) -> Tensor:
+    """y in the dtype of batch norm's parameters: under autocast it would keep the convolution's, and round to it."""
+    return y if bn.weight is None else y.to(bn.weight.dtype)
 
 
 def _fusible(bn, neuron) -> bool:
@@ -54,9 +61,13 @@ def _fusible(bn, neuron) -> bool:
         and bn.training
         and not bn.synchronised
         and isinstance(neuron, LIF)
+        and type(neuron).forward is LIF.forward
         and neuron.training
         and (neuron.amplitude is None or neuron.amplitude.numel() == 1)
-        and not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in (bn, neuron))
+        and not _has_any_global_hook()
+        and not any(
+            m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks for m in (bn, neuron)
+        )
     )
 
 
