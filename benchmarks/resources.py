@@ -48,14 +48,15 @@ CASES = [
 ]
 # stages whose pictures at a time, or time for a picture, ask for other numbers
 STAGE_NUMBERS = {"verify": (4, 12), "export": (4, 12), "execute": (1, 3)}
-# training pictures and frames of the original data that lie in memory as bytes; ImageNet's stay files
-TRAINING_PICTURES = {"digits": 1_347, "cifar10": 50_000, "cifar10dvs": 9_000}
 STAGES = ("train", "evaluate", "fold", "verify", "energy", "execute", "export")
 LONG = 1_000_000  # epochs
 
 
 def prepare(folder: Path, dataset: str, timesteps: int, pictures: int) -> Path:
-    """Prepared data of a dataset's size, but for the test set, which has as many pictures as are wanted at a time."""
+    """Prepared data of a dataset's size, but for the test set, which has as many pictures as are wanted at a time.
+
+    Pictures and frames lie in memory as bytes; ImageNet's stay files.
+    """
     known = registry.describe(dataset)
     if dataset == "imagenet":
         return _prepare_pictures(folder, pictures)
@@ -66,7 +67,7 @@ def prepare(folder: Path, dataset: str, timesteps: int, pictures: int) -> Path:
         images = torch.randint(0, 256, (samples, *shape), dtype=torch.uint8)
         return Split(images, torch.arange(samples) % known.num_classes)
 
-    splits = {"train": split(TRAINING_PICTURES[dataset]), "test": split(pictures)}
+    splits = {"train": split(known.train_samples), "test": split(pictures)}
     write_prepared(folder / "data", dataset, f"random {dataset}", {"kind": "random"}, known.num_classes, splits)
     return folder / "data"
 

@@ -2,8 +2,8 @@
 
 Every variant runs once in each round, in random order, so that a busy machine is busy for all of them alike; what is
 reported is the median over rounds of the ratio within a round. On a processor time is the CPU time of one thread.
-Writes neuron.csv, training_step.csv, epoch.csv, start_up.csv, benchmark.json (hardware, versions, settings) and
-benchmark.png.
+Writes neuron.csv, training_step.csv, epoch.csv, start_up.csv and benchmark.json (hardware, versions, settings); the
+report's page on speed draws them.
 """
 
 import argparse
@@ -164,51 +164,12 @@ def bench_epoch(bench: Bench, timesteps: int) -> list[dict]:
     ]
 
 
-def draw(path: Path, neuron: list[dict], training: list[dict], setting: dict) -> None:
-    """Milliseconds of each variant, longest at the top, on one axis a panel."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt
-
-    panels = []
-    for what, rows in (("neuron", neuron), ("ResNet20 step", training)):
-        cases = [(r["device"], r["timesteps"], r["dtype"]) for r in rows]
-        for device, timesteps, dtype in sorted(set(cases)):
-            chosen = [r for r, case in zip(rows, cases, strict=True) if case == (device, timesteps, dtype)]
-            panels.append((f"{what}, T = {timesteps}, {dtype}, {device}", chosen))
-    heights = [len(rows) for _, rows in panels]
-    figure, axes = plt.subplots(
-        len(panels),
-        1,
-        figsize=(8, 0.32 * sum(heights) + 0.9 * len(panels)),
-        height_ratios=heights,
-        squeeze=False,
-        layout="constrained",
-    )
-    for axis, (title, rows) in zip(axes.flat, panels, strict=True):
-        rows = sorted(rows, key=lambda row: row["milliseconds"])
-        ours = [row["variant"].startswith(("binary,", "ternary,", "trainable,")) for row in rows]
-        bars = axis.barh(
-            [row["variant"] for row in rows],
-            [row["milliseconds"] for row in rows],
-            color=["tab:blue" if mine else "tab:gray" for mine in ours],
-        )
-        axis.bar_label(bars, fmt=lambda v: f"{v:.1f}" if v < 100 else f"{v:,.0f}", padding=3)
-        axis.margins(x=0.12)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.set_title(title, loc="left")
-        axis.set_xlabel("milliseconds, forward and backward")
-    figure.suptitle(f"{setting['processor']}, torch {setting['torch']}, {setting['time']}", fontsize="small")
-    figure.savefig(path, dpi=150)
-
-
 PARTS = ["neuron", "training", "epoch", "start-up"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the tables and the figure")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds of training steps (default 7)")
     parser.add_argument(
         "--neuron-rounds", type=int, default=31, help="those of the neuron, whose calls take milliseconds (default 31)"
@@ -264,8 +225,6 @@ def main() -> None:
         if rows:
             write(arguments.out / f"{name}.csv", rows)
     write_json(arguments.out / "benchmark.json", setting | origin(devices[-1], started))
-    if neuron or steps:
-        draw(arguments.out / "benchmark.png", neuron, steps, setting)
 
 
 if __name__ == "__main__":

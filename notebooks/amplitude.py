@@ -114,8 +114,7 @@ report.table(
 # ## What was found
 
 # %%
-found = claims.loc["amplitudes-differ-by-layer"]
-report.note(f"{found['statement']} **{found['verdict'].capitalize()}** ({found['evidence']}): {found['result']}.")
+report.note(report.judged(claims.loc["amplitudes-differ-by-layer"]))
 
 # %%
 report.claims(results, "amplitude")

@@ -128,7 +128,7 @@ shown
 
 # %%
 found = [claims.loc[name] for name in ("ternary-above-binary", "trainable-above-ternary")]
-report.note(*(f"{row['statement']} **{row['verdict'].capitalize()}**: {row['result']}." for row in found))
+report.note(*map(report.judged, found))
 
 # %%
 report.claims(results, "comparison")

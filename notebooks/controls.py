@@ -41,8 +41,7 @@ runs = runs[runs["n"] > 0]
 
 def judged(name):
     """A claim with its verdict and the figures behind it."""
-    claim = claims.loc[name]
-    return f"{claim['statement']} **{claim['verdict'].capitalize()}**: {claim['result']}."
+    return report.judged(claims.loc[name])
 
 
 def spelled(variant):

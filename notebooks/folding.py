@@ -134,7 +134,7 @@ report.table(
 
 # %%
 found = [claims.loc[name] for name in ("folding-output-invariant", "folding-normalises")]
-report.note(*(f"{row['statement']} **{row['verdict'].capitalize()}**: {row['result']}." for row in found))
+report.note(*map(report.judged, found))
 
 # %%
 report.claims(results, "folding")

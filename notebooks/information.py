@@ -75,9 +75,9 @@ for name, curve in (
 ):
     axes.plot([100 * r for r in rates], curve, color=COLOURS[name])
     report.direct_label(axes, 100 * rates[-40], curve[-40], name, f"{name}, at most", xytext=(6, 4))
-measured = layers[layers["rate_percent"].notna()]
+measured = layers[layers["rate_percent"].notna()].merge(results.named, on="id")
 for name in NEURONS:
-    mine = measured[measured["id"].str.contains(rf"-{name}(?:-|$)", regex=True)] if len(measured) else measured
+    mine = measured[measured["neuron"] == name]
     axes.scatter(
         mine["rate_percent"], mine["entropy_bits"], s=14, color=COLOURS[name], marker=MARKERS[name], alpha=0.7, lw=0
     )

@@ -93,8 +93,7 @@ report.table(
 # ## What was found
 
 # %%
-found = claims.loc["membrane-differs-by-layer"]
-report.note(f"{found['statement']} **{found['verdict'].capitalize()}** ({found['evidence']}): {found['result']}.")
+report.note(report.judged(claims.loc["membrane-differs-by-layer"]))
 
 # %%
 report.claims(results, "membrane")

@@ -91,10 +91,9 @@ sentences = []
 for name in names:
     spikes, total = (int(counts.loc[name, key]) if name in counts.index else 0 for key in ("size", "sum"))
     sentences.append(f"{name} {spikes} spikes ({(spikes + total) // 2} positive, {(spikes - total) // 2} negative)")
-same = claims.loc["reset-equations"]
 report.note(
     f"On {trace['timestep'].max()} timesteps of one input: {', '.join(sentences)}.",
-    f"{same['statement']} **{same['verdict'].capitalize()}**: {same['result']}.",
+    report.judged(claims.loc["reset-equations"]),
 )
 
 # %%

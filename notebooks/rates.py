@@ -92,7 +92,7 @@ for (label, architecture, timesteps), place in places:
 
 # %%
 found = [claims.loc[f"energy-rate-{name}"] for name in ("binary", "ternary")]
-report.note(*(f"{row['statement']} **{row['verdict'].capitalize()}**: {row['result']}." for row in found))
+report.note(*map(report.judged, found))
 
 # %%
 report.claims(results, "rates")

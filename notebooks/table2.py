@@ -47,7 +47,7 @@ accuracy.differences(results, 2)
 # ## Against prior work
 
 # %%
-accuracy.against_prior(results, 2)
+accuracy.against_prior(2)
 
 # %% [markdown]
 # ## What was found

@@ -47,7 +47,7 @@ accuracy.differences(results, 3)
 # ## Against prior work
 
 # %%
-accuracy.against_prior(results, 3)
+accuracy.against_prior(3)
 
 # %% [markdown]
 # ## What was found

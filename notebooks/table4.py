@@ -47,7 +47,7 @@ accuracy.differences(results, 4)
 # ## Against prior work
 
 # %%
-accuracy.against_prior(results, 4)
+accuracy.against_prior(4)
 
 # %% [markdown]
 # ## What was found

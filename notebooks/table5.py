@@ -61,7 +61,7 @@ encoder = {row.neuron: row.flops_million * paper.ENERGY_PJ["mac"] / row.from_cou
 printed = [claims.loc[name] for name in ("energy-extra-printed", "energy-signs", "energy-additions")]
 report.note(
     f"The encoder alone is {100 * encoder['ternary']:.0f} % of the printed ternary energy: it hides what spikes cost.",
-    *(f"{row['statement']} **{row['verdict'].capitalize()}**: {row['result']}." for row in printed),
+    *map(report.judged, printed),
 )
 
 # %% [markdown]
@@ -189,8 +189,7 @@ report.table(
 # ## What was found
 
 # %%
-row = claims.loc["energy-extra-measured"]
-report.note(f"{row['statement']} **{row['verdict'].capitalize()}** ({row['evidence']}): {row['result']}.")
+report.note(report.judged(claims.loc["energy-extra-measured"]))
 
 # %%
 report.claims(results, "table5")

@@ -12,7 +12,7 @@ import yaml
 
 from ternary_spike.cli import main, verbs
 from ternary_spike.cli._stages import open_run
-from ternary_spike.data import loading
+from ternary_spike.data import loading, registry
 from ternary_spike.files import read_json
 from ternary_spike.inference import FoldedNetwork
 from ternary_spike.provenance import commit, now
@@ -285,6 +285,18 @@ def test_every_verb_has_help_that_says_what_it_does():
     for verb in verbs():
         assert re.search(rf"^    {verb}\s+\S", text, flags=re.M), verb
     assert {"prepare", "train", "evaluate", "fold", "verify", "energy", "collect", "report"} <= set(verbs())
+
+
+def test_the_help_of_prepare_lists_every_kind_of_source_and_option(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["prepare", "--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0
+    for name in registry.names():
+        known = registry.describe(name)
+        assert f"  {name}: {', '.join(known.sources)}\n" in text
+        for option, setting in known.options.items():
+            assert f"{option}={setting.default}: {setting.meaning}" in text
 
 
 def test_an_unknown_verb_is_named(capsys):

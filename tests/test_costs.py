@@ -1,9 +1,12 @@
 """What a run would cost is measured, kept, and extrapolated."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from ternary_spike import costs, plan
+from ternary_spike.data import registry
 from ternary_spike.files import read_json
 
 RECIPE = """name: short
@@ -37,6 +40,21 @@ def test_hours_follow_from_the_measured_speed_and_the_recipe(planned, tmp_path):
     for cost in found.values():
         assert cost.projected_hours == pytest.approx(10 * 360 / cost.images_per_second / 3600)
         assert cost.disk_megabytes > 0
+
+
+@pytest.mark.parametrize(("options", "size"), [({}, 48), ({"size": "32"}, 32)])
+def test_a_step_has_the_size_and_channels_of_the_prepared_pictures(planned, tmp_path, options, size):
+    source = plan.DataSource("cifar10dvs", "tonic", None, options)
+    step, _ = costs._step(dataclasses.replace(planned[0], dataset="cifar10dvs", data=source), tmp_path)
+    assert (step.image_size, step.channels) == (size, 2)
+
+
+def test_a_dataset_that_nobody_has_counted_is_left_out(planned, tmp_path, monkeypatch):
+    (tmp_path / "short.yaml").write_text(RECIPE.replace("train_samples: 360\n", ""))
+    assert set(estimated(planned, tmp_path)) == {run.id for run in planned}
+    unknown = dataclasses.replace(registry.describe("digits"), train_samples=None)
+    monkeypatch.setattr(registry, "describe", lambda name: unknown)
+    assert estimated(planned, tmp_path) == {}
 
 
 def test_a_measurement_is_kept_and_not_repeated(planned, tmp_path):

@@ -10,8 +10,9 @@ from itertools import product
 
 import pandas as pd
 
+from ternary_spike.paper_tables import sample
 from ternary_spike.plan import RATE_OF
-from ternary_spike.verdicts import Sample, mean_interval, ordering_at_scale, welch_interval
+from ternary_spike.verdicts import mean_interval, ordering_at_scale, welch_interval
 
 #: what a neuron has where no option says otherwise; those of ternary_spike.dynamics, which needs torch
 THRESHOLD, WINDOW = 0.5, 1.0
@@ -61,7 +62,7 @@ def control_runs(summary: pd.DataFrame, options: Mapping[str, Mapping[str, str]]
                 mine = {**mine, **found.loc[row["id"], ["threshold", "window"]].to_dict()}
             elif RATE_OF.fullmatch(mine.get("threshold", "")):
                 mine = {"threshold": math.nan, "window": math.nan}
-            half = mean_interval(_accuracy(row)) if row["n"] > 0 else math.inf
+            half = mean_interval(sample(row, "last_epoch")) if row["n"] > 0 else math.inf
             rows.append(
                 {
                     "kind": kind(options.get(row["id"], {})),
@@ -120,7 +121,7 @@ def _gap(ternary: Mapping, binary: Mapping) -> str | None:
 
 def _difference(summary: pd.DataFrame, question: str, first: Mapping, second: Mapping) -> dict:
     rows = summary.set_index("id")
-    samples = [_accuracy(rows.loc[run["id"]]) for run in (first, second)]
+    samples = [sample(rows.loc[run["id"]], "last_epoch") for run in (first, second)]
     half, _ = welch_interval(*samples)
     apart = first["rate_mean_percent"] - second["rate_mean_percent"]
     return {
@@ -135,9 +136,3 @@ def _difference(summary: pd.DataFrame, question: str, first: Mapping, second: Ma
         "as_asked": question not in RATES or abs(apart) <= SAME_RATE,
         "reduced": "; ".join(dict.fromkeys(run["reduced"] for run in (first, second) if run["reduced"])),
     }
-
-
-def _accuracy(row: pd.Series) -> Sample:
-    """The last epoch's accuracy of a row of the summary, over its seeds."""
-    std = row["last_epoch_std_percent"]
-    return Sample(float(row["last_epoch_mean_percent"]), None if pd.isna(std) else float(std), int(row["n"]))

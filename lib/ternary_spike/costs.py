@@ -17,8 +17,6 @@ from ternary_spike.models import SpikingResNet
 from ternary_spike.plan import Run
 from ternary_spike.provenance import hardware
 
-# of the original data; a recipe's train_samples takes their place
-TRAINING_SAMPLES = {"digits": 1347, "cifar10": 50_000, "cifar100": 50_000, "cifar10dvs": 9_000, "imagenet": 1_281_167}
 SMALLEST_BATCH = 4
 LONG_STEP_SECONDS = 0.5
 TIMED_STEPS = 2
@@ -59,7 +57,7 @@ def estimate(plan: Iterable[Run], recipe_folder: Path, device: torch.device, cac
 
     Returns:
         A :class:`Cost` by run id. A step that the limit left no time for is taken from the same network with another T,
-        as T times as long; runs whose network was not measured at all are left out.
+        as T times as long; runs whose network was not measured at all are left out, and runs on data of unknown size.
     """
     measured = _read(cache)
     machine = _machine(device)
@@ -79,10 +77,11 @@ def estimate(plan: Iterable[Run], recipe_folder: Path, device: torch.device, cac
         alike = [
             other for other in steps if replace(other, timesteps=step.timesteps) == step and key_of(other) in measured
         ]
-        if alike:
+        samples = recipe.train_samples or registry.describe(run.dataset).train_samples
+        if alike and samples:
             nearest = min(alike, key=lambda other: abs(other.timesteps - step.timesteps))
             found = measured[key_of(nearest)]
-            images = recipe.epochs * (recipe.train_samples or TRAINING_SAMPLES[run.dataset])
+            images = recipe.epochs * samples
             speed = found["images_per_second"] * nearest.timesteps / step.timesteps
             costs[name] = Cost(speed, images / speed / 3600, COPIES * 4 * found["parameters"] / 1e6)
     return costs
@@ -128,7 +127,12 @@ def _step(run: Run, recipe_folder: Path) -> tuple[Step, recipes.Recipe]:
     recipe = recipes.load(Path(recipe_folder) / f"{run.recipe}.yaml", run.changes)
     known = registry.describe(run.dataset)
     return Step(
-        run.architecture, run.timesteps, known.channels, known.image_size, recipe.precision, recipe.batch_size
+        run.architecture,
+        run.timesteps,
+        known.channels,
+        known.prepared_size(run.data.options),
+        recipe.precision,
+        recipe.batch_size,
     ), recipe
 
 

@@ -85,7 +85,13 @@ def compare(model: SpikingResNet, folded: FoldedNetwork, batches: Iterable[Tenso
 
 
 def verify(model: SpikingResNet, folded: FoldedNetwork, batches: list[Tensor], bound: float = BOUND) -> dict:
-    """The equivalence check of a fold: exact in float64, counted in float32.
+    """The equivalence check of a fold (Eq. 17): exact in float64, counted in float32.
+
+    Args:
+        model: the trained network.
+        folded: what became of it.
+        batches: input batches [B, C, H, W] or [B, T, C, H, W].
+        bound: largest relative difference of logits that passes, in float64.
 
     Returns:
         "passed" (in float64 no spike differs, every class agrees, the relative logit difference is within the
@@ -101,11 +107,9 @@ def verify(model: SpikingResNet, folded: FoldedNetwork, batches: list[Tensor], b
         and exact["largest_relative_logit_difference"] <= bound
         and exact["class_agreement_percent"] == 100
     )
-    layers = len(folded.spike_layers())
     return {
         "samples": sum(len(batch) for batch in batches),
         "bound": bound,
         "passed": passed,
-        "neuron_layers": layers,
         **results,
     }

@@ -83,18 +83,15 @@ class AdditionOnlyExecutor:
         self.network = network
         self.shapes = network.shapes()
         operations = {op.name: op for op in network.operations}
-        self.macs = {layer.name: layer.macs for layer in synops.layers(network)}
-        self.sources: dict[str, str] = {}
+        layers = synops.layers(network)
+        self.macs = {layer.name: layer.macs for layer in layers}
+        self.sources = {layer.name: layer.source for layer in layers}
         self.synapses: dict[str, _Synapses] = {}
-        for op in network.operations:
-            if op.kind not in ("conv", "classifier", "add"):
-                continue
-            if op.kind == "add" and f"{op.name}.constant" not in network.weights:
-                continue
-            pools, source = synops.origin(op.inputs[-1], operations)
-            self.sources[op.name] = source
-            if source != IMAGE:
-                self.synapses[op.name] = self._connect(op, pools, source)
+        for layer in layers:
+            if layer.source != IMAGE:
+                op = operations[layer.name]
+                pools, _ = synops.origin(op.inputs[-1], operations)
+                self.synapses[layer.name] = self._connect(op, pools, layer.source)
 
     def _connect(self, op: Operation, pools: list[Operation], source: str) -> _Synapses:
         """The tables of one layer: every route from a site of the source, through pooling, to a site of the target."""

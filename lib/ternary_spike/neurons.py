@@ -9,6 +9,8 @@ Single-step use takes and returns the membrane potential explicitly; no neuron h
     spikes, v = neuron.step(x_t, v)         # v=None starts at rest
 """
 
+import inspect
+
 import torch
 from torch import Tensor, nn
 
@@ -102,6 +104,13 @@ class TrainableTernaryLIF(LIF):
         self.amplitude = nn.Parameter(torch.full(shape, float(initial_amplitude)))
 
 
+def _options(neuron: type[LIF]) -> set[str]:
+    """The options of a kind of neuron, those that it hands on to its bases included."""
+    named = (inspect.signature(part.__init__).parameters.values() for part in neuron.__mro__ if issubclass(part, LIF))
+    keyed = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {p.name for parameters in named for p in parameters if p.kind in keyed} - {"self"}
+
+
 NEURONS: dict[str, type[LIF]] = {"binary": BinaryLIF, "ternary": TernaryLIF, "trainable": TrainableTernaryLIF}
 
 
@@ -122,9 +131,9 @@ def make_neuron(name: str, channels: int | None = None, **options) -> nn.Module:
         return nn.ReLU()
     if name not in NEURONS:
         raise ValueError(f"unknown neuron {name!r}: choose one of {', '.join([*NEURONS, 'relu'])}")
-    known = {"threshold", "decay", "surrogate", "window", "detach_reset"}
-    if name == "trainable":
-        known |= {"initial_amplitude", "amplitude_per"}
+    known = _options(NEURONS[name])
+    if "channels" in known:
+        known = known - {"channels"} | {"amplitude_per"}
         per = options.pop("amplitude_per", "layer")
         if per not in ("layer", "channel"):
             raise ValueError(f"amplitude_per must be 'layer' or 'channel', not {per!r}")

@@ -190,10 +190,9 @@ def _require_fitting(run: planning.Run, recipe: recipes.Recipe, data: Dataset, p
     from ternary_spike.models import require_image_size
 
     neuron_options(run.neuron, run.given_options)
-    options = {name: option.default for name, option in data.options.items()} | dict(run.data.options)
-    size = int(options.get("size", options.get("image_size", data.image_size)))
+    size = data.prepared_size(run.data.options)
     require_image_size(run.architecture, size)
-    frames = int(options["frames"]) if data.frames is not None else None
+    frames = int(data.settings(run.data.options)["frames"]) if data.frames is not None else None
     if frames not in (None, run.timesteps):
         raise UserError(
             f"timesteps is {run.timesteps}, but must be {frames}, the frames of {run.dataset}; change one of them "

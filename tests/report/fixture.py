@@ -134,7 +134,6 @@ def write_run(folder: Path, row: dict, **wanted) -> Path:
             "samples": 200,
             "bound": 1e-9,
             "passed": differing == 0,
-            "neuron_layers": len(LAYERS),
             "float64": precision | exact,
             "float32": precision | single,
             "provenance": provenance,

@@ -233,7 +233,7 @@ def run_files(run):
     if run.neuron != "relu":
         names += ["equivalence.json", "energy.csv", "energy.json"]
         # what these show does not depend on the seed: once a run is enough
-        if run.seed == min(other.seed for other in PLAN if other.id == run.id):
+        if run is seeds_of(run.id)[0]:
             names += ["execution.json", "onnx.json"]
     return [f"{RESULTS}/runs/{run.folder}/{name}" for name in names]
 

@@ -19,8 +19,7 @@ GPU_STAGE_MB = 4000
 # checkpoint and gets as much again.
 TRAINING_MINUTES = {"digits": 30, "imagenet": 2880}
 ANY_TRAINING_MINUTES = 720
-TEST_PICTURES = {"digits": 450, "cifar10dvs": 1000, "imagenet": 50000}
-ANY_TEST_PICTURES = 10000
+ANY_TEST_PICTURES = 10000  # where a dataset does not say
 GPU_STAGES = ("evaluate", "verify", "energy")
 SMALL = ("resnet6", "resnet8")
 # --jobs is for executors that submit; which executor it is, Snakemake does not say before it has read the rules
@@ -89,7 +88,7 @@ def minutes(stage, pictures=None):
     def of(wildcards, attempt):
         run = planned(wildcards)
         row = measured(run, stage)
-        many = TEST_PICTURES.get(run.dataset, ANY_TEST_PICTURES) if pictures is None else pictures
+        many = pictures or registry.describe(run.dataset).test_samples or ANY_TEST_PICTURES
         seconds = float(row["fixed_seconds"]) + many * float(row["picture_seconds"])
         return attempt * max(LEAST_MINUTES, ceil(TIME_HEADROOM * seconds / 60))
 
@@ -107,7 +106,7 @@ def training_runtime(wildcards, attempt):
 
 
 def training_threads(wildcards):
-    """One thread for small networks, where a second one slows the first (measured), up to eight for the paper's."""
+    """One thread for small networks, of which several side by side do more (measured), up to eight for the paper's."""
     if config["threads"] is not None:
         return config["threads"]
     return 1 if planned(wildcards).architecture.partition("w")[0] in SMALL else 8

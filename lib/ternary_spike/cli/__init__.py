@@ -1,4 +1,4 @@
-"""The command line: ``python -m ternary_spike VERB``, a verb for each stage, with the same names as the rules.
+"""The command line: ``python -m ternary_spike VERB``, a verb for each stage of the workflow and for use by hand.
 
 Every module in this folder is a verb, with ``HELP``, ``arguments(parser)`` and ``run(args)``; only the chosen verb's
 packages are imported.

@@ -10,7 +10,7 @@ from ternary_spike.data.prepared import read_manifest
 from ternary_spike.errors import UserError
 from ternary_spike.inference import STRUCTURE_FILE, FoldedNetwork
 from ternary_spike.models import SpikingResNet
-from ternary_spike.recipe import Recipe
+from ternary_spike.recipe import from_dict
 from ternary_spike.runs import RECORD, WEIGHTS, load_model, require_same_data
 
 # Pictures at a time where every spike of two networks is held at once: 250 would take 6 GB for ResNet20 on CIFAR.
@@ -36,10 +36,7 @@ def open_run(
     require_same_data(record, manifest.checksum, args.data)
     if samples is not None:
         samples = min(samples, manifest.splits["test"]["samples"])
-    try:
-        recipe = Recipe(**record["recipe"])
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{args.run / RECORD}: its recipe cannot be used ({error}); train again") from None
+    recipe = from_dict(record["recipe"], args.run / RECORD)
     if batch_size is None:
         batch_size = evaluation_batch_size(manifest.image_size, model.timesteps)
     batches = EvaluationBatches(args.data, "test", recipe, batch_size=batch_size, device=device, limit=samples)

@@ -45,7 +45,9 @@ ROOTS = {
     "subset": "the folder that holds a smaller set in torchvision's layout",
     "jpeg-npz": "the folder that holds train.npz and test.npz",
 }
-_dataset = partial(Dataset, channels=3, image_size=32, train_samples=50_000, downloadable=("torchvision",))
+_dataset = partial(
+    Dataset, channels=3, image_size=32, train_samples=50_000, test_samples=10_000, downloadable=("torchvision",)
+)
 
 DATASETS = {
     "cifar10": _dataset(

@@ -34,7 +34,7 @@ class Dataset:
         options: settings of the preparation.
         frames: T of event frames, None for static pictures.
         of_varying_size: whether its pictures are, and are cropped in training.
-        train_samples: of the original with default options.
+        train_samples, test_samples: of the original with default options; None where nobody has counted.
     """
 
     name: str
@@ -48,6 +48,16 @@ class Dataset:
     frames: int | None = None
     of_varying_size: bool = False
     train_samples: int | None = None
+    test_samples: int | None = None
+
+    def settings(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings of a preparation: the defaults, but for those given."""
+        return {name: option.default for name, option in self.options.items()} | dict(options)
+
+    def prepared_size(self, options: Mapping[str, Any]) -> int:
+        """Side of the pictures prepared with these options, in pixels."""
+        settings = self.settings(options)
+        return int(settings.get("size", settings.get("image_size", self.image_size)))
 
 
 def subset_label(label: str, samples: Mapping[str, int]) -> str:

@@ -26,6 +26,7 @@ DATASETS = {
         channels=1,
         image_size=SIZE,
         train_samples=1347,
+        test_samples=TEST_SAMPLES,
         sources={"scikit-learn": "scikit-learn digits, 16x16"},
     )
 }

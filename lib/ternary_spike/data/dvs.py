@@ -6,7 +6,6 @@ neither the paper nor its authors' code says it. So both have names, and the nam
 
 import importlib.util
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +46,8 @@ DATASETS = {
         channels=2,
         image_size=48,
         frames=10,
+        train_samples=9_000,
+        test_samples=1_000,
         sources={"tonic": "CIFAR10-DVS", "subset": "CIFAR10-DVS subset"},
         downloadable=("tonic",),
         options={
@@ -274,12 +275,13 @@ def _read(frames: _Frames, indices: list[int], what: str) -> "tuple[Tensor, Tens
     """Frames, labels and the number of clipped counts of the recordings with these indices, in their order."""
     import torch
     from torch.utils.data import DataLoader
-    from tqdm import tqdm
+
+    from ternary_spike.progress import watched
 
     loader = DataLoader(frames, batch_size=None, sampler=indices, num_workers=default_workers())
     images, labels, clipped, place = None, [], 0, -1
     try:
-        for place, item in enumerate(tqdm(loader, total=len(indices), desc=what, disable=not sys.stderr.isatty())):
+        for place, item in enumerate(watched(loader, what, "recording")):
             if isinstance(item, str):
                 raise UserError(item)
             if images is None:

@@ -40,6 +40,7 @@ DATASETS = {
         image_size=224,
         of_varying_size=True,
         train_samples=PICTURES["train"],
+        test_samples=PICTURES["test"],
         sources={"imagefolder": "ImageNet", "subset": "ImageNet subset"},
         options={"image_size": Option(224, "side of the crops that the network sees, in pixels")},
     )

@@ -147,7 +147,7 @@ def _resolved(
     source = source or next(iter(known.sources))
     if source not in known.sources:
         raise UserError(f"{dataset}: unknown source {source!r}; known are {', '.join(known.sources)}")
-    settings = {name: option.default for name, option in known.options.items()}
+    settings = known.settings({})
     for name, value in (options or {}).items():
         if name not in known.options:
             allowed = ", ".join(known.options) or "none"

@@ -151,7 +151,7 @@ def picture(results: Results, number: int) -> Shown:
     )
 
 
-def against_prior(results: Results, number: int) -> Shown:
+def against_prior(number: int) -> Shown:
     """The best own row of each network against the best row of prior work in the same table."""
     rows = []
     mine = [row for row in paper.accuracies() if row.table == number]

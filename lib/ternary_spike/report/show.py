@@ -52,6 +52,11 @@ def in_words(mean: float, std: float | None = None, digits: int = 2, unit: str =
     return f"{decimal(mean, digits)}{spread}{f' {unit}' if unit else ''}"
 
 
+def judged(claim: pd.Series) -> str:
+    """A row of the claims for a note: what is claimed, the verdict, the kind of evidence and its figures."""
+    return f"{claim['statement']} **{claim['verdict'].capitalize()}** ({claim['evidence']}): {claim['result']}."
+
+
 @dataclass(frozen=True)
 class Column:
     """A table's column.

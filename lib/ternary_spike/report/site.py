@@ -143,7 +143,6 @@ class _Site:
                 wall=_duration(row["wall_seconds"]),
                 search=f"../files/runs/{row['id']}/{MATCH}" if (folder.parent / MATCH).exists() else None,
             )
-        shutil.rmtree(self.out / "runs", ignore_errors=True) if self.summary.empty else None
         for stale in (self.out / "runs").glob("*.html"):
             if stale.stem not in set(self.summary["id"]):
                 stale.unlink()
