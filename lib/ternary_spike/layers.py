@@ -25,6 +25,29 @@ class Conv2d(nn.Conv2d):
         return super().forward(x) if x.dim() == 4 else over_time(super().forward, x)
 
 
+def shared_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean [C], variance [C] and number of values a channel of the parts of all processes; gradients flow through.
+
+    Args:
+        x: this process's part of the batch, [N, C, H, W].
+    """
+    from torch.distributed.nn.functional import all_reduce
+
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    size = wide.new_full((1,), wide.numel() // wide.shape[1])  # made on the device: nothing waits for a copy
+    summed = all_reduce(torch.cat([wide.sum((0, 2, 3)), size]))
+    n = summed[-1].detach()
+    mean = summed[:-1] / n
+    return mean, all_reduce((wide - mean.view(1, -1, 1, 1)).square().sum((0, 2, 3))) / n, n
+
+
+@torch.no_grad()
+def _move(running_mean: Tensor, running_var: Tensor, mean: Tensor, variance: Tensor, n: Tensor, momentum: float):
+    """Move running statistics as torch's batch norm does."""
+    running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+    running_var.lerp_((variance * n / (n - 1)).to(running_var.dtype), momentum)
+
+
 def synchronised_batch_norm(
     x: Tensor,
     running_mean: Tensor,
@@ -45,20 +68,34 @@ def synchronised_batch_norm(
     Returns:
         The normalised part [N, C, H, W]; gradients flow to every process's part.
     """
-    from torch.distributed.nn.functional import all_reduce
-
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    size = wide.new_full((1,), wide.numel() // wide.shape[1])  # made on the device: nothing waits for a copy
-    summed = all_reduce(torch.cat([wide.sum((0, 2, 3)), size]))
-    n = summed[-1].detach()
-    mean = summed[:-1] / n
-    centred = wide - mean.view(1, -1, 1, 1)
-    variance = all_reduce(centred.square().sum((0, 2, 3))) / n
-    with torch.no_grad():
-        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-        running_var.lerp_((variance * n / (n - 1)).to(running_var.dtype), momentum)
+    mean, variance, n = shared_moments(x)
+    _move(running_mean, running_var, mean, variance, n, momentum)
     scale = weight * torch.rsqrt(variance + eps)
-    return (centred * scale.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)).to(x.dtype)
+    return ((x - mean.view(1, -1, 1, 1)) * scale.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)).to(x.dtype)
+
+
+def synchronised_batch_norm_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, mean: Tensor, inverse: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of :func:`synchronised_batch_norm`, written out by hand.
+
+    Args:
+        grad: of this process's part of the output, [N, C, H, W].
+        x: its part of the input.
+        weight: [C].
+        mean, inverse: [C], of all processes' parts, and 1 / sqrt(variance + eps).
+
+    Returns:
+        The gradients of x, in its dtype and order in memory, and of weight and bias, this process's share [C].
+    """
+    grad = grad.to(mean.dtype)
+    normalised = (x - mean.view(1, -1, 1, 1)) * inverse.view(1, -1, 1, 1)
+    of_bias, of_weight = grad.sum((0, 2, 3)), (grad * normalised).sum((0, 2, 3))
+    summed = torch.cat([of_bias, of_weight, mean.new_full((1,), x.numel() // x.shape[1])])
+    torch.distributed.all_reduce(summed)
+    shift, slope = (summed[:-1] / summed[-1]).view(2, 1, -1, 1, 1)
+    grad_x = (grad - shift - normalised * slope) * (weight.to(mean.dtype) * inverse).view(1, -1, 1, 1)
+    return grad_x.to(x.dtype), of_weight.to(weight.dtype), of_bias.to(weight.dtype)
 
 
 def _over_processes(n: int, device: torch.device) -> Tensor:
@@ -131,27 +168,30 @@ class BatchNorm2d(nn.BatchNorm2d):
             ValueError: if a population has one value a channel, which has no variance.
         """
         values = x.numel() // x.shape[-3] // (len(x) if x.dim() == 5 and self.per_step else 1)
-        if values == 1:
+        if values == 1 and not self.synchronised:
             raise ValueError(
                 f"batch norm needs more than one value a channel in training, but its input is {tuple(x.shape)}: "
                 "use a larger batch"
             )
         if x.dim() == 4:
-            parts = [
-                self._moving_repeated(x, timesteps, lambda *running: torch.batch_norm_update_stats(x, *running[:3]))
-            ]
+            parts = [self._moving_repeated(x, timesteps, lambda *running: self._moments(x, *running[:3]))]
         else:
             populations = x.unbind(0) if self.per_step else [x.flatten(0, 1)]
-            parts = [
-                torch.batch_norm_update_stats(p, self.running_mean, self.running_var, self.momentum)
-                for p in populations
-            ]
+            parts = [self._moments(p, self.running_mean, self.running_var, self.momentum) for p in populations]
             self.num_batches_tracked += len(parts)
         if len(parts) == 1:
             mean, variance = (statistic.unsqueeze(0) for statistic in parts[0])
         else:
             mean, variance = (torch.stack(statistic) for statistic in zip(*parts, strict=True))
         return mean, (variance + self.eps).rsqrt()
+
+    def _moments(self, x: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
+        """Mean and variance of one population [N, C, H, W], towards which the running statistics move."""
+        if not self.synchronised:
+            return torch.batch_norm_update_stats(x, running_mean, running_var, momentum)
+        mean, variance, n = shared_moments(x)
+        _move(running_mean, running_var, mean, variance, n, momentum)
+        return mean, variance
 
     def _moving_repeated(self, x: Tensor, timesteps: int, normalise: Callable):
         """Call normalise(running mean, running variance, momentum, eps) so that they move as by T repetitions of x."""

@@ -16,7 +16,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from ternary_spike import backends
 from ternary_spike.backends import Kernel
 from ternary_spike.dynamics import Dynamics, gradients, membrane_dtype, spikes
-from ternary_spike.layers import BatchNorm2d
+from ternary_spike.layers import BatchNorm2d, synchronised_batch_norm_backward
 from ternary_spike.neurons import LIF
 
 
@@ -59,7 +59,6 @@ def _fusible(bn, neuron) -> bool:
         not torch.compiler.is_compiling()  # who compiles the whole model fuses it there
         and type(bn) is BatchNorm2d
         and bn.training
-        and not bn.synchronised
         and isinstance(neuron, LIF)
         and type(neuron).forward is LIF.forward
         and neuron.training
@@ -74,7 +73,17 @@ def _fusible(bn, neuron) -> bool:
 def _fused(bn: BatchNorm2d, neuron: LIF, y: Tensor, shortcut: Tensor | None, timesteps: int) -> Tensor:
     mean, inverse = bn.statistics(y.detach(), timesteps)
     return _NormalisedMultiStep.apply(
-        y, shortcut, bn.weight, bn.bias, neuron.amplitude, mean, inverse, bn.eps, neuron.dynamics, timesteps
+        y,
+        shortcut,
+        bn.weight,
+        bn.bias,
+        neuron.amplitude,
+        mean,
+        inverse,
+        bn.eps,
+        neuron.dynamics,
+        timesteps,
+        bn.synchronised,
     )
 
 
@@ -132,12 +141,12 @@ class _Rows:
 class _NormalisedMultiStep(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx, y, shortcut, weight, bias, amplitude, mean, inverse, eps: float, dynamics: Dynamics, timesteps: int
+        ctx, y, shortcut, weight, bias, amplitude, mean, inverse, eps: float, dynamics: Dynamics, timesteps: int, shared
     ):
         scale = weight.to(mean.dtype) * inverse
         shift = bias.to(mean.dtype) - mean * scale
         ctx.save_for_backward(y, shortcut, weight, amplitude, mean, inverse, scale, shift)
-        ctx.dynamics, ctx.timesteps, ctx.eps = dynamics, timesteps, eps
+        ctx.dynamics, ctx.timesteps, ctx.eps, ctx.shared = dynamics, timesteps, eps, shared
         y = y if y.dim() == 5 else y.expand(timesteps, *y.shape)
         rows = _Rows(y)
         outputs, _ = backends.run(
@@ -167,7 +176,9 @@ class _NormalisedMultiStep(torch.autograd.Function):
             y = y.unsqueeze(0)
         # one population over time, or one a timestep: mean and inverse have a row for each
         parts = [
-            torch.ops.aten.native_batch_norm_backward(g, x, weight, None, None, m, i, True, ctx.eps, [True, True, True])
+            synchronised_batch_norm_backward(g, x, weight, m, i)
+            if ctx.shared
+            else torch.ops.aten.native_batch_norm_backward(g, x, weight, None, None, m, i, True, ctx.eps, [True] * 3)
             for g, x, m, i in zip(_split(grad_current, mean), _split(y, mean), mean, inverse, strict=True)
         ]
         if len(parts) == 1:
@@ -179,7 +190,7 @@ class _NormalisedMultiStep(torch.autograd.Function):
         grad_amplitude = None
         if amplitude is not None:
             grad_amplitude = sums[0].to(amplitude.dtype).reshape(amplitude.shape)
-        return grad_y, grad_shortcut, grad_weight, grad_bias, grad_amplitude, *[None] * 5
+        return grad_y, grad_shortcut, grad_weight, grad_bias, grad_amplitude, *[None] * 6
 
 
 def _split(x: Tensor, populations: Tensor) -> list[Tensor]:
