@@ -29,6 +29,7 @@ START_UP_CASES = (
     ("eager", 2, "no compilation"),
     ("compiled", 2, "first compilation on this machine"),
     ("compiled", 4, "further timesteps"),
+    ("compiled", 10, "further timesteps"),
     ("compiled", 2, "compiled before"),
 )
 
