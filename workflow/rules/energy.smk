@@ -1,5 +1,7 @@
 # Counting the folded network's operations and what they cost.
 
+ENERGY_SAMPLES = 1000
+
 
 rule energy:
     input:
@@ -16,11 +18,12 @@ rule energy:
         gpu=stage_gpus,
         device=config["device"],
         mem_mb=memory("energy"),
-        runtime=minutes("energy", 1000),
+        runtime=minutes("energy", ENERGY_SAMPLES),
     params:
         data=data_folder,
+        samples=ENERGY_SAMPLES,
         run=subpath(output[0], parent=True),
         constants=" ".join(f"--{key}-picojoule {value}" for key, value in sorted(config["energy_picojoule"].items())),
     shell:
         "python -m ternary_spike energy --run {params.run} --folded {params.run} --data {params.data}"
-        " --out {params.run} {params.constants} --device {resources.device} --threads {threads} > {log} 2>&1"
+        " --out {params.run} {params.constants} --samples {params.samples} --device {resources.device} --threads {threads} > {log} 2>&1"

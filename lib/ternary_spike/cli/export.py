@@ -9,7 +9,7 @@ HELP = "export a folded network to ONNX (float32) and count where its spikes dif
 def arguments(parser: ArgumentParser) -> None:
     add_folded_run(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for folded.onnx and onnx.json")
-    parser.add_argument("--samples", type=samples, default=200, help="test samples to compare on (default 200)")
+    parser.add_argument("--samples", type=samples, default=256, help="test samples to compare on (default 256)")
     add_machine(parser, device=False)
 
 

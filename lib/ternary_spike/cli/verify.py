@@ -9,7 +9,7 @@ HELP = "check that the folded network computes what the trained one does; exit s
 def arguments(parser: ArgumentParser) -> None:
     add_folded_run(parser)
     parser.add_argument("--out", type=Path, required=True, help="equivalence.json to write")
-    parser.add_argument("--samples", type=samples, default=200, help="test samples to compare on (default 200)")
+    parser.add_argument("--samples", type=samples, default=256, help="test samples to compare on (default 256)")
     add_machine(parser)
 
 
