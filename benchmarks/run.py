@@ -35,6 +35,7 @@ from ternary_spike import (  # noqa: E402
     TrainableTernaryLIF,
     allocator,
     backends,
+    cores,
     provenance,
 )
 from ternary_spike.files import write_json  # noqa: E402
@@ -210,7 +211,7 @@ def main() -> None:
             start_up += bench_start_up(device)
     setting = {
         "processor": processor(devices[-1]),
-        "cores": os.cpu_count(),
+        "cores": cores.available(),
         "load_average": os.getloadavg()[0],
         "time": "CPU time of one thread" if devices == ["cpu"] else "time of the device",
         "rounds": arguments.rounds,

@@ -6,7 +6,6 @@ same time; where they are slower, even a training of its own is better off with 
 """
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 import torch
 from torch.nn import functional as F
 
-from ternary_spike import allocator, provenance
+from ternary_spike import allocator, cores, provenance
 from ternary_spike.files import csv_text, write_listed
 from ternary_spike.models import SpikingResNet
 from ternary_spike.optimisation import Sgd
@@ -53,7 +52,7 @@ def fastest(case: tuple, threads: tuple[int, int], rounds: int) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the table")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: one a core")
+    parser.add_argument("--threads", type=int, default=cores.available(), help="default: one a core")
     parser.add_argument("--seconds", type=float, default=60, help="for each network")
     args = parser.parse_args()
     allocator.keep_freed_memory()  # as training does

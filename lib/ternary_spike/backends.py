@@ -205,7 +205,10 @@ def _alone(x: Tensor) -> Tensor:
 def _compiled(
     kernel: Kernel, timesteps: int, dtype: torch.dtype, device: str, given: tuple[bool, ...], lanes: bool
 ) -> Callable:
-    """The kernel compiled for any number of rows; under code of its own, by which the compiler limits versions."""
+    """The kernel compiled for any number of rows; under code of its own, by which the compiler limits versions.
+
+    What is ``given`` among the optional tensors makes another version, though nothing here looks at it.
+    """
 
     def whole(steps, shared):
         return _whole(kernel, steps, shared, by_row=lanes and device != "cpu")

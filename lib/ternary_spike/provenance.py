@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from ternary_spike import cores
+
 PACKAGES = ("torch", "torchvision", "numpy", "tonic", "scikit-learn", "safetensors")
 
 
@@ -50,7 +52,7 @@ def versions() -> dict[str, str]:
 
 def hardware(device: torch.device) -> dict:
     """Processor, number of cores that this process may use, memory in bytes, and the accelerator if it was used."""
-    found = {"cpu": _processor(), "cores": len(os.sched_getaffinity(0)), "device": device.type}
+    found = {"cpu": _processor(), "cores": cores.available(), "device": device.type}
     if hasattr(os, "sysconf"):
         found["memory_bytes"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if device.type == "cuda":

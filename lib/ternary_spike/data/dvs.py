@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ternary_spike.cores import default_workers
 from ternary_spike.data.dataset import Dataset, Option, subset_label
 from ternary_spike.data.fetching import fetching
-from ternary_spike.data.workers import default_workers
 from ternary_spike.errors import UserError
 
 if TYPE_CHECKING:  # a job of the workflow asks what there is when it starts, and must not wait for torch

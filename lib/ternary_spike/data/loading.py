@@ -18,8 +18,8 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
 from ternary_spike.augmentation import Augmentation, Normalisation
+from ternary_spike.cores import default_workers
 from ternary_spike.data.prepared import Manifest, read_manifest, read_picture_list, read_split
-from ternary_spike.data.workers import default_workers
 from ternary_spike.errors import UserError
 from ternary_spike.recipe import Recipe
 from ternary_spike.transfer import to_device
