@@ -216,9 +216,10 @@ def test_any_shape_layout_and_constants_match_the_plain_loop(
 ):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(timesteps, *shape, dtype=F64, generator=generator)
-    if at_points:  # half of the currents: rest, both thresholds, and the numbers next to them
+    if at_points:  # half of the currents: rest, both thresholds and the numbers next to them, the window's edges
         below, above = math.nextafter(threshold, 0), math.nextafter(threshold, math.inf)
-        points = torch.tensor([0.0, -0.0, threshold, -threshold, below, -below, above, -above], dtype=F64)
+        points = [0.0, -0.0, *(sign * u for u in (threshold, below, above, window, 1.0) for sign in (1, -1))]
+        points = torch.tensor(points, dtype=F64)
         chosen = points[torch.randint(len(points), x.shape, generator=generator)]
         x = torch.where(torch.rand(x.shape, generator=generator) < 0.5, chosen, x)
     if x.dim() == 5:

@@ -71,7 +71,7 @@ MUTATIONS = [
     ("normalised_neuron.py", "m._backward_hooks or m._backward_pre_hooks", "m._backward_hooks"),
     ("normalised_neuron.py", "and not _has_any_global_hook()", "and True"),
     ("normalised_neuron.py", "and type(neuron).forward is LIF.forward", "and True"),
-    ("normalised_neuron.py", "y if bn.weight is None else y.to(bn.weight.dtype)", "y"),
+    ("normalised_neuron.py", "return y.to(wide)", "return y"),
     ("normalised_neuron.py", "len(populations) == 1", "len(populations) >= 1"),
     ("backends.py", "min(piece, rows - start)", "min(piece, rows - start - 1)"),
     ("backends.py", "torch.stack(parts).sum()", "parts[0]"),

@@ -8,7 +8,7 @@ import torch
 from benchmarks.plain import plain_loop
 from torch import nn
 
-from ternary_spike import SpikingResNet, TrainableTernaryLIF, make_neuron
+from ternary_spike import SpikingResNet, TrainableTernaryLIF, backends, make_neuron
 from ternary_spike.layers import BatchNorm2d
 from ternary_spike.models import named_neurons
 from ternary_spike.normalised_neuron import normalise_and_fire, normalise_and_fire_static
@@ -38,13 +38,10 @@ def plain_copy(model):
     return twin
 
 
-@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("stem_batch_norm", ["per_step", "over_time"])
-@pytest.mark.parametrize("neuron", ["binary", "ternary", "trainable"])
-def test_the_whole_resnet20_equals_a_plain_one(neuron, stem_batch_norm, order):
+def compare_resnet20_with_a_plain_one(neuron, stem_batch_norm, order, timesteps=2):
     """Scores, every gradient and the running statistics, to 1e-12 in float64; amplitudes off 1."""
     torch.manual_seed(0)
-    model = SpikingResNet("resnet20", neuron, 2, stem_batch_norm=stem_batch_norm).double()
+    model = SpikingResNet("resnet20", neuron, timesteps, stem_batch_norm=stem_batch_norm).double()
     for layer in named_neurons(model).values():
         if layer.amplitude is not None:
             nn.init.uniform_(layer.amplitude, 0.6, 1.4)
@@ -74,6 +71,27 @@ def test_the_whole_resnet20_equals_a_plain_one(neuron, stem_batch_norm, order):
         close(p.grad, q.grad, sums[amplitudes[id(q)]] if id(q) in amplitudes else q.grad.abs().max(), name)
     for (name, p), q in zip(model.named_buffers(), plain.buffers(), strict=True):
         close(p, q, q.abs().max(), name)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("stem_batch_norm", ["per_step", "over_time"])
+@pytest.mark.parametrize("neuron", ["binary", "ternary", "trainable"])
+def test_the_whole_resnet20_equals_a_plain_one(neuron, stem_batch_norm, order):
+    compare_resnet20_with_a_plain_one(neuron, stem_batch_norm, order)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("neuron", "order"), [("trainable", torch.channels_last), ("binary", torch.contiguous_format)])
+def test_the_whole_resnet20_compiled_equals_a_plain_one(neuron, order):
+    if not backends._compiler_works("cpu"):
+        pytest.skip("no C++ compiler here")
+    backends.use("compiled")
+    try:
+        compare_resnet20_with_a_plain_one(neuron, "per_step", order, timesteps=4)
+        assert backends.current() == "compiled" and not backends.notices
+    finally:
+        backends.use("eager")
+        backends.notices.clear()
 
 
 def parts(per_step=False, channels=6, amplitude=1.3):

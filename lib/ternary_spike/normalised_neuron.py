@@ -10,7 +10,7 @@ import functools
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
 from ternary_spike import backends
@@ -49,9 +49,10 @@ def normalise_and_fire_static(bn: BatchNorm2d, neuron, y: Tensor, timesteps: int
     return neuron(current.expand(timesteps, *current.shape)).to(y.dtype)
 
 
-def _as_wide_as(bn: BatchNorm2d, y: Tensor) -> Tensor:
+def _as_wide_as(bn: nn.Module, y: Tensor) -> Tensor:
     """y in the dtype of batch norm's parameters: under autocast it would keep the convolution's, and round to it."""
-    return y if bn.weight is None else y.to(bn.weight.dtype)
+    wide = next(bn.parameters(), y).dtype  # what stands in for a batch norm may have none
+    return y.to(wide)
 
 
 def _fusible(bn, neuron) -> bool:
