@@ -73,7 +73,7 @@ def saved_bytes(forward: Callable[[], Tensor], parameters: set[int] = frozenset(
         storage = t.untyped_storage()
         if storage.data_ptr() not in parameters:
             kept[storage.data_ptr()] = storage.nbytes()
-        return t
+        return t.detach()  # an output itself would hold its own graph, for ever
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         y = forward()

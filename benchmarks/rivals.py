@@ -25,8 +25,8 @@ def neurons(device: str) -> dict[str, Callable[[Tensor], Tensor]]:
         binary = neuron.LIFNode(
             tau=4 / 3, decay_input=False, v_threshold=0.5, surrogate_function=surrogate.Rect(alpha=1.0), step_mode="m"
         )
-        found["SpikingJelly TernaryLIFNode"] = lambda x: _reset(ternary)(x)
-        found["SpikingJelly LIFNode (binary)"] = lambda x: _reset(binary)(x)
+        found["SpikingJelly TernaryLIFNode"] = _from_rest(ternary)
+        found["SpikingJelly LIFNode (binary)"] = _from_rest(binary)
     try:
         import snntorch
     except ImportError:
@@ -46,6 +46,10 @@ def neurons(device: str) -> dict[str, Callable[[Tensor], Tensor]]:
     return found
 
 
-def _reset(node):
-    node.reset()
-    return node
+def _from_rest(node) -> Callable[[Tensor], Tensor]:
+    def spikes(x: Tensor) -> Tensor:
+        found = node(x)
+        node.reset()  # at once: its membrane potential would keep the whole graph of this call alive
+        return found
+
+    return spikes
