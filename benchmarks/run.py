@@ -175,6 +175,9 @@ def main() -> None:
     parser.add_argument(
         "--neuron-rounds", type=int, default=31, help="those of the neuron, whose calls take milliseconds (default 31)"
     )
+    parser.add_argument(
+        "--epoch-rounds", type=int, default=11, help="those of epochs, in elapsed time, which scatters (default 11)"
+    )
     parser.add_argument("--timesteps", type=int, nargs="+", default=[2, 4], help="timesteps to measure (default 2 4)")
     parser.add_argument("--batch", type=int, default=32, help="images in a training step (default 32)")
     parser.add_argument(
@@ -191,7 +194,7 @@ def main() -> None:
     neuron, steps, epoch, start_up = [], [], [], []
     for device in devices:
         bench, neuron_bench = Bench(device, arguments.rounds), Bench(device, arguments.neuron_rounds, settle=True)
-        epoch_bench = Bench(device, arguments.rounds, elapsed=True)
+        epoch_bench = Bench(device, arguments.epoch_rounds, elapsed=True)
         for timesteps in arguments.timesteps:
             if "neuron" in parts:
                 print(f"{device}: neuron, T = {timesteps}", file=sys.stderr)
@@ -216,6 +219,7 @@ def main() -> None:
         "time": "CPU time of one thread" if devices == ["cpu"] else "time of the device",
         "rounds": arguments.rounds,
         "neuron_rounds": arguments.neuron_rounds,
+        "epoch_rounds": arguments.epoch_rounds,
         "bfloat16_instructions": has_bfloat16(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -86,7 +86,7 @@ OURS = {"ternary, eager", "ternary, compiled"}
 def test_neuron_step_and_epoch_are_measured_beside_what_is_installed(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks/run.py"), "--out", str(tmp_path), "--device", "cpu"]
     command += ["--only", "neuron", "training", "epoch", "--timesteps", "2", "--rounds", "1", "--neuron-rounds", "3"]
-    command += ["--batch", "4"]
+    command += ["--epoch-rounds", "1", "--batch", "4"]
     subprocess.run(command, check=True, capture_output=True)
     rivals = {"plain loop"}
     if importlib.util.find_spec("spikingjelly"):
