@@ -143,8 +143,7 @@ def test_a_slip_in_an_equation_is_found(tmp_path, processes):
 
 @pytest.mark.full
 def test_without_a_slip_the_same_tests_pass(tmp_path, processes):
-    folders = [tmp_path / file for file in TESTS]
-    for folder in folders:
-        copy_package(folder)
-    for code, output in processes.map(run_tests, folders, TESTS.values()):
+    copy_package(tmp_path)
+    groups = set(TESTS.values())
+    for code, output in processes.map(run_tests, [tmp_path] * len(groups), groups):
         assert code == pytest.ExitCode.OK, output[-2000:]
