@@ -6,6 +6,31 @@ With one thread results are those of the workflow's small runs, and tests side b
 import os
 from pathlib import Path
 
+import pytest
+
 LIBRARY = str(Path(__file__).parents[1] / "lib")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """The kernels that are compiled from now on, which for this test only means that they are written down."""
+    import torch  # after the environment is set
+
+    from ternary_spike import backends
+
+    graphs = []
+
+    def counting(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda call, **_: compiler(call, fullgraph=True, backend=counting))
+    backends._compiled.cache_clear()
+    backends.use("compiled")
+    yield graphs
+    assert backends.current() == "compiled"
+    backends._compiled.cache_clear()
+    backends.use("eager")

@@ -102,6 +102,25 @@ def parts(per_step=False, channels=6, amplitude=1.3):
     return bn, TrainableTernaryLIF(amplitude).double()
 
 
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_the_kernels_for_a_shortcut_serve_layers_without_one(compiled, order):
+    y, shortcut, grad = (
+        torch.randn(4, 32, 8, 8, dtype=F64).to(memory_format=order).expand(2, -1, -1, -1, -1) for _ in range(3)
+    )
+    for added in (None, shortcut):
+        results = []
+        for backend in backends.BACKENDS:
+            backends.use(backend)
+            bn, neuron = parts(channels=32)
+            leaf = y.clone().requires_grad_()
+            spikes = normalise_and_fire(bn, neuron, leaf, added)
+            spikes.backward(grad)
+            results.append((spikes.detach(), leaf.grad, bn.weight.grad, bn.bias.grad, neuron.amplitude.grad))
+        assert torch.equal(results[0][0], results[1][0])
+        torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
+    assert len(compiled) == 2
+
+
 @pytest.mark.parametrize("name, signed", [("binary", False), ("ternary", True), ("trainable", True)])
 @pytest.mark.parametrize("timesteps", [1, 2, 4])
 def test_every_surrogate_reset_and_input_matches_the_plain_loop(timesteps, name, signed):

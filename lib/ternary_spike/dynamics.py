@@ -21,6 +21,7 @@ part of u that fires (u where |b| = 1, else 0), b is the sign of h, v is u - h a
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -89,7 +90,8 @@ def fire(u: Tensor, dynamics: Dynamics) -> Tensor:
 
 def _sign(h: Tensor, dynamics: Dynamics) -> Tensor:
     """b, the sign of the part of u that fires. NaN stays NaN: torch's sign of it is 0, and nobody would notice."""
-    return (h * (2 / dynamics.threshold)).clamp_(-1, 1)  # h is 0 or at least the threshold, which makes at least 1
+    b = h * (2 / dynamics.threshold)  # h is 0 or at least the threshold, which makes at least 1
+    return b.clamp(-1, 1) if torch.compiler.is_compiling() else b.clamp_(-1, 1)
 
 
 def reset(u: Tensor, dynamics: Dynamics) -> Tensor:
@@ -153,21 +155,20 @@ def gradients(
         dynamics: the layer's constants.
     """
     at_rest = v is None
-    potentials, firing = [], []
+    membranes: list[_Membrane] = []
     for current in currents:
-        if firing:
-            v = potentials[-1] - firing[-1]
-        potentials.append(charge(current, v, dynamics))
-        firing.append(firing_part(potentials[-1], dynamics))
+        if membranes:
+            v = membranes[-1].u - membranes[-1].h
+        membranes.append(_membrane(charge(current, v, dynamics), dynamics))
     grad_a = None
     carried = grad_v  # dL/dv[t], from the timesteps that follow
     grad_currents = []
     # in place, and each timestep's membrane given up when it is done with: what fits the cache is fast
     for g in reversed(grads):
-        u, h = potentials.pop(), firing.pop()
+        membrane = membranes.pop()
         s = surrogate.derivative(
             dynamics.surrogate,
-            u,
+            membrane.u,
             signed=dynamics.signed,
             threshold=dynamics.threshold,
             window=dynamics.window,
@@ -175,36 +176,54 @@ def gradients(
         if amplitude is None:
             grad_u = g * s
         else:
-            grad_a = _plus_product_with_spikes(grad_a, g, u, h, dynamics)
+            grad_a = _plus_product_with_spikes(grad_a, g, membrane, dynamics)
             grad_u = (g * amplitude.to(g.dtype)).mul_(s)
         if carried is not None:
-            grad_u.addcmul_(carried, _reset_slope(u, h, s, dynamics))
+            grad_u = _plus_product(grad_u, carried, _reset_slope(membrane, s, dynamics))
         grad_currents.append(grad_u)
-        carried = grad_u * dynamics.decay if potentials or not at_rest else None
+        carried = grad_u * dynamics.decay if membranes or not at_rest else None
     return grad_currents[::-1], carried, grad_a
 
 
-# Two spellings each of the same, where what is fast differs: eager works in place and avoids boolean tensors, which are
-# dear on a processor; a compiler makes fewer instructions of one comparison that everything else shares.
+# Two spellings of the same, where what is fast differs: eager works in place and avoids boolean tensors, which are dear
+# on a processor; a compiler makes fewer instructions of one comparison that everything else shares, and takes several
+# times as long to follow what works in place.
 
 
-def _silent(u: Tensor, dynamics: Dynamics) -> Tensor:
-    """Where b = 0, boolean: the comparison that :func:`firing_part` makes."""
-    return (u.abs() if dynamics.signed else u) <= dynamics._below[u.dtype]
+class _Membrane(NamedTuple):
+    """A membrane potential u before the reset and the part h of it that fires; for a compiler also where b = 0."""
+
+    u: Tensor
+    h: Tensor
+    silent: Tensor | None
 
 
-def _reset_slope(u: Tensor, h: Tensor, s: Tensor, dynamics: Dynamics) -> Tensor:
-    """D(u) = dv/du, with h the part of u that fires and s the surrogate."""
-    if torch.compiler.is_compiling():
-        return torch.where(_silent(u, dynamics), 1.0, torch.zeros_like(u) if dynamics.detach_reset else -h.abs() * s)
+def _membrane(u: Tensor, dynamics: Dynamics) -> _Membrane:
+    if not torch.compiler.is_compiling():
+        return _Membrane(u, firing_part(u, dynamics), None)
+    silent = (u.abs() if dynamics.signed else u) <= dynamics._below[u.dtype]
+    return _Membrane(u, torch.where(silent, 0.0, u), silent)
+
+
+def _reset_slope(membrane: _Membrane, s: Tensor, dynamics: Dynamics) -> Tensor:
+    """D(u) = dv/du, with s the surrogate."""
+    u, h, silent = membrane
+    if silent is not None:
+        return torch.where(silent, 1.0, torch.zeros_like(u) if dynamics.detach_reset else -h.abs() * s)
     slope = surrogate.indicator(torch.eq, h, 0.0)
     return slope if dynamics.detach_reset else slope.addcmul_(h.abs(), s, value=-1)
 
 
-def _plus_product_with_spikes(total: Tensor | None, g: Tensor, u: Tensor, h: Tensor, dynamics: Dynamics) -> Tensor:
+def _plus_product(total: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """total + a b; in eager, total is changed in place."""
+    return total + a * b if torch.compiler.is_compiling() else total.addcmul_(a, b)
+
+
+def _plus_product_with_spikes(total: Tensor | None, g: Tensor, membrane: _Membrane, dynamics: Dynamics) -> Tensor:
     """total + g b; in eager, total is changed in place."""
-    if torch.compiler.is_compiling():
-        product = torch.where(_silent(u, dynamics), 0.0, torch.where(u < 0, -g, g))
+    u, h, silent = membrane
+    if silent is not None:
+        product = torch.where(silent, 0.0, torch.where(u < 0, -g, g))
         return product if total is None else total + product
     b = _sign(h, dynamics)
     return g * b if total is None else total.addcmul_(g, b)

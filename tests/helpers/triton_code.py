@@ -33,7 +33,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from triton.backends.compiler import GPUTarget
 
-from ternary_spike import backends, dynamics, normalised_neuron, surrogate
+from ternary_spike import backends, dynamics, normalised_neuron
 from ternary_spike.backends import LANES, Kernel
 from ternary_spike.dynamics import Dynamics
 
@@ -73,7 +73,6 @@ def described_device():
         (triton_helpers, "set_driver_to_gpu", answer(None)),
         # what tracing through torch.compile would do to it
         (torch.compiler, "is_compiling", answer(True)),
-        (surrogate, "indicator", lambda compare, x, bound: compare(x, bound).to(x.dtype)),
     ]
     triton.runtime.driver.set_active(Driver())
     with contextlib.ExitStack() as stack:
@@ -97,6 +96,7 @@ def source(kernel: Kernel, timesteps: int, sequences: int, per_channel: int, amp
         steps = [[given.pop(0) for _ in range(timesteps)] for _ in range(sequences)]
         shared = [given.pop(0).unbind(0) for _ in range(per_channel)]
         shared.append(given.pop(0) if amplitude else None)
+        shared += given  # whether there is a shortcut
         outputs, sums = backends._whole(kernel, steps + [None] * absent, shared, by_row=True)
         return outputs + sums
 
@@ -104,6 +104,7 @@ def source(kernel: Kernel, timesteps: int, sequences: int, per_channel: int, amp
         given = [torch.empty(shape, device="cuda", dtype=dtype) for shape in rows]
         given += [torch.empty(timesteps, LANES, device="cuda") for _ in range(per_channel)]
         given += [torch.empty(1, device="cuda")] * amplitude
+        given += [torch.empty(1, device="cuda", dtype=torch.bool)] * (per_channel > 0)
         plain = torch.func.functionalize(whole, remove="mutations_and_views")
         traced = make_fx(plain, decomposition_table=select_decomp_table())(*given)
     graph = GraphLowering(traced, shape_env=mode.shape_env, example_inputs=given)
