@@ -15,6 +15,7 @@ from ternary_spike.errors import UserError
 from ternary_spike.files import read_json, write_json
 from ternary_spike.models import SpikingResNet
 from ternary_spike.plan import Run
+from ternary_spike.progress import watched
 from ternary_spike.provenance import hardware
 
 SMALLEST_BATCH = 4
@@ -68,8 +69,8 @@ def estimate(plan: Iterable[Run], recipe_folder: Path, device: torch.device, cac
     end = time.monotonic() + limit
     wanted = {run.id: (run, *_step(run, recipe_folder)) for run in plan}
     steps = sorted({step for _, step, _ in wanted.values()}, key=_size)
-    for step in steps:
-        if key_of(step) not in measured and time.monotonic() < end:
+    for step in watched([step for step in steps if key_of(step) not in measured], "measuring training steps", "step"):
+        if time.monotonic() < end:
             measured[key_of(step)] = measure(step, device)
             write_json(cache, measured)
     costs = {}

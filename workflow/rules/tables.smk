@@ -27,6 +27,8 @@ rule make_plan:
         rows=plan_rows(),
         cache="results/costs.json",
         device=config["device"],
+    message:
+        "Plan: a training step of each network is measured here, if it was not before; two minutes at most"
     shell:
         "python -m ternary_spike plan --experiments {params.experiments:q} --recipes {params.recipes:q}"
         " {params.arguments} --device {params.device} --cache {params.cache} --out {output} > {log} 2>&1"
