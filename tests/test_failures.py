@@ -8,6 +8,7 @@ import pytest
 
 from ternary_spike import failures, plan
 from ternary_spike.files import read_json
+from ternary_spike.run_files import STAGES
 
 RUN = plan.Run(
     id="digits-resnet6-T2-binary",
@@ -50,9 +51,9 @@ def test_a_log_without_result_is_a_failure_with_the_log_s_last_word(tmp_path):
 
 
 def test_a_finished_stage_is_none_whatever_its_log_says(tmp_path):
-    for stage, file in failures.STAGES.items():
+    for stage, files in STAGES.items():
         write(tmp_path / "logs" / stage / f"{RUN.folder}.log", "error: at the first attempt\n")
-        write(tmp_path / "runs" / RUN.folder / file)
+        write(tmp_path / "runs" / RUN.folder / files[0])
     write(tmp_path / "logs/prepare/digits.log", "error: at the first attempt\n")
     write(tmp_path / "data/digits/manifest.json")
     assert failures.record([RUN], tmp_path) == []
@@ -82,15 +83,15 @@ def test_the_reason_is_the_last_error_or_line(tmp_path, text, reason):
     assert failures.reason(tmp_path / "log") == reason
 
 
-def test_every_rule_of_a_run_is_a_stage_with_the_file_that_it_leaves():
+def test_every_rule_of_a_run_is_a_stage_with_the_files_that_it_leaves():
     found = {}
     for path in (Path(__file__).parents[1] / "workflow/rules").glob("*.smk"):
         for rule in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:
             if "{{run}}/seed{{seed}}.log" in rule:
                 found[rule.partition(":")[0]] = rule.partition("log:")[0]
-    assert found.keys() == failures.STAGES.keys()
-    for stage, file in failures.STAGES.items():
-        assert f"/{file}" in found[stage]
+    assert found.keys() == STAGES.keys()
+    for stage, files in STAGES.items():
+        assert all(f"/{file}" in found[stage] for file in files)
 
 
 def test_a_search_for_a_threshold_that_failed_is_a_failure_of_its_runs(tmp_path):

@@ -10,17 +10,8 @@ from pathlib import Path
 from ternary_spike.files import write_json
 from ternary_spike.matching import RECORD as MATCH
 from ternary_spike.plan import RUNNABLE, Run
+from ternary_spike.run_files import STAGES
 
-# stage -> the file of a run's folder that it leaves when it succeeds, in the order in which the stages run
-STAGES = {
-    "train": "run.json",
-    "evaluate": "evaluation.json",
-    "fold": "folded.json",
-    "verify": "equivalence.json",
-    "energy": "energy.json",
-    "execute": "execution.json",
-    "export": "onnx.json",
-}
 DATA_STAGES = {"download": ".downloaded", "prepare": "/manifest.json"}
 
 
@@ -48,9 +39,9 @@ def find(plan: Iterable[Run], results: Path) -> Iterable[tuple[Run, str, Path]]:
         log = results / "logs" / "match" / f"{run.id}.log"
         if log.exists() and not (results / "runs" / run.id / MATCH).exists():
             yield run, "match", log
-        for stage, file in STAGES.items():
+        for stage, files in STAGES.items():
             log = results / "logs" / stage / f"{run.folder}.log"
-            if log.exists() and not (results / "runs" / run.folder / file).exists():
+            if log.exists() and not (results / "runs" / run.folder / files[0]).exists():
                 yield run, stage, log
 
 

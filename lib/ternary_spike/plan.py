@@ -374,15 +374,34 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """plan.csv as it was written. Raises UserError if it is missing or damaged."""
+    """plan.csv as it was written.
+
+    Raises:
+        UserError: if the file is missing, is not CSV, lacks a column, is not as its checksum says, or has a run and
+            seed twice.
+    """
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), reader.fieldnames or ()
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing; run the `plan` stage first") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read the plan {path}: {getattr(error, 'strerror', None) or error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read as CSV ({reason}); run the `plan` stage again") from None
     require_listed(path)
-    if any(None in row.values() or not row.keys() >= set(PLAN_COLUMNS) for row in rows):
-        raise UserError(f"{path} is no plan, or a damaged one; run `plan` with --out again")
+    if missing := [column for column in PLAN_COLUMNS if column not in columns]:
+        raise UserError(f"{path} has no column {', '.join(missing)}; run the `plan` stage again")
+    seen = set()
+    for row in rows:
+        if None in row or None in row.values():
+            raise UserError(f"{path} has a row with another number of cells than columns; run the `plan` stage again")
+        for key in ("seed", "timesteps"):
+            if not re.fullmatch(r"\d{1,18}", row[key], re.ASCII):
+                raise UserError(f"{path}: {key} is {row[key]!r}, no whole number; run the `plan` stage again")
+        if (run := (row["id"], int(row["seed"]))) in seen:
+            raise UserError(f"{path} has the run {run[0]} with seed {run[1]} twice; run the `plan` stage again")
+        seen.add(run)
     return rows
 
 

@@ -7,13 +7,10 @@ import random
 from pathlib import Path
 
 from ternary_spike.files import sha256_of
+from ternary_spike.plan import PLAN_COLUMNS
 
 LAYERS = ("stem1", "stage1.block1.1", "stage1.block1.2", "stage2.block1.1", "stage2.block1.2")
 NEURONS = (4096, 4096, 4096, 2048, 2048)
-PLAN_COLUMNS = (
-    "id", "seed", "dataset", "architecture", "timesteps", "neuron", "variant", "neuron_options", "recipe", "tables",
-    "control", "status", "reason", "reduced",
-)  # fmt: skip
 NORMALISED = {"signed": True, "threshold": 0.5, "decay": 0.25}
 LAST = {"binary": 97.5, "ternary": 98.9, "trainable": 99.0}
 RATE = {"binary": 0.33, "ternary": 0.68, "trainable": 0.66}

@@ -9,6 +9,7 @@ from ternary_spike import collect, paper
 from ternary_spike.columns import COLUMNS, TEXT
 from ternary_spike.errors import UserError
 from ternary_spike.membrane import distribution_distance, membrane_distances
+from ternary_spike.plan import PLAN_COLUMNS
 
 from . import fixture
 
@@ -197,14 +198,21 @@ def test_tables_have_the_described_columns(tmp_path):
     assert set().union(*COLUMNS.values()) >= TEXT
 
 
+HEAD = ",".join(PLAN_COLUMNS) + "\n"
+ROW = ",".join({"id": "a", "seed": "0", "timesteps": "2"}.get(column, "") for column in PLAN_COLUMNS) + "\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (None, "is missing; run the `plan` stage first"),
-        ("", "cannot be read as CSV"),
+        ("x" * 200_000, "cannot be read as CSV"),
+        ("", "has no column id, seed"),
         ("id,seed\n", "has no column dataset"),
-        ("id,seed,dataset,architecture,timesteps,neuron,status\na,x,d,r,2,n,s\n", "must be whole numbers"),
-        ("id,seed,dataset,architecture,timesteps,neuron,status\n" + "a,0,d,r,2,n,s\n" * 2, "with seed 0 twice"),
+        (HEAD + ROW.replace("0", "x"), "seed is 'x', no whole number"),
+        (HEAD + ROW.replace("2", "1.5"), "timesteps is '1.5', no whole number"),
+        (HEAD + ROW.replace("\n", ",\n"), "another number of cells than columns"),
+        (HEAD + ROW * 2, "has the run a with seed 0 twice"),
     ],
 )
 def test_bad_plans_get_one_line(tmp_path, text, message):

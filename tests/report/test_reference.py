@@ -15,13 +15,14 @@ from ternary_spike.files import read_json, sha256_of
 from ternary_spike.report.notebooks import execute
 from ternary_spike.report.reference import kept, pairs
 from ternary_spike.report.show import decimal
+from ternary_spike.run_files import expected_files, run_folder
 
 from . import fixture
 
 REPOSITORY = Path(__file__).parents[2]
 NOTEBOOK = REPOSITORY / "notebooks/reference.py"
 SETS = sorted(path.parent for path in (REPOSITORY / "results/reference").glob("*/plan.csv"))
-WANTED = ("run.json", "history.csv", "evaluation.json", "equivalence.json", "energy.csv", "energy.json", "folded.json")
+WANTED = expected_files("ternary", first_seed=False)
 
 
 def made_up(folder: Path, ternary: float = 55.0) -> Path:
@@ -85,7 +86,7 @@ def test_every_finished_run_has_its_small_files_and_nothing_large(folder):
     assert set(runs["state"]) <= {"done", "not run: its training has not finished"}
     assert len(finished) and set(finished["state"]) == {"done"} and set(finished["dirty"]) == {"False"}
     for run, seed in zip(finished["id"], finished["seed"], strict=True):
-        here = collect.run_folder(folder, run, seed)
+        here = run_folder(folder, run, seed)
         for name in WANTED:
             assert 0 < (here / name).stat().st_size < 1_000_000, here / name
         assert sha256_of(here / "history.csv") == read_json(here / "run.json")["files"]["history.csv"]

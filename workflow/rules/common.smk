@@ -22,6 +22,7 @@ from ternary_spike import settings
 from ternary_spike.codehash import code_hash, training_code_hash
 from ternary_spike.data import registry
 from ternary_spike.errors import UserError
+from ternary_spike.run_files import expected_files
 from ternary_spike.schema import checked, load_schema
 
 
@@ -228,13 +229,8 @@ def downloaded(wildcards):
 
 
 def run_files(run):
-    """The files that the tables read of one run; the network without spikes has nothing to fold or count."""
-    names = ["run.json", "history.csv", "evaluation.json"]
-    if run.neuron != "relu":
-        names += ["equivalence.json", "energy.csv", "energy.json"]
-        # what these show does not depend on the seed: once a run is enough
-        if run is seeds_of(run.id)[0]:
-            names += ["execution.json", "onnx.json"]
+    """The files that the tables read of one run."""
+    names = expected_files(run.neuron, first_seed=run is seeds_of(run.id)[0])
     return [f"{RESULTS}/runs/{run.folder}/{name}" for name in names]
 
 

@@ -13,7 +13,6 @@ import pandas as pd
 from markupsafe import Markup
 
 from ternary_spike import paper
-from ternary_spike.collect import RUN_FILES, run_folder
 from ternary_spike.errors import UserError
 from ternary_spike.files import write_text
 from ternary_spike.matching import RECORD as MATCH
@@ -22,6 +21,7 @@ from ternary_spike.report.benchmarks import PLACE as BENCHMARKS
 from ternary_spike.report.benchmarks import benchmark_files
 from ternary_spike.report.results import Results
 from ternary_spike.report.templating import environment
+from ternary_spike.run_files import RUN_FILES, run_folder
 from ternary_spike.verdicts import EXACT, FULL, NOT_TESTED, SCALE
 
 HERE = Path(__file__).parent
