@@ -40,7 +40,7 @@ test: $(READY)  ## the gate: all fast tests
 	$(PYTEST) -n $(WORKERS) -m "not full and not slurm"
 
 test-full: $(READY)  ## the tests that take minutes
-	$(PYTEST) -m "full"
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "full"
 
 test-slurm: $(READY)  ## the demo through a SLURM of one node, where one can be started
 	$(PYTEST) -m "slurm"

@@ -5,14 +5,16 @@ from pathlib import Path
 import torch
 
 from ternary_spike import recipe as recipes
-from ternary_spike import training
 from ternary_spike.data.prepared import Split, write_prepared
 from ternary_spike.distributed import Processes
+from ternary_spike.training_state import TrainingPlan, TrainingState
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def random_training(folder: Path, architecture: str, timesteps: int, steps: int, device: str, **changes):
+def random_training(
+    folder: Path, architecture: str, timesteps: int, steps: int, device: str, **changes
+) -> TrainingState:
     """A long training by CIFAR-10's recipe with ``steps`` steps an epoch, and nothing of it done yet.
 
     Args:
@@ -23,7 +25,7 @@ def random_training(folder: Path, architecture: str, timesteps: int, steps: int,
         changes: settings of the recipe that are to be others.
 
     Returns:
-        The training's state; ``train_step`` is one update, ``train.epoch(0)`` an epoch's batches.
+        ``train_step`` is one update, ``train.epoch(0)`` an epoch's batches.
     """
     recipe = recipes.load(ROOT / "config/recipes/cifar10.yaml", {"epochs": 1000, **changes})
     samples = steps * recipe.batch_size
@@ -32,5 +34,5 @@ def random_training(folder: Path, architecture: str, timesteps: int, steps: int,
     split = Split(images, torch.arange(samples) % 10)
     write_prepared(folder, "cifar10", "random pictures", {}, 10, {"train": split, "test": split})
     model = {"architecture": architecture, "neuron": "ternary", "timesteps": timesteps}
-    plan = training.TrainingPlan("benchmark", folder, model, recipe, {}, seed=0)
-    return training._Training(plan, torch.device(device), Processes(torch.device(device)))
+    plan = TrainingPlan("benchmark", folder, model, recipe, {}, seed=0)
+    return TrainingState(plan, torch.device(device), Processes(torch.device(device)))

@@ -404,9 +404,11 @@ def test_the_smallest_and_largest_thresholds_fire_as_any(signed):
         assert spikes.tolist() == [[0.0, 0.0, 1.0, -1.0 if signed else 0.0, 1.0]]
 
 
+@pytest.mark.parametrize("to_a_compiler", [False, True])
 @pytest.mark.parametrize("signed", [True, False])
-def test_what_is_not_a_number_is_seen_to_be_none(signed):
+def test_what_is_not_a_number_is_seen_to_be_none(monkeypatch, signed, to_a_compiler):
     """As the plain loop has it: a spike of 0 would hide it from every loss."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: to_a_compiler)
     x = torch.tensor([[float("nan"), float("inf"), 0.2, 0.9]] * 3)
     for amplitude in (None, torch.tensor(1.5)):
         spikes, v = multi_step(x, Dynamics(signed), amplitude)

@@ -21,7 +21,8 @@ from ternary_spike.files import read_json, read_tensors
 from ternary_spike.models import SpikingResNet, decayed_and_free_parameters
 from ternary_spike.optimisation import Sgd
 from ternary_spike.runs import HISTORY, RECORD, WEIGHTS, load_model
-from ternary_spike.training import Interrupted, learning_rate, train
+from ternary_spike.training import Interrupted, train
+from ternary_spike.training_state import learning_rate
 from tests.helpers.kill_training import EPOCHS
 from tests.helpers.tiny import prepare_tiny, tiny_plan
 
@@ -180,7 +181,7 @@ def test_a_last_update_that_goes_wrong_is_found_too(data, tmp_path):
 
 
 def test_what_is_said_of_the_checkpoint_is_true(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("ternary_spike.training.learning_rate", lambda recipe, epoch: 0.1 if epoch < 1 else 1e300)
+    monkeypatch.setattr("ternary_spike.training_state.learning_rate", lambda recipe, epoch: 0.1 if epoch < 1 else 1e300)
     with pytest.raises(
         UserError, match=r"the loss is \w+ at step 2 of epoch 2; the checkpoint of epoch 2, step 0 is kept"
     ):

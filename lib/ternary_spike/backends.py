@@ -52,10 +52,16 @@ class Kernel:
     ``function(*constants, sequences, shared)`` takes sequences as lists of timesteps [n, ...] (or None) and shared
     tensors that have no rows (or None); it returns a list of sequences and a list of tensors [n, ...] that are to be
     summed over everything.
+
+    With ``optional_last`` one compiled kernel serves calls with and without the last sequence: another one would take
+    as long to compile as the first, and save less than training ever gets back. The function is given one shared tensor
+    more, a boolean that says whether the sequence is there; where it is not, the first one stands in for it, which is
+    at hand. In eager that tensor is None, and so is a sequence that is not there.
     """
 
     function: Callable
     constants: tuple
+    optional_last: bool = False
 
 
 def use(name: str) -> None:
@@ -105,8 +111,9 @@ def run(kernel: Kernel, sequences: Sequence[Tensor | None], shared: Sequence) ->
     Returns:
         The kernel's sequences, each [S', n, ...], and its sums.
     """
+    plain = [*shared, None] if kernel.optional_last else shared
     if torch.compiler.is_compiling():  # the surrounding model is being compiled: let it see the plain operations
-        return _whole(kernel, _steps(sequences), shared)
+        return _whole(kernel, _steps(sequences), plain)
     first = sequences[0]
     with _without_autocast(first.device.type):
         if _backend == "compiled" and first[0].numel() > SMALL.get(first.device.type, LANES):
@@ -117,10 +124,10 @@ def run(kernel: Kernel, sequences: Sequence[Tensor | None], shared: Sequence) ->
                 except torch.OutOfMemoryError:
                     raise
                 except Exception as error:  # whatever a compiler can raise: no compiler, no disk, an unknown processor
-                    found = _in_pieces(kernel, sequences, shared)  # raises what is not the compiler's fault
+                    found = _in_pieces(kernel, sequences, plain)  # raises what is not the compiler's fault
                     _fall_back(error)
                     return found
-        return _in_pieces(kernel, sequences, shared)
+        return _in_pieces(kernel, sequences, plain)
 
 
 def _without_autocast(device: str) -> contextlib.AbstractContextManager:
@@ -138,10 +145,14 @@ def _run_compiled(
 ) -> tuple[list[Tensor], list[Tensor]]:
     first = sequences[0]
     sequences, shared = lanes or (sequences, shared)
+    if kernel.optional_last:
+        there = torch.full((1,), sequences[-1] is not None, device=first.device)
+        sequences = [*sequences[:-1], sequences[0] if sequences[-1] is None else sequences[-1]]
+        shared = [*shared, there]
     steps = [None if s is None else [_alone(step) for step in s.unbind(0)] for s in sequences]
     fixed = [None if s is None else _alone(s) for s in shared]
-    given = tuple(s is not None for s in (*sequences, *shared))
-    call = _compiled(kernel, len(first), first.dtype, first.device.type, given, lanes is not None)
+    dtypes = tuple(None if s is None else s.dtype for s in (*sequences, *shared))
+    call = _compiled(kernel, len(first), dtypes, first.device.type, lanes is not None)
     outputs, sums = call(steps, fixed)
     return [o.view(len(o), *first.shape[1:]) for o in outputs], [s.sum() if s.dim() else s for s in sums]
 
@@ -203,17 +214,17 @@ def _alone(x: Tensor) -> Tensor:
 
 @functools.cache
 def _compiled(
-    kernel: Kernel, timesteps: int, dtype: torch.dtype, device: str, given: tuple[bool, ...], lanes: bool
+    kernel: Kernel, timesteps: int, dtypes: tuple[torch.dtype | None, ...], device: str, lanes: bool
 ) -> Callable:
     """The kernel compiled for any number of rows; under code of its own, by which the compiler limits versions.
 
-    What is ``given`` among the optional tensors makes another version, though nothing here looks at it.
+    Which of the optional tensors there are, and their ``dtypes``, make another version.
     """
 
     def whole(steps, shared):
         return _whole(kernel, steps, shared, by_row=lanes and device != "cpu")
 
-    name = f"{kernel.function.__name__}_T{timesteps}_{str(dtype).removeprefix('torch.')}"
+    name = f"{kernel.function.__name__}_T{timesteps}_{str(dtypes[0]).removeprefix('torch.')}"
     own = types.FunctionType(whole.__code__.replace(co_name=name), whole.__globals__, name, None, whole.__closure__)
     compiled = torch.compile(own, fullgraph=True, options=_options(device))
     begun = False

@@ -70,9 +70,10 @@ def estimate(plan: Iterable[Run], recipe_folder: Path, device: torch.device, cac
     wanted = {run.id: (run, *_step(run, recipe_folder)) for run in plan}
     steps = sorted({step for _, step, _ in wanted.values()}, key=_size)
     for step in watched([step for step in steps if key_of(step) not in measured], "measuring training steps", "step"):
-        if time.monotonic() < end:
-            measured[key_of(step)] = measure(step, device)
-            write_json(cache, measured)
+        if time.monotonic() >= end:
+            break
+        measured[key_of(step)] = measure(step, device)
+        write_json(cache, measured)
     costs = {}
     for name, (run, step, recipe) in wanted.items():
         alike = [

@@ -177,7 +177,7 @@ def gradients(
             grad_u = g * s
         else:
             grad_a = _plus_product_with_spikes(grad_a, g, membrane, dynamics)
-            grad_u = (g * amplitude.to(g.dtype)).mul_(s)
+            grad_u = _times(g * amplitude.to(g.dtype), s)
         if carried is not None:
             grad_u = _plus_product(grad_u, carried, _reset_slope(membrane, s, dynamics))
         grad_currents.append(grad_u)
@@ -212,6 +212,11 @@ def _reset_slope(membrane: _Membrane, s: Tensor, dynamics: Dynamics) -> Tensor:
         return torch.where(silent, 1.0, torch.zeros_like(u) if dynamics.detach_reset else -h.abs() * s)
     slope = surrogate.indicator(torch.eq, h, 0.0)
     return slope if dynamics.detach_reset else slope.addcmul_(h.abs(), s, value=-1)
+
+
+def _times(a: Tensor, b: Tensor) -> Tensor:
+    """a b; in eager, a is changed in place."""
+    return a * b if torch.compiler.is_compiling() else a.mul_(b)
 
 
 def _plus_product(total: Tensor, a: Tensor, b: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ each timestep, #SOPs = s T A with the mean firing rate s and the operation count
 and k = 1 comparison for a binary, 2 for a ternary spike. It leaves open which mean s is; three are computed here.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
@@ -103,72 +104,34 @@ def measure(
             yield x
 
     counted, spikes, samples = synops.count(network, watched())
-    shapes = network.shapes()
-    timesteps = network.timesteps
-    neurons = {name: _size(shapes[name]) for name in network.spike_layers()}
+    layers, shapes, timesteps = synops.layers(network), network.shapes(), network.timesteps
+    neurons = {name: math.prod(shapes[name]) for name in network.spike_layers()}
     rates = {name: spikes[name] / (neurons[name] * timesteps) for name in neurons}
     signed = {op.name: op.settings["signed"] for op in network.operations if op.kind == "spikes"}
-    k = comparisons_per_spike(any(signed.values()))
 
-    rows = []
-    for layer in synops.layers(network):
-        from_image = layer.source == IMAGE
-        additions = 0.0 if from_image else counted[layer.name]
-        flops = layer.macs * (1 if static else timesteps) if from_image else 0
-        rows.append(
-            {
-                "layer": layer.name,
-                "kind": "shortcut" if layer.kind == "add" else layer.kind,
-                "input": layer.source,
-                "pooled": layer.pooled,
-                "macs": layer.macs,
-                "input_neurons": 0 if from_image else neurons[layer.source],
-                "input_rate": None if from_image else rates[layer.source],
-                "flops": flops,
-                "synops": additions,
-                "energy_microjoule": energy_microjoule(flops, additions, 0, c),
-            }
-        )
+    rows = [_of_connections(layer, counted, neurons, rates, 1 if static else timesteps, c) for layer in layers]
     for name, size in neurons.items():
-        sign = comparisons_per_spike(signed[name]) * size * timesteps
-        rows.append(
-            {
-                "layer": name,
-                "kind": "neurons",
-                "input": "",
-                "pooled": False,
-                "macs": 0,
-                "input_neurons": size,
-                "input_rate": rates[name],
-                "flops": 0,
-                "synops": 0.0,
-                "sign": sign,
-                "energy_microjoule": energy_microjoule(0, 0, sign, c),
-            }
-        )
-    for row in rows:
-        row.setdefault("sign", 0)
+        rows.append(_of_neurons(name, size, rates[name], comparisons_per_spike(signed[name]) * size * timesteps, c))
 
     total_neurons = sum(neurons.values())
-    behind_encoder = [layer for layer in synops.layers(network) if layer.fan_out is not None and layer.kind != "add"]
+    behind_encoder = [layer for layer in layers if layer.fan_out is not None and layer.kind != "add"]
     dense = sum(layer.macs for layer in behind_encoder) * timesteps
     means = {
         "mean over layers": sum(rates.values()) / len(rates),
         "mean over neurons": sum(rates[n] * neurons[n] for n in neurons) / total_neurons,
         "weighted by fan-out": sum(counted[layer.name] for layer in behind_encoder) / dense,
     }
-    encoder_macs = sum(layer.macs for layer in synops.layers(network) if layer.source == IMAGE)
+    encoder_macs = sum(layer.macs for layer in layers if layer.source == IMAGE)
+    k = comparisons_per_spike(any(signed.values()))
     a = synops.paper_count(network)
-    encoders = [("every timestep", encoder_macs * timesteps)] + ([("once", encoder_macs)] if static else [])
     estimates = []
-    for encoder, flops in encoders:
+    for encoder, flops in [("every timestep", encoder_macs * timesteps)] + [("once", encoder_macs)] * static:
         for mean, rate in means.items():
             sign = k * rate * timesteps * total_neurons
             estimates.append(
                 estimate(f"paper's formula, {mean}", encoder, rate, flops, rate * timesteps * a.total, sign, c)
             )
-        exact = sum(row["synops"] for row in rows)
-        signs = sum(row["sign"] for row in rows)
+        exact, signs = (sum(row[column] for row in rows) for column in ("synops", "sign"))
         estimates.append(estimate("exact count", encoder, None, flops, exact, signs, c))
     totals = {
         "samples": samples,
@@ -176,7 +139,7 @@ def measure(
         "constants_picojoule": asdict(c),
         "neurons": total_neurons,
         "encoder_macs": encoder_macs,
-        "macs": sum(layer.macs for layer in synops.layers(network)),
+        "macs": sum(layer.macs for layer in layers),
         "paper_operation_count": {**asdict(a), "total": a.total},
         "rates": means,
         "methods": [asdict(e) for e in estimates],
@@ -184,8 +147,40 @@ def measure(
     return rows, totals
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
+def _of_connections(
+    layer: synops.Layer, counted: dict, neurons: dict, rates: dict, encoder_passes: int, constants: Constants
+) -> dict:
+    """A row of energy.csv for a layer's weights, or for a shortcut."""
+    from_image = layer.source == IMAGE
+    additions = 0.0 if from_image else counted[layer.name]
+    flops = layer.macs * encoder_passes if from_image else 0
+    return {
+        "layer": layer.name,
+        "kind": "shortcut" if layer.kind == "add" else layer.kind,
+        "input": layer.source,
+        "pooled": layer.pooled,
+        "macs": layer.macs,
+        "input_neurons": 0 if from_image else neurons[layer.source],
+        "input_rate": None if from_image else rates[layer.source],
+        "flops": flops,
+        "synops": additions,
+        "energy_microjoule": energy_microjoule(flops, additions, 0, constants),
+        "sign": 0,
+    }
+
+
+def _of_neurons(name: str, size: int, rate: float, sign: float, constants: Constants) -> dict:
+    """A row of energy.csv for a layer's neurons."""
+    return {
+        "layer": name,
+        "kind": "neurons",
+        "input": "",
+        "pooled": False,
+        "macs": 0,
+        "input_neurons": size,
+        "input_rate": rate,
+        "flops": 0,
+        "synops": 0.0,
+        "energy_microjoule": energy_microjoule(0, 0, sign, constants),
+        "sign": sign,
+    }

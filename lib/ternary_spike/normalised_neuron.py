@@ -88,19 +88,6 @@ def _fused(bn: BatchNorm2d, neuron: LIF, y: Tensor, shortcut: Tensor | None, tim
     )
 
 
-def _run(kernel: Kernel, sequences: list, shortcut: Tensor | None, shared: list) -> tuple[list[Tensor], list[Tensor]]:
-    """Run a kernel that takes the shortcut as its last sequence, and as its last shared tensor whether there is one.
-
-    Where there is none, the compiled kernel is given something to read all the same, y itself, which it has at hand:
-    compiling another one takes as long as the first, and costs more than training ever gets back.
-    """
-    there = None
-    if backends.current() == "compiled":
-        there = torch.full((1,), shortcut is not None, device=sequences[0].device)
-        shortcut = sequences[0] if shortcut is None else shortcut
-    return backends.run(kernel, [*sequences, shortcut], [*shared, there])
-
-
 def _currents(
     y: Sequence, shortcut: Sequence | None, scale: Tensor, shift: Tensor, there: Tensor | None
 ) -> list[Tensor]:
@@ -108,10 +95,11 @@ def _currents(
     currents = [step.to(dtype) * scale[t] + shift[t] for t, step in enumerate(y)]
     if shortcut is None:
         return currents
-    added = [step.to(dtype) for step in shortcut]
-    if there is not None:
-        added = [torch.where(there, step, 0.0) for step in added]
-    return [current + step for current, step in zip(currents, added, strict=True)]
+    return [current + _where(there, step.to(dtype)) for current, step in zip(currents, shortcut, strict=True)]
+
+
+def _where(there: Tensor | None, step: Tensor) -> Tensor:
+    return step if there is None else torch.where(there, step, 0.0)
 
 
 def _forward_kernel(dynamics: Dynamics, sequences: list, shared: list):
@@ -168,10 +156,9 @@ class _NormalisedMultiStep(torch.autograd.Function):
         ctx.dynamics, ctx.timesteps, ctx.eps, ctx.shared = dynamics, timesteps, eps, shared
         y = y if y.dim() == 5 else y.expand(timesteps, *y.shape)
         rows = _Rows(y)
-        outputs, _ = _run(
-            Kernel(_forward_kernel, (dynamics,)),
-            [rows.of(y)],
-            None if shortcut is None else rows.of(shortcut),
+        outputs, _ = backends.run(
+            Kernel(_forward_kernel, (dynamics,), optional_last=True),
+            [rows.of(y), None if shortcut is None else rows.of(shortcut)],
             [rows.channel(scale), rows.channel(shift), None if amplitude is None else amplitude.reshape(1)],
         )
         return rows.back(outputs[0])
@@ -183,10 +170,9 @@ class _NormalisedMultiStep(torch.autograd.Function):
         static = y.dim() == 4
         steps = y.expand(ctx.timesteps, *y.shape) if static else y
         rows = _Rows(steps)
-        outputs, sums = _run(
-            Kernel(_backward_kernel, (ctx.dynamics,)),
-            [rows.of(steps), rows.of(grad_spikes)],
-            None if shortcut is None else rows.of(shortcut),
+        outputs, sums = backends.run(
+            Kernel(_backward_kernel, (ctx.dynamics,), optional_last=True),
+            [rows.of(steps), rows.of(grad_spikes), None if shortcut is None else rows.of(shortcut)],
             [rows.channel(scale), rows.channel(shift), None if amplitude is None else amplitude.reshape(1)],
         )
         grad_current = rows.back(outputs[0])

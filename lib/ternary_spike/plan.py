@@ -22,6 +22,7 @@ RUNNABLE, NOT_RUN = "runnable", "not run"
 RATE_OF = re.compile(r"rate_of_(\w+)")
 SPIKING = ("binary", "ternary", "trainable")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
+LONGEST_NAME = 255  # of a folder, in bytes, in the usual file systems
 
 
 def _list(text: str) -> tuple[str, ...]:
@@ -397,8 +398,17 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         if None in row or None in row.values():
             raise UserError(f"{path} has a row with another number of cells than columns; run the `plan` stage again")
         for key in ("seed", "timesteps"):
-            if not re.fullmatch(r"\d{1,18}", row[key], re.ASCII):
+            if not re.fullmatch(r"\d{1,19}", row[key], re.ASCII) or int(row[key]) >= 2**63:
                 raise UserError(f"{path}: {key} is {row[key]!r}, no whole number; run the `plan` stage again")
+        try:
+            options(row["neuron_options"])
+        except ValueError:
+            raise UserError(
+                f"{path}: neuron_options is {row['neuron_options']!r}, not {COLUMNS['neuron_options'][1]}; "
+                "run the `plan` stage again"
+            ) from None
+        if not 0 < len(row["id"].encode()) <= LONGEST_NAME:
+            raise UserError(f"{path}: id is {row['id'][:40]!r}…, not the name of a folder; run the `plan` stage again")
         if (run := (row["id"], int(row["seed"]))) in seen:
             raise UserError(f"{path} has the run {run[0]} with seed {run[1]} twice; run the `plan` stage again")
         seen.add(run)

@@ -6,7 +6,7 @@ import torch
 
 from ternary_spike.data.prepared import Split, write_prepared
 from ternary_spike.recipe import Recipe
-from ternary_spike.training import TrainingPlan
+from ternary_spike.training_state import TrainingPlan
 
 SIZE = 8
 CLASSES = 4

@@ -202,6 +202,9 @@ HEAD = ",".join(PLAN_COLUMNS) + "\n"
 ROW = ",".join({"id": "a", "seed": "0", "timesteps": "2"}.get(column, "") for column in PLAN_COLUMNS) + "\n"
 
 
+NAMED_OPTIONS = HEAD + ROW.replace(",2,,,", ",2,,,threshold", 1)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -212,6 +215,10 @@ ROW = ",".join({"id": "a", "seed": "0", "timesteps": "2"}.get(column, "") for co
         (HEAD + ROW.replace("0", "x"), "seed is 'x', no whole number"),
         (HEAD + ROW.replace("2", "1.5"), "timesteps is '1.5', no whole number"),
         (HEAD + ROW.replace("\n", ",\n"), "another number of cells than columns"),
+        (HEAD + ROW.replace("0", "9" * 19), "seed is '9999999999999999999', no whole number"),
+        (HEAD + ROW.replace("a", "a" * 300), "not the name of a folder"),
+        (HEAD + ROW.replace("a", ""), "not the name of a folder"),
+        (NAMED_OPTIONS, "neuron_options is 'threshold', not KEY=VALUE"),
         (HEAD + ROW * 2, "has the run a with seed 0 twice"),
     ],
 )

@@ -28,7 +28,11 @@ rule make_plan:
         cache="results/costs.json",
         device=config["device"],
     message:
-        "Plan: a training step of each network is measured here, if it was not before; two minutes at most"
+        (
+            "Plan: a training step of each network is measured here, if it was not before; two minutes at most"
+            if config["measure_costs"]
+            else "Plan"
+        )
     shell:
         "python -m ternary_spike plan --experiments {params.experiments:q} --recipes {params.recipes:q}"
         " {params.arguments} --device {params.device} --cache {params.cache} --out {output} > {log} 2>&1"

@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def training_plan(args: Namespace):
-    """The :class:`ternary_spike.training.TrainingPlan` of a command line; torch's threads and the allocator are set.
+    """The TrainingPlan of a command line; torch's threads and the allocator are set.
 
     Raises:
         UserError: if an option, the recipe or the data is unusable.
@@ -45,7 +45,7 @@ def training_plan(args: Namespace):
     from ternary_spike.data.prepared import read_manifest
     from ternary_spike.errors import UserError
     from ternary_spike.settings import neuron_options
-    from ternary_spike.training import TrainingPlan
+    from ternary_spike.training_state import TrainingPlan
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
