@@ -133,6 +133,19 @@ def test_a_network_takes_two_kernels_for_whatever_shapes(compiled):
     assert len(compiled) == 2
 
 
+def test_a_sequence_that_may_be_missing_takes_no_kernel_of_its_own(compiled):
+    kernel = Kernel(normalised_neuron._forward_kernel, (Dynamics(),), optional_last=True)
+    y, last = torch.randn(2, 2, 100, 64)[:, None]
+    shared = [torch.rand(1, 64) + 0.5, torch.randn(1, 64), torch.tensor([0.8])]
+    for given in (last, None, last):
+        results = []
+        for backend in backends.BACKENDS:
+            backends.use(backend)
+            results.append(backends.run(kernel, [y, given], shared)[0][0])
+        assert torch.equal(*results)
+    assert len(compiled) == 1
+
+
 def test_sizes_that_happen_to_be_equal_and_autocast_take_no_kernels_of_their_own(compiled):
     def step(batch, channels, rows):
         y = torch.randn(2, batch, channels, rows, 9, requires_grad=True)
