@@ -38,7 +38,7 @@ SMALL = {"cpu": 4096}
 # a processor measured (one thread, `make bench`: eager minus compiled); on a GPU estimated, from some 115 bytes of
 # memory traffic less at 3 TB/s. Nothing is known of other devices.
 SAVED_SECONDS = {"cpu": 3e-9, "cuda": 4e-11}
-COMPILE_SECONDS = 30.0
+COMPILE_SECONDS = 15.0
 
 logger = logging.getLogger("ternary_spike")
 notices: list[str] = []  # what was said about a backend that could not be had, for the run's record
