@@ -176,7 +176,7 @@ def main() -> None:
         "--neuron-rounds", type=int, default=31, help="those of the neuron, whose calls take milliseconds (default 31)"
     )
     parser.add_argument(
-        "--epoch-rounds", type=int, default=11, help="those of epochs, in elapsed time, which scatters (default 11)"
+        "--epoch-rounds", type=int, default=25, help="those of epochs, in elapsed time, which scatters (default 25)"
     )
     parser.add_argument("--timesteps", type=int, nargs="+", default=[2, 4], help="timesteps to measure (default 2 4)")
     parser.add_argument("--batch", type=int, default=32, help="images in a training step (default 32)")
