@@ -31,7 +31,7 @@ def environment() -> dict[str, str]:
 
 
 def run(command: list[str]) -> None:
-    done = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 
@@ -73,7 +73,7 @@ def test_a_distributed_training_stops_and_resumes(recipe, tmp_path):  # noqa: F8
     )
     assert "epoch 1/40" in process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=120)
+    process.communicate(timeout=300)
     assert not (tmp_path / "run" / "run.json").exists()
     time.sleep(0.5)
     run(torchrun("ternary_spike", words))

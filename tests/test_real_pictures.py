@@ -33,7 +33,7 @@ def trained(tmp_path_factory):
         f"preset: real\nexperiments: table.csv\ndata:\n  cifar10: {{source: jpeg-npz, root: {REAL}}}\n"
         "epochs: 3\nrecipe_changes: {train_samples: 12800}\nverify_samples: 64\nmeasure_costs: false\nthreads: 2\n"
     )
-    outcome = snakemake(folder, "--cores", "2", "--configfile", "real.yaml", timeout=1200)
+    outcome = snakemake(folder, "--cores", "2", "--configfile", "real.yaml", timeout=2400)
     assert outcome.status == 0, outcome.text[-3000:]
     return folder / "results/real"
 

@@ -226,7 +226,7 @@ def start_training(data: Path, folder: Path) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen) -> str:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
 
@@ -244,7 +244,7 @@ def cut_at_random_moments(data: Path, folder: Path, most: int, seed: int) -> int
             process.stdout.readline()
         time.sleep(rng.uniform(0, 0.3))
         process.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
         if process.returncode == 0:
             return cut
         cut += 1
@@ -357,7 +357,7 @@ def test_a_power_cut_within_a_checkpoint_s_write(data, tmp_path):
         while process.poll() is None and not unfinished(run):
             pass
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
         if unfinished(run):
             break
     assert unfinished(run), "no kill met a write"

@@ -74,7 +74,7 @@ def surroundings() -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def snakemake(folder: Path, *arguments: str, timeout: float = 600, devices: str = "") -> Outcome:
+def snakemake(folder: Path, *arguments: str, timeout: float = 1800, devices: str = "") -> Outcome:
     """Call snakemake in a copy of the repository, with one thread for whatever it starts; ``devices`` are its GPUs."""
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments],

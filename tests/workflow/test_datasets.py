@@ -45,7 +45,7 @@ def test_every_dataset_network_and_neuron_trains_to_the_report(tmp_path):
     ]
     (folder / "table.csv").write_text(HEAD + "".join(rows))
     (folder / "formats.yaml").write_text(CONFIG.format(root=tmp_path))
-    outcome = snakemake(folder, "--cores", "2", "--configfile", "formats.yaml", timeout=1500)
+    outcome = snakemake(folder, "--cores", "2", "--configfile", "formats.yaml", timeout=2400)
     assert outcome.status == 0, outcome.text[-3000:]
     with (folder / "results/formats/tables/runs.csv").open() as file:
         found = list(csv.DictReader(file))

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.full
 
 def test_the_demo_ends_with_a_report_and_a_second_call_does_nothing(tmp_path):
     folder = copied(tmp_path / "demo", notebooks=("comparison", "folding"))
-    done = snakemake(folder, "--cores", "all", "--configfile", "config/demo.yaml", timeout=1200)
+    done = snakemake(folder, "--cores", "all", "--configfile", "config/demo.yaml", timeout=2400)
     assert done.status == 0, done.text
     assert (folder / "results/demo/report/index.html").exists()
     with (folder / "results/demo/tables/summary.csv").open() as file:

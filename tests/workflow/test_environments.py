@@ -124,7 +124,7 @@ def test_every_rule_finds_what_it_needs_in_its_own_environment(conda, tmp_path):
     (folder / "table.csv").write_text(HEAD + SMOKE_ROWS.splitlines(keepends=True)[0])
     (folder / "smoke.yaml").write_text(SMOKE_CONFIG)
     call = ("--cores", "2", "--use-conda", "--configfile")
-    done = snakemake(folder, *call, "smoke.yaml", timeout=1500)
+    done = snakemake(folder, *call, "smoke.yaml", timeout=2400)
     assert done.status == 0, done.text
     assert (folder / "results/smoke/report/index.html").exists()
     assert len(list(folder.glob(".snakemake/conda/*/pyvenv.cfg"))) == len(FILES) - 1
