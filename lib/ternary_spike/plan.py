@@ -378,8 +378,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """plan.csv as it was written.
 
     Raises:
-        UserError: if the file is missing, is not CSV, lacks a column, is not as its checksum says, or has a run and
-            seed twice.
+        UserError: if the file is missing, is not CSV, lacks a column, is not as its checksum says, has a cell that no
+            plan has, or a run and seed twice.
     """
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
