@@ -4,6 +4,7 @@ import copy
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -82,6 +83,57 @@ def test_bad_options_raise_one_line(name, options, message):
     with pytest.raises(ValueError, match=message) as caught:
         make_neuron(name, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [nn.Parameter(torch.tensor(0.5)), torch.tensor(0.5), "0.5", True, None])
+@pytest.mark.parametrize("option", ["threshold", "decay", "window", "initial_amplitude"])
+def test_a_constant_is_a_number(option, value):
+    """A parameter that is taken for its value would never be trained, and nobody would notice."""
+    with pytest.raises(ValueError, match=f"{option} must be a number, not ") as caught:
+        TrainableTernaryLIF(**{option: value})
+    assert "\n" not in str(caught.value)
+    if isinstance(value, torch.Tensor):
+        assert "never trained" in str(caught.value) and ".item()" in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [1, np.float32(1), np.int64(1), np.float64(1)])
+def test_any_kind_of_number_is_taken(number):
+    neuron = TrainableTernaryLIF(threshold=number, decay=number, window=number, initial_amplitude=number)
+    assert [type(c) for c in (neuron.threshold, neuron.decay, neuron.window)] == [float] * 3
+    assert (neuron.threshold, neuron.decay, neuron.window, neuron.amplitude.item()) == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"detach_reset": torch.tensor(True)}, "detach_reset must be True or False, not a tensor"),
+        ({"detach_reset": "no"}, "detach_reset must be True or False, not 'no'"),
+        ({"surrogate": ["clamp"]}, "unknown surrogate"),
+        ({"surrogate": torch.tensor(1)}, "unknown surrogate"),
+        ({"channels": torch.tensor(4)}, "channels must be a whole number from 1, not a tensor"),
+        ({"channels": 0}, "channels must be a whole number from 1, not 0"),
+        ({"initial_amplitude": float("nan")}, "initial_amplitude must be finite, not nan"),
+    ],
+)
+def test_what_an_option_cannot_be_is_refused(options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        TrainableTernaryLIF(**options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [1.0, nn.Parameter(torch.tensor(1.0))])
+@pytest.mark.parametrize(
+    "constant",
+    ["threshold", "decay", "surrogate", "window", "detach_reset", "signed", "initial_amplitude", "channels"],
+)
+def test_constants_are_read_only(constant, value):
+    neuron = TrainableTernaryLIF()
+    with pytest.raises(AttributeError, match=rf"{constant} of TrainableTernaryLIF is fixed.* make another neuron") as e:
+        setattr(neuron, constant, value)
+    assert "\n" not in str(e.value)
+    assert (neuron.threshold, neuron.decay, neuron.surrogate) == (0.5, 0.25, "clamp")
+    assert (neuron.window, neuron.detach_reset, neuron.signed) == (1.0, False, True)
+    assert [name for name, _ in neuron.named_parameters()] == ["amplitude"]
 
 
 def test_repr_names_the_constants():

@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ternary_spike import backends, surrogate
+from ternary_spike.arguments import flag, number
 from ternary_spike.backends import Kernel
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -56,13 +57,17 @@ class Dynamics:
     detach_reset: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("threshold", "decay", "window"):
+            object.__setattr__(self, name, number(name, getattr(self, name)))
+        for name in ("signed", "detach_reset"):
+            flag(name, getattr(self, name))
         if not SMALLEST_THRESHOLD <= self.threshold < math.inf:
             raise ValueError(f"threshold must be above 0 (at least {SMALLEST_THRESHOLD:g}), not {self.threshold}")
         if not 0 <= self.decay <= 1:
             raise ValueError(f"decay must lie in [0, 1], not {self.decay}")
         if not self.window > 0:
             raise ValueError(f"window must be above 0, not {self.window}")
-        if self.surrogate not in surrogate.SURROGATES:
+        if not isinstance(self.surrogate, str) or self.surrogate not in surrogate.SURROGATES:
             raise ValueError(f"unknown surrogate {self.surrogate!r}: choose one of {', '.join(surrogate.SURROGATES)}")
         # firing compares with the largest number below the threshold; found here, where no compiler has to follow
         below = {

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from ternary_spike.arguments import whole
 from ternary_spike.layers import AvgPool2d, BatchNorm2d, Conv2d
 from ternary_spike.neurons import make_neuron
 from ternary_spike.normalised_neuron import normalise_and_fire, normalise_and_fire_static
@@ -149,7 +150,8 @@ class SpikingResNet(nn.Module):
             "over_time".
 
     Raises:
-        ValueError: if a name is unknown, T < 1, or the image is too small for the network's strides.
+        ValueError: if a name is unknown, a size is no whole number from 1, or the image is too small for
+            the network's strides.
     """
 
     def __init__(
@@ -165,14 +167,13 @@ class SpikingResNet(nn.Module):
     ) -> None:
         super().__init__()
         spec = parse_architecture(architecture)
-        if timesteps < 1:
-            raise ValueError(f"timesteps must be at least 1, not {timesteps}")
         if stem_batch_norm not in ("per_step", "over_time"):
             raise ValueError(f"stem_batch_norm must be 'per_step' or 'over_time', not {stem_batch_norm!r}")
+        self.timesteps = whole("timesteps", timesteps)
+        num_classes = whole("num_classes", num_classes)
+        self.in_channels = in_channels = whole("in_channels", in_channels)
+        self.image_size = whole("image_size", image_size)
         require_image_size(architecture, image_size)
-        self.timesteps = timesteps
-        self.in_channels = in_channels
-        self.image_size = image_size
 
         def make(channels: int) -> nn.Module:
             return make_neuron(neuron, channels=channels, **(neuron_options or {}))

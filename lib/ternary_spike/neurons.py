@@ -10,15 +10,19 @@ Single-step use takes and returns the membrane potential explicitly; no neuron h
 """
 
 import inspect
+import math
 
 import torch
 from torch import Tensor, nn
 
+from ternary_spike.arguments import number, whole
 from ternary_spike.dynamics import Dynamics, multi_step
 
 
 class LIF(nn.Module):
     """A leaky integrate-and-fire layer with hard reset; what the three neurons share.
+
+    The constants are numbers and can be read (``neuron.threshold``), but not set: another value takes another neuron.
 
     Args:
         threshold: V_th (the paper gives none; 0.5 is the authors' code's). Fires at the boundary too.
@@ -29,10 +33,12 @@ class LIF(nn.Module):
         detach_reset: if True no gradient flows through the reset.
 
     Raises:
-        ValueError: if a constant is out of range or the surrogate is unknown.
+        ValueError: if a constant is no number (a tensor is none) or out of range, or the surrogate is unknown.
     """
 
     signed: bool
+    #: attributes that cannot be set: nothing would read what is put there
+    fixed: tuple[str, ...] = ("threshold", "decay", "surrogate", "window", "detach_reset", "signed")
 
     def __init__(
         self,
@@ -45,6 +51,33 @@ class LIF(nn.Module):
         super().__init__()
         self.dynamics = Dynamics(self.signed, threshold, decay, surrogate, window, detach_reset)
         self.amplitude: Tensor | None = None
+
+    def __setattr__(self, name: str, value) -> None:
+        if name in self.fixed:
+            raise AttributeError(
+                f"{name} of {type(self).__name__} is fixed when it is made; make another neuron and put it in its place"
+            )
+        super().__setattr__(name, value)
+
+    @property
+    def threshold(self) -> float:
+        return self.dynamics.threshold
+
+    @property
+    def decay(self) -> float:
+        return self.dynamics.decay
+
+    @property
+    def surrogate(self) -> str:
+        return self.dynamics.surrogate
+
+    @property
+    def window(self) -> float:
+        return self.dynamics.window
+
+    @property
+    def detach_reset(self) -> bool:
+        return self.dynamics.detach_reset
 
     def forward(self, x: Tensor, v: Tensor | None = None, return_state: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Spikes of an input current through time.
@@ -93,15 +126,22 @@ class TrainableTernaryLIF(LIF):
         channels: None for one amplitude a layer (the paper's choice, a in R^{1x1x1}), or the number of channels for
             one amplitude each; the layer's input is then [T, B, channels, ...] with two spatial axes.
         options: those of :class:`LIF`.
+
+    Raises:
+        ValueError: as of :class:`LIF`; also if the amplitude is no finite number, or ``channels`` no whole one.
     """
 
     signed = True
+    fixed = (*LIF.fixed, "initial_amplitude", "channels")
 
     def __init__(self, initial_amplitude: float = 1.0, channels: int | None = None, **options) -> None:
         super().__init__(**options)
-        shape = () if channels is None else (channels, 1, 1)
+        shape = () if channels is None else (whole("channels", channels), 1, 1)
+        value = number("initial_amplitude", initial_amplitude)
+        if not math.isfinite(value):
+            raise ValueError(f"initial_amplitude must be finite, not {value}")
         del self.amplitude
-        self.amplitude = nn.Parameter(torch.full(shape, float(initial_amplitude)))
+        self.amplitude = nn.Parameter(torch.full(shape, value))
 
 
 def _options(neuron: type[LIF]) -> set[str]:
