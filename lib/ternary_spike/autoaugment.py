@@ -1,19 +1,23 @@
 """AutoAugment's CIFAR-10 policy (Cubuk et al., CVPR 2019) on a whole batch at once.
 
-The reference is torchvision's ``AutoAugment(CIFAR10, fill=(128, 128, 128))`` on PIL pictures, which is what the
-authors' pipeline amounts to. Each of its operations is reproduced bit for bit, on any device: geometry in Pillow's
-16.16 fixed point, everything else in integers, or in floating point with the same roundings.
+The policy is that of the authors' CIFAR script (``CIFAR10Policy`` of MPBN/main_train.py), which calls Pillow on one
+picture at a time. Each of its operations is reproduced bit for bit, on any device: rotation in Pillow's 16.16 fixed
+point, everything else in integers, or in floating point with the same roundings. torchvision's policy of the same name
+differs in a probability, in the shears' interpolation, in the sense of rotations, in the lengths of translations and in
+the roundings of some magnitudes.
 
 A *branch* of the policy is a pair of actions that one draw leads to: a sub-policy, which of its two operations
-happen, and their signs. Operations fall into three families that each need one pass over the pictures they concern:
-geometry (look up another pixel), tone (look up the pixel's value in a table of 256, possibly made from the picture's
-histogram), and blending with a degenerate picture (grey or smoothed).
+happen, and their signs. Operations fall into four families that each need one pass over the pictures they concern:
+geometry (look up another pixel), shear (interpolate between four pixels of a column), tone (look up the pixel's value
+in a table of 256, possibly made from the picture's histogram), and blending with a degenerate picture (grey or
+smoothed).
 """
 
 import math
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -22,7 +26,8 @@ from ternary_spike.transfer import to_device
 FILL = 128
 BINS = 10  # magnitudes of each operation
 
-# Sub-policies, each two of (operation, probability, index of the magnitude), as torchvision has them
+# Sub-policies, each two of (operation, probability, index of the magnitude), as the authors have them; 0 stands for the
+# index where an operation has no magnitude
 POLICY = (
     (("Invert", 0.1, 0), ("Contrast", 0.2, 6)),
     (("Rotate", 0.7, 2), ("TranslateX", 0.3, 9)),
@@ -40,7 +45,7 @@ POLICY = (
     (("Brightness", 0.9, 6), ("Color", 0.2, 8)),
     (("Solarize", 0.5, 2), ("Invert", 0.0, 0)),
     (("Equalize", 0.2, 0), ("AutoContrast", 0.6, 0)),
-    (("Equalize", 0.2, 0), ("Equalize", 0.6, 0)),
+    (("Equalize", 0.2, 0), ("Equalize", 0.8, 0)),
     (("Color", 0.9, 9), ("Equalize", 0.6, 0)),
     (("AutoContrast", 0.8, 0), ("Solarize", 0.2, 8)),
     (("Brightness", 0.1, 3), ("Color", 0.7, 0)),
@@ -51,9 +56,10 @@ POLICY = (
     (("TranslateY", 0.7, 9), ("AutoContrast", 0.9, 0)),
 )
 
-GEOMETRY = ("ShearY", "TranslateX", "TranslateY", "Rotate")
+GEOMETRY = ("TranslateX", "TranslateY", "Rotate")
 BLENDS = ("Color", "Sharpness")
-SIGNED = (*GEOMETRY, *BLENDS, "Brightness", "Contrast")
+# the authors' rotations go one way only
+SIGNED = ("ShearY", "TranslateX", "TranslateY", *BLENDS, "Brightness", "Contrast")
 # tables that depend on the picture; those of the other tones are known beforehand
 IDENTITY, EQUALIZE, AUTOCONTRAST, CONTRAST = range(4)
 DYNAMIC = {"Equalize": EQUALIZE, "AutoContrast": AUTOCONTRAST, "Contrast": CONTRAST}
@@ -61,7 +67,7 @@ DYNAMIC = {"Equalize": EQUALIZE, "AutoContrast": AUTOCONTRAST, "Contrast": CONTR
 
 @dataclass(frozen=True)
 class Action:
-    """One operation with its signed magnitude, as torchvision would call it; "Identity" for none."""
+    """One operation with its signed magnitude, in pixels, degrees, grey levels, bits or shares; "Identity" for none."""
 
     operation: str
     magnitude: float = 0.0
@@ -69,14 +75,16 @@ class Action:
 
 @cache
 def _magnitudes(operation: str, side: int) -> tuple[float, ...]:
-    """The operation's ten magnitudes for pictures of ``side`` pixels; single precision, as in torchvision."""
-    largest = {"ShearY": 0.3, "TranslateX": 150 / 331 * side, "TranslateY": 150 / 331 * side, "Rotate": 30.0}
+    """The operation's ten magnitudes for pictures of ``side`` pixels."""
+    largest = {"ShearY": 0.3, "TranslateX": 150 / 331, "TranslateY": 150 / 331, "Rotate": 30.0}
     if operation == "Solarize":
-        values = torch.linspace(255.0, 0.0, BINS)
+        values = np.linspace(256.0, 0.0, BINS)
     elif operation == "Posterize":
-        values = 8 - (torch.arange(BINS) / ((BINS - 1) / 4)).round().int()
+        values = np.round(np.linspace(8.0, 4.0, BINS))
     else:
-        values = torch.linspace(0.0, largest.get(operation, 0.9), BINS)
+        values = np.linspace(0.0, largest.get(operation, 0.9), BINS)
+    if operation.startswith("Translate"):
+        values = values * side
     return tuple(float(value) for value in values)
 
 
@@ -98,12 +106,10 @@ def _matrix(action: Action, side: int) -> tuple[int, ...]:
     Returns (xx, xy, x0, yx, yy, y0): column = (xx * x + xy * y + x0) >> 16, row likewise.
     """
     a, b, c, d, e, f = 1.0, 0.0, 0.0, 0.0, 1.0, 0.0
-    if action.operation == "ShearY":
-        d = math.tan(math.radians(math.degrees(math.atan(action.magnitude))))
-    elif action.operation == "TranslateX":
-        c = -float(int(action.magnitude))
+    if action.operation == "TranslateX":
+        c = math.floor(action.magnitude + 0.5)
     elif action.operation == "TranslateY":
-        f = -float(int(action.magnitude))
+        f = math.floor(action.magnitude + 0.5)
     elif action.operation == "Rotate":
         angle = -math.radians(action.magnitude % 360.0)
         a, b, d, e = (round(v, 15) for v in (math.cos(angle), math.sin(angle), -math.sin(angle), math.cos(angle)))
@@ -145,9 +151,11 @@ class AutoAugment:
         self.actions = actions
         self._geometric = torch.tensor([action.operation in GEOMETRY for action in actions])
         self._blending = torch.tensor([action.operation in BLENDS for action in actions])
-        self._tonal = ~(self._geometric | self._blending)
+        self._shearing = torch.tensor([action.operation == "ShearY" for action in actions])
+        self._tonal = ~(self._geometric | self._shearing | self._blending)
         self._tonal[0] = False
         self._matrices = torch.tensor([_matrix(action, side) for action in actions], dtype=torch.int32, device=device)
+        self._slopes = torch.tensor([action.magnitude for action in actions], dtype=torch.float64, device=device)
         self._tables = torch.stack([_table(action) for action in actions]).to(device)
         self._dynamic = torch.tensor([DYNAMIC.get(action.operation, 0) for action in actions], device=device)
         self._factors = torch.tensor([1.0 + action.magnitude for action in actions], device=device)
@@ -172,6 +180,7 @@ class AutoAugment:
             action = actions[:, position].long()
             for concerned, family in (
                 (self._geometric, self._geometry),
+                (self._shearing, self._shear),
                 (self._tonal, self._tone),
                 (self._blending, self._blended),
             ):
@@ -192,6 +201,9 @@ class AutoAugment:
         source = (rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)).long().view(batch, 1, -1)
         moved = images.flatten(2).gather(2, source.expand(-1, channels, -1)).view_as(images)
         return torch.where(inside.unsqueeze(1), moved, FILL)
+
+    def _shear(self, images: Tensor, which: Tensor) -> Tensor:
+        return sheared(images, self._slopes[which])
 
     def _tone(self, images: Tensor, which: Tensor) -> Tensor:
         values = images.flatten(2).long()
@@ -214,7 +226,7 @@ class AutoAugment:
 
 
 def branch(policy: Tensor, chances: Tensor, signs: Tensor) -> Tensor:
-    """Draws to actions: an operation happens where its chance, uniform in [0, 1), is at most its probability.
+    """Draws to actions: an operation happens where its chance, uniform in [0, 1), is below its probability.
 
     Args:
         policy: sub-policy, int64 [N, 1].
@@ -226,7 +238,34 @@ def branch(policy: Tensor, chances: Tensor, signs: Tensor) -> Tensor:
     """
     probabilities = torch.tensor([[probability for _, probability, _ in pair] for pair in POLICY])
     actions = 1 + 4 * policy + 2 * torch.arange(2) + signs
-    return torch.where(chances <= probabilities[policy.squeeze(1)], actions, 0).int()
+    return torch.where(chances < probabilities[policy.squeeze(1)], actions, 0).int()
+
+
+def sheared(images: Tensor, slopes: Tensor) -> Tensor:
+    """Pillow's bicubic shear along the columns: uint8 [B, 3, H, W] with slopes float64 [B] to uint8 of the same shape.
+
+    A pixel's value is interpolated between four of its column (the cubic convolution of a = -1); rows beyond the border
+    repeat it, and a pixel whose place lies outside of the picture becomes grey. Double precision with one rounding an
+    operation, as in Pillow, and the fraction cut off.
+    """
+    batch, channels, height, width = images.shape
+    columns = torch.arange(width, device=images.device)
+    centres = torch.arange(height, dtype=torch.float64, device=images.device).view(-1, 1) + 0.5
+    place = slopes.view(-1, 1, 1) * (columns + 0.5).double() + centres
+    inside = (place >= 0) & (place < height)
+    first = (place - 0.5).floor()
+    fraction = (place - 0.5 - first).unsqueeze(1)
+    flat = images.flatten(2)
+
+    def row(offset: int) -> Tensor:
+        source = (first.long() + offset).clamp(0, height - 1) * width + columns
+        return flat.gather(2, source.view(batch, 1, -1).expand(-1, channels, -1)).view_as(images).double()
+
+    before, here, after, beyond = (row(offset) for offset in (-1, 0, 1, 2))
+    cubic = here - before + beyond - after
+    square = 2 * (before - here) + after - beyond
+    value = here + fraction * (after - before + fraction * (square + fraction * cubic))
+    return torch.where(inside.unsqueeze(1), value.clamp(0, 255).to(torch.uint8), FILL)
 
 
 def grey(images: Tensor) -> Tensor:

@@ -124,7 +124,7 @@ class Recipe:
     roll: int = _value(
         *_integer(0, MOST_PIXELS), "shift by up to so many pixels along both axes; what leaves comes in opposite", 0
     )
-    autoaugment: str = _value(*_choice("none", "cifar10"), "AutoAugment policy, nearest pixel, fill 128", "none")
+    autoaugment: str = _value(*_choice("none", "cifar10"), "AutoAugment policy, fill 128", "none")
     cutout: int = _value(*_integer(0, MOST_PIXELS), "side of the black square, in pixels; its edges are clipped", 0)
     evaluation_crop: float = _value(
         *_number("a number above 0 and up to 1", lambda x: 0 < x <= 1),
