@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ternary_spike.convolution import conv2d
 from ternary_spike.dynamics import Dynamics, fire, integrate
 from ternary_spike.errors import UserError
 from ternary_spike.files import read_json, read_tensors, replaced_together, sha256_of, write_json, write_tensors
@@ -133,9 +134,7 @@ class FoldedNetwork:
             return x + (inputs[1] if constant is None else inputs[1] * constant)
         frames = x if x.dim() == 4 else x.flatten(0, 1)
         if op.kind == "conv":
-            y = F.conv2d(
-                frames, self.weights[f"{op.name}.weight"], self.weights[f"{op.name}.bias"], **_conv_settings(op)
-            )
+            y = conv2d(frames, self.weights[f"{op.name}.weight"], self.weights[f"{op.name}.bias"], **_conv_settings(op))
         else:
             y = F.avg_pool2d(frames, **pool_settings(op))
         return y if x.dim() == 4 else y.unflatten(0, x.shape[:2])

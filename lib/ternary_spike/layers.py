@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ternary_spike.convolution import conv2d
+
 
 def over_time(operation: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply an operation on [N, ...] to [T, B, ...] by folding time into the batch; returns [T, B, ...]."""
@@ -23,6 +25,13 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) if x.dim() == 4 else over_time(super().forward, x)
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """What torch's forward calls with a batch [N, C, H, W]."""
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode=self.padding_mode), (0, 0)
+        return conv2d(x, weight, bias, self.stride, padding, self.dilation, self.groups)
 
 
 def shared_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ternary_spike.convolution import conv2d
 from ternary_spike.inference import IMAGE, FoldedNetwork, Operation, pool_settings
 
 
@@ -102,7 +103,7 @@ def _fan_out(network: FoldedNetwork, op: Operation, pools: list[Operation], shap
             weight = network.weights[f"{op.name}.weight"]
             ones = torch.ones(1, 1, *weight.shape[-2:], dtype=torch.float64)
             stride, padding = op.settings["stride"], op.settings["padding"]
-            additions = F.conv2d(reached, ones, stride=stride, padding=padding).sum() * weight.shape[0]
+            additions = conv2d(reached, ones, stride=stride, padding=padding).sum() * weight.shape[0]
         additions.backward()
     return spikes.grad[0, 0].round()
 
