@@ -28,6 +28,7 @@ class _Graph:
 
     def __init__(self, network: FoldedNetwork) -> None:
         self.network = network
+        self.shapes = network.shapes()
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.values: dict[str, list[str]] = {}
@@ -64,6 +65,13 @@ class _Graph:
 
     def _pool(self, op: Operation, inputs: list[list[str]]) -> list[str]:
         settings = pool_settings(op)
+        overlap = settings["kernel_size"] - 2 * settings["padding"]
+        sides = [-((overlap - side) // settings["stride"]) + 1 for side in self.shapes[op.inputs[0]][-2:]]
+        if settings["ceil_mode"] and sides != list(self.shapes[op.name][-2:]):
+            raise ValueError(
+                f"{op.name} rounds its size up (ceil_mode) and leaves out a window that would hold padding alone, "
+                "which ONNX does not; use less padding"
+            )
         attributes = {
             "kernel_shape": [settings["kernel_size"]] * 2,
             "strides": [settings["stride"]] * 2,
@@ -120,6 +128,9 @@ def to_onnx(network: FoldedNetwork, events: bool = False, spikes: bool = False) 
 
     Returns:
         The model, checked; its input is "image", its first output "scores" [B, num_classes].
+
+    Raises:
+        ValueError: if a pooling layer leaves out windows that ONNX would not; the message names it.
     """
     graph = _Graph(network)
     side, channels = network.image_size, network.in_channels
@@ -136,10 +147,9 @@ def to_onnx(network: FoldedNetwork, events: bool = False, spikes: bool = False) 
         graph.add(op)
     outputs = [helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, ["batch", network.num_classes])]
     if spikes:
-        shapes = network.shapes()
         for layer in network.spike_layers():
             outputs += [
-                helper.make_tensor_value_info(value, TensorProto.FLOAT, ["batch", *shapes[layer]])
+                helper.make_tensor_value_info(value, TensorProto.FLOAT, ["batch", *graph.shapes[layer]])
                 for value in graph.values[layer]
             ]
     model = helper.make_model(

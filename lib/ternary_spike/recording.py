@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ternary_spike.dynamics import fire, integrate
+from ternary_spike.known_modules import require_known_neuron
 from ternary_spike.models import SpikingResNet, named_neurons
 from ternary_spike.neurons import LIF
 
@@ -17,16 +18,21 @@ def recording(model: SpikingResNet, observe: Callable[[str, Tensor, Tensor], Non
 
     Both tensors are [T, B, C, H, W]. The un-scaled spikes b are taken from the membrane, not from the output a b:
     where an amplitude is 0 the neuron still fires and resets.
+
+    Raises:
+        ValueError: if a layer has equations of its own: its potentials are computed from its input by those of LIF.
     """
+    spiking = {name: neuron for name, neuron in named_neurons(model).items() if isinstance(neuron, LIF)}
+    for name, neuron in spiking.items():
+        require_known_neuron(name, neuron, "recorded")
     handles = []
-    for name, neuron in named_neurons(model).items():
-        if isinstance(neuron, LIF):
+    for name, neuron in spiking.items():
 
-            def hook(module, inputs, output, name=name):
-                u = integrate(inputs[0].detach(), None, module.dynamics)
-                observe(name, u, fire(u, module.dynamics))
+        def hook(module, inputs, output, name=name):
+            u = integrate(inputs[0].detach(), None, module.dynamics)
+            observe(name, u, fire(u, module.dynamics))
 
-            handles.append(neuron.register_forward_hook(hook))
+        handles.append(neuron.register_forward_hook(hook))
     try:
         yield
     finally:
