@@ -146,8 +146,8 @@ class SpikingResNet(nn.Module):
         in_channels: channels of the image or of an event frame.
         image_size: side of the (square) image in pixels; checked against what the network can take.
         neuron_options: keyword arguments of every neuron layer.
-        stem_batch_norm: "per_step" (the authors' code: every timestep of the stem has statistics of its own) or
-            "over_time".
+        stem_batch_norm: "per_step" (the authors' Ternary-Spike repository: every timestep of the stem has statistics of
+            its own) or "over_time" (their repositories of other papers).
 
     Raises:
         ValueError: if a name is unknown, a size is no whole number from 1, or the image is too small for

@@ -42,8 +42,9 @@ class Layer:
 class PaperCount:
     """The operation count A for one image and timestep behind Table 5's #SOPs, and its parts.
 
-    The paper prints neither A nor its rule; this one (what a common counting tool reports) gives its ternary row to the
-    digit: a multiply-accumulate is 1, a batch norm element 2, a neuron 1, a pooling input 1, a classifier bias 1.
+    The paper prints neither A nor its rule; this one (the counting tool ptflops has it in versions 0.6.4 to 0.7) gives
+    its ternary row to the digit: a multiply-accumulate is 1, a batch norm element 2, a neuron 1, a pooling input 1, a
+    classifier bias 1. Later versions count activations and pooling twice: 217,183,242 for ResNet20.
     """
 
     macs: int
