@@ -11,14 +11,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from ternary_spike import backends
+from ternary_spike import SpikingResNet, backends
 from ternary_spike.cli import main
+from ternary_spike.distributed import Processes
 from ternary_spike.files import read_json, read_tensors
 from tests.helpers.tiny import prepare_tiny
 from tests.helpers.two_processes import batch, gradients
 from tests.test_cli import recipe, train_words  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_batch_norm_that_cannot_be_synchronised_is_refused_by_name(monkeypatch):
+    processes = Processes(torch.device("cpu"))
+    monkeypatch.setattr(processes, "count", 2)
+    model = SpikingResNet("resnet6w4", "ternary", 2)
+    model.stages[0][0].bn2.momentum = None
+    with pytest.raises(ValueError, match=r"stages\.0\.0\.bn2 cannot be synchronised.*momentum"):
+        processes.wrap(model, torch.device("cpu"))
 
 
 def torchrun(module: str, words: list[str]) -> list[str]:

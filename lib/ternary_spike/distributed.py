@@ -33,11 +33,20 @@ class Processes:
             self._hosts = dist.new_group(backend="gloo")
 
     def wrap(self, model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
-        """The model as it is called in training: with averaged gradients and synchronised batch norm."""
+        """The model as it is called in training: with averaged gradients and synchronised batch norm.
+
+        Raises:
+            ValueError: if a batch norm lacks what synchronising needs; the message names the layer.
+        """
         if self.count == 1:
             return model
-        for module in model.modules():
+        for name, module in model.named_modules():
             if isinstance(module, BatchNorm2d):
+                if not module.plain:
+                    raise ValueError(
+                        f"{name} cannot be synchronised over processes: it needs weight, bias, a number for momentum "
+                        "and tracked running statistics"
+                    )
                 module.synchronised = True
         devices = [device] if device.type == "cuda" else None
         # running statistics are alike in every process already

@@ -130,10 +130,19 @@ class BatchNorm2d(nn.BatchNorm2d):
         self.per_step = per_step
         self.synchronised = False
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, timesteps: int | None = None) -> Tensor:
+        """The normalised input, in its shape: [T, B, C, H, W], or with ``timesteps`` as of :meth:`repeated`."""
+        if timesteps is not None:
+            return self.repeated(x, timesteps)
         if self.per_step and self.training:
             return torch.stack([self._normalise(step) for step in x.unbind(0)])
         return over_time(self._normalise, x)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it has all that our constructor gives it: without, it is computed by torch's own method alone."""
+        parts = (self.weight, self.bias, self.running_mean, self.running_var, self.momentum)
+        return self.track_running_stats and all(part is not None for part in parts)
 
     def _normalise(self, x: Tensor) -> Tensor:
         """One population [N, C, H, W]."""
@@ -160,6 +169,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         """
         if not self.training:
             return super().forward(x)
+        if not self.plain:
+            return self.forward(x.expand(timesteps, *x.shape))[0]
         return self._moving_repeated(x, timesteps, lambda *running: self._trained(x, *running))
 
     @torch.no_grad()

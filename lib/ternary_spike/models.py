@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ternary_spike.arguments import whole
+from ternary_spike.known_modules import has_forward_of
 from ternary_spike.layers import AvgPool2d, BatchNorm2d, Conv2d
 from ternary_spike.neurons import make_neuron
 from ternary_spike.normalised_neuron import normalise_and_fire, normalise_and_fire_static
@@ -90,13 +91,14 @@ class ConvUnit(nn.Module):
         self.bn = BatchNorm2d(channels, per_step)
         self.neuron = neuron(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[T, B, C, H, W] to spikes [T, B, C', H', W']."""
-        return normalise_and_fire(self.bn, self.neuron, self.conv(x))
+    def forward(self, x: Tensor, timesteps: int | None = None) -> Tensor:
+        """[T, B, C, H, W] to spikes [T, B, C', H', W'].
 
-    def encode(self, image: Tensor, timesteps: int) -> Tensor:
-        """A static image [B, C, H, W], the same at each timestep, to spikes [T, B, C', H', W'] (the encoder layer)."""
-        return normalise_and_fire_static(self.bn, self.neuron, self.conv(image), timesteps)
+        With ``timesteps`` the input is an image [B, C, H, W], the same at each of them (the encoder layer).
+        """
+        if timesteps is None:
+            return normalise_and_fire(self.bn, self.neuron, self.conv(x))
+        return normalise_and_fire_static(self.bn, self.neuron, self.conv(x), timesteps)
 
 
 class Shortcut(nn.Module):
@@ -218,10 +220,13 @@ class SpikingResNet(nn.Module):
             ValueError: if the input's channels or timesteps are not the network's.
         """
         self._check_input(x)
-        if x.dim() == 4:
-            spikes = self.stem[0].encode(x, self.timesteps)
+        first = self.stem[0]
+        if x.dim() == 5:
+            spikes = first(x.transpose(0, 1))
+        elif has_forward_of(first, ConvUnit):
+            spikes = first(x, timesteps=self.timesteps)
         else:
-            spikes = self.stem[0](x.transpose(0, 1))
+            spikes = first(x.expand(self.timesteps, *x.shape))
         for unit in self.stem[1:]:
             spikes = unit(spikes)
         if self.stem_pool is not None:

@@ -16,6 +16,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from ternary_spike import backends
 from ternary_spike.backends import Kernel
 from ternary_spike.dynamics import Dynamics, gradients, membrane_dtype, spikes
+from ternary_spike.known_modules import computes_as, has_forward_of
 from ternary_spike.layers import BatchNorm2d, synchronised_batch_norm_backward
 from ternary_spike.neurons import LIF
 
@@ -45,8 +46,13 @@ def normalise_and_fire_static(bn: BatchNorm2d, neuron, y: Tensor, timesteps: int
     """The same for an output y [B, C, H, W] that is the same at each of the timesteps; spikes [T, B, C, H, W]."""
     if _fusible(bn, neuron):
         return _fused(bn, neuron, y, None, timesteps)
-    current = bn.repeated(_as_wide_as(bn, y), timesteps)
-    return neuron(current.expand(timesteps, *current.shape)).to(y.dtype)
+    current = _as_wide_as(bn, y)
+    if has_forward_of(bn, BatchNorm2d):
+        current = bn(current, timesteps=timesteps)
+        current = current.expand(timesteps, *current.shape)
+    else:
+        current = bn(current.expand(timesteps, *current.shape))
+    return neuron(current).to(y.dtype)
 
 
 def _as_wide_as(bn: nn.Module, y: Tensor) -> Tensor:
@@ -58,10 +64,10 @@ def _as_wide_as(bn: nn.Module, y: Tensor) -> Tensor:
 def _fusible(bn, neuron) -> bool:
     return (
         not torch.compiler.is_compiling()  # who compiles the whole model fuses it there
-        and type(bn) is BatchNorm2d
+        and computes_as(bn, BatchNorm2d)
+        and bn.plain
         and bn.training
-        and isinstance(neuron, LIF)
-        and type(neuron).forward is LIF.forward
+        and computes_as(neuron, LIF)
         and neuron.training
         and (neuron.amplitude is None or neuron.amplitude.numel() == 1)
         and not _has_any_global_hook()
