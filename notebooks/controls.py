@@ -272,16 +272,16 @@ def shown(kinds, name, alt):
 shown(["threshold and window", "firing rate"], "controls-threshold", "What threshold and window change in accuracy")
 
 # %% [markdown]
-# ## Reset, amplitude and gradient
+# ## Reset, amplitude, gradient and stem
 #
 # The gradient does not flow through the reset; each channel has an amplitude of its own; binary neurons have the
-# ternary's gradient window.
+# ternary's gradient window; in ResNet20, the stem's batch norm takes its statistics over all timesteps together.
 
 # %%
 shown(
-    ["reset", "amplitude", "gradient window", "several options"],
+    ["reset", "amplitude", "gradient window", "stem", "several options"],
     "controls-options",
-    "What a detached reset, an amplitude a channel and a wider gradient window change in accuracy",
+    "What a detached reset, an amplitude a channel, a wider gradient window and the stem change in accuracy",
 )
 
 # %% [markdown]

@@ -198,6 +198,14 @@ def test_a_threshold_that_is_to_be_found_names_the_run_whose_rate_is_wanted(fold
     assert not any(run.target for run in runs.values() if run is not matched)
 
 
+def test_the_network_s_option_is_not_the_neurons(folder):
+    options = "stem_batch_norm=over_time;threshold=rate_of_binary"
+    (folder / "table.csv").write_text(HEAD + ROWS + MATCHED.replace("threshold=rate_of_binary", options))
+    run = next(run for run in made(folder, {"epochs": 3}) if run.variant == "equal")
+    assert (run.given_options, run.network_options) == ({}, {"stem_batch_norm": "over_time"})
+    assert run.row()["neuron_options"] == options
+
+
 def test_without_that_run_it_cannot_run_and_says_why(folder):
     (folder / "table.csv").write_text(HEAD + ROWS + MATCHED)
     matched, _ = made(folder, neurons=("ternary",), datasets=("digits",))

@@ -165,6 +165,7 @@ CELLS = {
         *("threshold=inf", "threshold=high", "threshold=true", "decay=2", "window=0", "surrogate=step"),
         *("detach_reset=maybe", "detach_reset=1", "amplitude_per=neuron", "initial_amplitude=one", "channels=3"),
         *("threshold=1;threshold=2", "threshold=rate_of_foo", "initial_amplitude=1e39"),
+        *("stem_batch_norm=per_image", "stem_batch_norm=true"),
     ],
     "recipe": ["none", "../cifar10", ""],
     "seeds": ["", "x", "-1", "0;0", "1.5", "99999999999999999999999"],

@@ -30,7 +30,7 @@ GAPS = (PLAIN, SAME_WINDOW, BINARY_RATE, TERNARY_RATE, SAME_OPTION)
 
 
 def kind(options: Mapping[str, str]) -> str:
-    """What an option of the neurons is a control of."""
+    """What an option of the neurons, or of the network, is a control of."""
     if not options:
         return ""
     if RATE_OF.fullmatch(options.get("threshold", "")):
@@ -39,7 +39,8 @@ def kind(options: Mapping[str, str]) -> str:
         return "threshold and window"
     if options.keys() == {"surrogate"}:
         return "gradient window"
-    return {"amplitude_per": "amplitude", "detach_reset": "reset"}.get("".join(options), "several options")
+    kinds = {"amplitude_per": "amplitude", "detach_reset": "reset", "stem_batch_norm": "stem"}
+    return kinds.get("".join(options), "several options")
 
 
 def control_runs(summary: pd.DataFrame, options: Mapping[str, Mapping[str, str]], matches: pd.DataFrame) -> list[dict]:

@@ -169,8 +169,7 @@ class SpikingResNet(nn.Module):
     ) -> None:
         super().__init__()
         spec = parse_architecture(architecture)
-        if stem_batch_norm not in ("per_step", "over_time"):
-            raise ValueError(f"stem_batch_norm must be 'per_step' or 'over_time', not {stem_batch_norm!r}")
+        require_stem_batch_norm(stem_batch_norm)
         self.timesteps = whole("timesteps", timesteps)
         num_classes = whole("num_classes", num_classes)
         self.in_channels = in_channels = whole("in_channels", in_channels)
@@ -257,6 +256,12 @@ def require_image_size(name: str, image_size: int) -> None:
         side = (side + 2 * padding - kernel) // stride + 1
     if image_size < 1 or side < 1:
         raise ValueError(f"{name} cannot take images of {image_size}x{image_size} pixels: nothing is left of them")
+
+
+def require_stem_batch_norm(choice: str) -> None:
+    """Raise ValueError if there is no such choice of what the stem's batch norm takes its statistics of."""
+    if choice not in ("per_step", "over_time"):
+        raise ValueError(f"stem_batch_norm must be 'per_step' or 'over_time', not {choice!r}")
 
 
 def named_neurons(model: nn.Module) -> dict[str, nn.Module]:

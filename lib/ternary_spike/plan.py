@@ -21,6 +21,8 @@ RUNNABLE, NOT_RUN = "runnable", "not run"
 #: a threshold that is not given but found: the one at which a run fires as often as this neuron does
 RATE_OF = re.compile(r"rate_of_(\w+)")
 SPIKING = ("binary", "ternary", "trainable")
+#: what stands among a row's options and is the network's, not its neurons'
+NETWORK_OPTIONS = ("stem_batch_norm",)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
 LONGEST_NAME = 255  # of a folder, in bytes, in the usual file systems
 
@@ -144,7 +146,13 @@ class Run:
     @property
     def given_options(self) -> dict[str, str]:
         """The neuron's options without a threshold that is yet to be found."""
-        return {key: text for key, text in self.neuron_options.items() if not (self.target and key == "threshold")}
+        absent = (*NETWORK_OPTIONS, *(["threshold"] if self.target else []))
+        return {key: text for key, text in self.neuron_options.items() if key not in absent}
+
+    @property
+    def network_options(self) -> dict[str, str]:
+        """The network's options among the row's."""
+        return {key: text for key, text in self.neuron_options.items() if key in NETWORK_OPTIONS}
 
     def row(self) -> dict[str, Any]:
         """The run as a row of plan.csv."""

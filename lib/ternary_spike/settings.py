@@ -187,9 +187,10 @@ def require_consistent(plan: Iterable[planning.Run], recipe_folder: Path, gpus: 
 
 def _require_fitting(run: planning.Run, recipe: recipes.Recipe, data: Dataset, processes: int) -> None:
     from ternary_spike.augmentation import Augmentation
-    from ternary_spike.models import require_image_size
+    from ternary_spike.models import require_image_size, require_stem_batch_norm
 
     neuron_options(run.neuron, run.given_options)
+    require_stem_batch_norm(run.network_options.get("stem_batch_norm", "per_step"))
     size = data.prepared_size(run.data.options)
     require_image_size(run.architecture, size)
     frames = int(data.settings(run.data.options)["frames"]) if data.frames is not None else None

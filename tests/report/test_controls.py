@@ -42,6 +42,7 @@ def test_defaults_are_the_neurons_own():
         ({"surrogate": "clamp_symmetric"}, "gradient window"),
         ({"amplitude_per": "channel"}, "amplitude"),
         ({"detach_reset": "true"}, "reset"),
+        ({"stem_batch_norm": "over_time"}, "stem"),
         ({"detach_reset": "true", "window": "2"}, "several options"),
     ],
 )

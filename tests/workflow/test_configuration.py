@@ -50,7 +50,8 @@ def test_a_gpu_that_is_not_there(repository):
 
 def test_settings_reach_the_commands_as_they_are(repository):
     """Whatever a shell would take for its own: quotes, spaces, substitutions, braces."""
-    (repository / "table.csv").write_text(HEAD + "cifar10,resnet20,2,ternary,,,cifar10,0,2,false\n")
+    options = "stem,stem_batch_norm=over_time;threshold=1.0"
+    (repository / "table.csv").write_text(HEAD + f"cifar10,resnet20,2,ternary,{options},cifar10,0,2,false\n")
     changes = {"name": "$(touch PWNED) it's", "mean": [0.5, 0.5, 0.5], "train_samples": None, "cutout": 3}
     config = {"recipe_changes": changes, "data": {"cifar10": {"source": "torchvision", "root": "john's {x} $HOME"}}}
     (repository / "odd.yaml").write_text(yaml.safe_dump(config))
@@ -63,6 +64,8 @@ def test_settings_reach_the_commands_as_they_are(repository):
     settings = {word for word in commands["train"] if re.match("(name|mean|epochs|cutout)=", word)}
     assert settings == {"name=$(touch PWNED) it's", "mean=[0.5, 0.5, 0.5]", "epochs=1", "cutout=3"}
     assert settings <= set(commands["plan"])
+    train = " ".join(commands["train"])
+    assert "--neuron-option threshold=1.0 --set" in train and train.count("--stem-batch-norm over_time") == 1
     assert "john's {x} $HOME" in commands["prepare"] and "john's {x} $HOME" in commands["download"]
     assert "cifar10=torchvision:john's {x} $HOME" in commands["plan"]
 

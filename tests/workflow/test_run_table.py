@@ -6,7 +6,7 @@ import pytest
 
 from ternary_spike import paper, plan
 from ternary_spike.data import registry
-from ternary_spike.models import ARCHITECTURES
+from ternary_spike.models import ARCHITECTURES, parse_architecture
 from ternary_spike.neurons import NEURONS
 from ternary_spike.schema import checked, load_schema
 from ternary_spike.settings import neuron_options
@@ -133,8 +133,13 @@ def test_the_controls_that_the_paper_lacks_are_there_over_three_seeds():
     assert all(row["control"] == bool(row["variant"]) for row in rows.values())
 
 
-def test_the_paper_s_network_has_the_demo_s_controls():
+def test_the_paper_s_network_has_the_demo_s_controls_and_the_stem_s():
     small, large = controls("controls.csv"), controls("controls-cifar10.csv")
+    # the demo's stem is one convolution, whose batch norm sees the same picture at each timestep
+    assert len(parse_architecture("resnet6").stem) == 1 < len(parse_architecture("resnet20").stem)
+    for neuron in ("binary", "ternary", "trainable"):
+        row = large.pop(f"cifar10-resnet20-T2-{neuron}-stem_over_time")
+        assert row["neuron_options"] == {"stem_batch_norm": "over_time"} and row["control"]
     renamed = {name.replace("digits-resnet6w8", "cifar10-resnet20"): row for name, row in small.items()}
     place = {"dataset": "cifar10", "architecture": "resnet20", "recipe": "cifar10"}
     assert {name: row | place for name, row in renamed.items()} == large
@@ -143,5 +148,9 @@ def test_the_paper_s_network_has_the_demo_s_controls():
 @pytest.mark.parametrize("table", ["controls.csv", "controls-cifar10.csv"])
 def test_the_neurons_know_every_option_of_a_control(table):
     for row in controls(table).values():
-        given = {key: text for key, text in row["neuron_options"].items() if "rate_of" not in text}
+        given = {
+            key: text
+            for key, text in row["neuron_options"].items()
+            if "rate_of" not in text and key not in plan.NETWORK_OPTIONS
+        }
         assert neuron_options(row["neuron"], given).keys() == given.keys()

@@ -179,6 +179,8 @@ def training_options(wildcards):
     """The part of the training's command line that only some runs have."""
     run = planned(wildcards)
     words = option_words("--neuron-option", run.given_options) + recipe_words(run.changes)
+    for key, value in sorted(run.network_options.items()):
+        words += ["--" + key.replace("_", "-"), value]
     words += ["--deterministic"] if config["deterministic"] else []
     # a search for the threshold has the same options, but not yet its result
     matched = run.target and "seed" in wildcards.keys()
