@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ternary_spike import synops
 from ternary_spike.inference import IMAGE, FoldedNetwork, Operation, pool_settings
+from ternary_spike.network_input import require_finite
 
 EVENTS_AT_ONCE = 4096  # bounds the memory of a layer's gathered weights
 _MANTISSA_BITS = {torch.float64: 52, torch.float32: 23}
@@ -98,8 +99,7 @@ class AdditionOnlyExecutor:
         routes: list[list[tuple[int, int, int]]] = []  # by source site: (target site, kernel offset, divisor)
         height, width = self.shapes[source][-2:]
         first = _pool_routes(pools, height, width)
-        pooled_height, pooled_width = first.height, first.width
-        second = self._layer_routes(op, pooled_height, pooled_width)
+        second = self._layer_routes(op, first.height, first.width)
         for site in range(height * width):
             routes.append([(t, k, d) for p, d in first.routes[site] for t, k in second[p]])
         divisors = sorted({d for site in routes for _, _, d in site})
@@ -152,7 +152,7 @@ class AdditionOnlyExecutor:
         return torch.cat([table, table.neg()]).contiguous()
 
     def run(self, image: Tensor, observe=None, operations: Operations | None = None) -> Tensor:
-        """Class scores of one image by additions.
+        """Class scores of one image by additions; ValueError if it is not the network's, or not finite.
 
         Args:
             image: [C, H, W], or event frames [T, C, H, W].
@@ -162,6 +162,7 @@ class AdditionOnlyExecutor:
         Returns:
             Class scores [num_classes].
         """
+        self.network.check_input(image.unsqueeze(0))
         counted = Operations() if operations is None else operations
         encoded = self._encode(image, counted)
         membranes: dict[str, Tensor] = {}
@@ -201,6 +202,7 @@ class AdditionOnlyExecutor:
 
     def _encode(self, image: Tensor, counted: Operations) -> list[Tensor]:
         """The first convolution, which multiplies: currents [sites, channels], one, or one for each frame."""
+        require_finite(image)
         op = self.network.operations[0]
         frames = image.unsqueeze(0) if image.dim() == 3 else image
         currents = self.network.apply(op, [frames])

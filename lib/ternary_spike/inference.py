@@ -19,15 +19,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ternary_spike.arguments import whole
 from ternary_spike.convolution import conv2d
 from ternary_spike.dynamics import Dynamics, fire, integrate
 from ternary_spike.errors import UserError
 from ternary_spike.files import read_json, read_tensors, replaced_together, sha256_of, write_json, write_tensors
+from ternary_spike.folded_structure import IMAGE, check_structure
+from ternary_spike.network_input import check_input
 
 FORMAT = "ternary-spike folded network"
 WEIGHTS_FILE = "folded.safetensors"
 STRUCTURE_FILE = "folded.json"
-IMAGE = "image"
 
 Observer = Callable[[str, Tensor, Tensor], None]
 
@@ -96,6 +98,9 @@ class FoldedNetwork:
 
         Returns:
             Class scores [B, num_classes].
+
+        Raises:
+            ValueError: if the input's shape or dtype is not the network's.
         """
         values: dict[str, Tensor] = {}
         for op, inputs in self.walk(x, values):
@@ -110,6 +115,7 @@ class FoldedNetwork:
 
     def walk(self, x: Tensor, values: dict[str, Tensor]):
         """Each operation with its inputs, in order; a value is dropped once nothing needs it any more."""
+        self.check_input(x)
         values[IMAGE] = x if x.dim() == 4 else x.transpose(0, 1)
         last_use = {name: i for i, op in enumerate(self.operations) for name in op.inputs}
         for i, op in enumerate(self.operations):
@@ -117,6 +123,16 @@ class FoldedNetwork:
             for name in op.inputs:
                 if last_use[name] == i:
                     values.pop(name, None)
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise ValueError unless x is [B, C, H, W] or [B, T, C, H, W] of the network's sizes and dtype."""
+        check_input(x, self.in_channels, self.timesteps)
+        side, (height, width) = self.image_size, x.shape[-2:]
+        if (height, width) != (side, side):
+            raise ValueError(f"the network takes images of {side}x{side} pixels, but the input has {height}x{width}")
+        if x.dtype != self.dtype:
+            ours, theirs = (str(dtype).removeprefix("torch.") for dtype in (self.dtype, x.dtype))
+            raise ValueError(f"the network computes in {ours}, but the input is {theirs}: give x.to(network.dtype)")
 
     def membrane(self, op: Operation, current: Tensor) -> Tensor:
         """Membrane potential before the reset [T, B, C, H, W]; a static current [B, C, H, W] flows at each timestep."""
@@ -159,8 +175,9 @@ class FoldedNetwork:
                 height, width = F.avg_pool2d(torch.empty(1, 1, height, width), **pool_settings(op)).shape[2:]
             elif op.kind == "add" and found[op.inputs[1]] != (channels, height, width):
                 raise ValueError(f"{op.name} adds {found[op.inputs[1]]} to {(channels, height, width)}")
-            elif op.kind not in ("add", "spikes", "classifier"):
-                raise ValueError(f"{op.name} is of unknown kind {op.kind!r}")
+            constant = self.weights.get(f"{op.name}.constant")
+            if constant is not None and constant.numel() != 1 and constant.shape != (channels, 1, 1):
+                raise ValueError(f"{op.name} has a constant of shape {tuple(constant.shape)} for {channels} channels")
             if height < 1 or width < 1:
                 raise ValueError(f"{op.name} leaves nothing of its input")
             found[op.name] = (channels,) if op.kind == "classifier" else (channels, height, width)
@@ -169,17 +186,13 @@ class FoldedNetwork:
 
     def check(self) -> None:
         """Raise an error, a ValueError or what torch raises, if it could not be run."""
-        if not self.operations or self.operations[-1].kind != "classifier":
-            raise ValueError("its last operation is no classifier")
         for name in ("timesteps", "in_channels", "image_size", "num_classes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}")
+            whole(name, getattr(self, name))
+        check_structure(self.operations, self.weights)
         if not all(bool(weight.isfinite().all()) for weight in self.weights.values()):
             raise ValueError("a weight is not finite")
         for op in self.operations:
             if op.kind == "spikes":
-                if not isinstance(op.settings["signed"], bool):
-                    raise ValueError(f"signed is {op.settings['signed']!r} in {op.name}")
                 dynamics_of(op)
         if self.shapes()[self.operations[-1].name] != (self.num_classes,):
             raise ValueError(f"num_classes is {self.num_classes}, which the classifier does not have")
@@ -213,12 +226,15 @@ class FoldedNetwork:
         try:
             if structure["format"] != FORMAT:
                 raise ValueError(f"its format is {structure['format']!r}")
-            weights, _ = read_tensors(folder / structure["weights"]["file"], structure["weights"]["sha256"])
+            file, sha256 = structure["weights"]["file"], structure["weights"]["sha256"]
+            if file != WEIGHTS_FILE or not isinstance(sha256, str):
+                raise ValueError(f"its weights have the file {file!r} and the sha256 {sha256!r}")
+            weights, _ = read_tensors(folder / file, sha256)
             operations = [
                 Operation(op["name"], op["kind"], tuple(op["inputs"]), dict(op["settings"]))
                 for op in structure["operations"]
             ]
-            sizes = {k: int(structure[k]) for k in ("timesteps", "in_channels", "image_size", "num_classes")}
+            sizes = {k: structure[k] for k in ("timesteps", "in_channels", "image_size", "num_classes")}
             network = cls(operations, weights, **sizes, trained_weights=structure.get("trained_weights"))
             network.check()
         except (

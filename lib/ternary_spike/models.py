@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ternary_spike.arguments import whole
 from ternary_spike.known_modules import has_forward_of
 from ternary_spike.layers import AvgPool2d, BatchNorm2d, Conv2d
+from ternary_spike.network_input import check_input
 from ternary_spike.neurons import make_neuron
 from ternary_spike.normalised_neuron import normalise_and_fire, normalise_and_fire_static
 
@@ -216,9 +217,9 @@ class SpikingResNet(nn.Module):
             Class scores [B, num_classes], averaged over time.
 
         Raises:
-            ValueError: if the input's channels or timesteps are not the network's.
+            ValueError: if the input's channels or timesteps are not the network's, or it is not floating point.
         """
-        self._check_input(x)
+        check_input(x, self.in_channels, self.timesteps)
         first = self.stem[0]
         if x.dim() == 5:
             spikes = first(x.transpose(0, 1))
@@ -235,14 +236,6 @@ class SpikingResNet(nn.Module):
                 spikes = block(spikes)
         # the classifier is linear: scoring each timestep and averaging is scoring the average
         return self.classifier(spikes.mean(dim=(0, 3, 4)))
-
-    def _check_input(self, x: Tensor) -> None:
-        if x.dim() not in (4, 5):
-            raise ValueError(f"the input must be [B, C, H, W] or [B, T, C, H, W], but its shape is {tuple(x.shape)}")
-        if x.shape[-3] != self.in_channels:
-            raise ValueError(f"the network takes {self.in_channels} channels, but the input has {x.shape[-3]}")
-        if x.dim() == 5 and x.shape[1] != self.timesteps:
-            raise ValueError(f"the network has {self.timesteps} timesteps, but the input has {x.shape[1]} frames")
 
 
 def require_image_size(name: str, image_size: int) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from ternary_spike import __version__
 from ternary_spike.files import replaced
 from ternary_spike.inference import IMAGE, FoldedNetwork, Operation, dynamics_of, pool_settings
+from ternary_spike.network_input import require_finite
 
 OPSET = 17
 IR_VERSION = 8  # of ONNX 1.12: what runtimes of the last years read
@@ -185,11 +186,15 @@ def compare(network: FoldedNetwork, batches: Iterable[Tensor]) -> dict:
     Returns:
         Samples, number of spikes, spikes that differ (float32 against float64), the largest difference of the class
         scores, and the share of samples with the same class in percent.
+
+    Raises:
+        ValueError: if an input is not the network's, or not finite.
     """
     session = None
     samples = spikes = differing = agreeing = 0
     largest = 0.0
     for x in batches:
+        require_finite(x)
         if session is None:
             model = to_onnx(network, events=x.dim() == 5, spikes=True)
             session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
