@@ -1,7 +1,11 @@
 """Failed stages are told from what they left behind."""
 
 import dataclasses
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from ternary_spike import failures, plan
 from ternary_spike.files import read_json
 from ternary_spike.run_files import STAGES
 
+SEGMENTATION_FAULT = "killed by signal 11, segmentation fault"
 RUN = plan.Run(
     id="digits-resnet6-T2-binary",
     seed=1,
@@ -76,11 +81,40 @@ def test_a_run_that_cannot_run_here_has_not_failed(tmp_path):
         ("", "it ended without a message, as if killed"),
         ("Traceback\n  File\nRuntimeError: boom\n", "RuntimeError: boom"),
         ("error: first\nerror: last\nand more\n", "last"),
+        ("  exitcode  : -11 (pid: 7)\n  traceback : Signal 11 (SIGSEGV) received by PID 7\n====\n", SEGMENTATION_FAULT),
     ],
 )
 def test_the_reason_is_the_last_error_or_line(tmp_path, text, reason):
     write(tmp_path / "log", text)
     assert failures.reason(tmp_path / "log") == reason
+
+
+@pytest.mark.parametrize(
+    "ending, status, reason",
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", 139, SEGMENTATION_FAULT),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 137, "killed, perhaps for memory (signal 9)"),
+        ("os.abort()", 134, "killed by signal 6, aborted"),
+        ("sys.exit(3)", 3, "epoch 1"),
+        ("sys.exit(130)", 130, "epoch 1"),
+        ("sys.exit(255)", 255, "epoch 1"),
+        ("sys.exit(0)", 0, "epoch 1"),
+    ],
+)
+def test_a_command_that_a_signal_ends_says_which(tmp_path, ending, status, reason):
+    program = f"import os, signal, sys; print('epoch 1', flush=True); {ending}"
+    command = f"set -euo pipefail; {failures.SHELL_FUNCTION} python -c {shlex.quote(program)} > log 2>&1"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=os.environ | {"PATH": path}, check=False)
+    assert (done.returncode, failures.reason(tmp_path / "log")) == (status, reason)
+
+
+def test_what_several_runs_share_is_said_once(tmp_path):
+    write(tmp_path / "logs/prepare/digits.log", "error: killed by signal 11\n")
+    other = dataclasses.replace(RUN, seed=2)
+    assert failures.described([RUN, other], tmp_path) == [
+        f"prepare failed: {SEGMENTATION_FAULT}; see {tmp_path / 'logs/prepare/digits.log'}"
+    ]
 
 
 def test_every_rule_of_a_run_is_a_stage_with_the_files_that_it_leaves():

@@ -74,12 +74,12 @@ def surroundings() -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
-def snakemake(folder: Path, *arguments: str, timeout: float = 1800, devices: str = "") -> Outcome:
+def snakemake(folder: Path, *arguments: str, timeout: float = 1800, devices: str = "", **environment: str) -> Outcome:
     """Call snakemake in a copy of the repository, with one thread for whatever it starts; ``devices`` are its GPUs."""
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments],
         cwd=folder,
-        env=surroundings() | {"CUDA_VISIBLE_DEVICES": devices},
+        env=surroundings() | {"CUDA_VISIBLE_DEVICES": devices} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -89,6 +89,6 @@ def snakemake(folder: Path, *arguments: str, timeout: float = 1800, devices: str
     return Outcome(done.returncode, done.stdout)
 
 
-def smoke(folder: Path, *arguments: str) -> Outcome:
+def smoke(folder: Path, *arguments: str, **environment: str) -> Outcome:
     """The tiny preset of :func:`copied`."""
-    return snakemake(folder, "--cores", "2", "--configfile", "smoke.yaml", *arguments)
+    return snakemake(folder, "--cores", "2", "--configfile", "smoke.yaml", *arguments, **environment)

@@ -1,4 +1,7 @@
-"""A call of the workflow is killed again and again; the next one simply goes on, and the weights are the same bits."""
+"""A call of the workflow is killed again and again; the next one simply goes on, and the weights are the same bits.
+
+And a job that is killed says by which signal.
+"""
 
 import fcntl
 import os
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ternary_spike.files import read_json
 from tests.workflow.running import copied, smoke, surroundings
 
 RUNS = [f"digits-resnet6w4-T{t}-{neuron}-e40-train_samples_400" for t, neuron in ((2, "ternary"), (1, "binary"))]
@@ -108,3 +112,17 @@ def test_a_dead_call_s_lock_goes_and_a_living_one_s_stays(tmp_path):
     alive.write_text("another machine")
     smoke(folder, "--dry-run", *TARGETS)
     assert left.exists()
+
+
+def test_a_job_that_a_signal_ends_says_so_in_the_terminal_and_its_status(tmp_path):
+    folder = copied(tmp_path / "repository")
+    crashing = "import os, sys\nif 'prepare' in sys.orig_argv: os.kill(os.getpid(), 11)\n"
+    (folder / "startup").mkdir()
+    (folder / "startup/sitecustomize.py").write_text(crashing)
+    data, log = "results/smoke/data/digits/manifest.json", "results/smoke/logs/prepare/digits.log"
+    outcome = smoke(folder, "--retries", "0", "--", data, PYTHONPATH=str(folder / "startup"))
+    assert outcome.status == 1
+    assert f"prepare failed: killed by signal 11, segmentation fault; see {log}\n" in outcome.text, outcome.text
+    statuses = list(folder.glob("results/smoke/status/*/seed0/prepare.json"))
+    assert len(statuses) == len(RUNS)
+    assert {read_json(path)["reason"] for path in statuses} == {"killed by signal 11, segmentation fault"}

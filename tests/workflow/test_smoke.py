@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 
 from tests.workflow.running import SMOKE_RUNS, smoke
@@ -19,9 +20,11 @@ def test_a_failing_run_keeps_neither_the_others_nor_the_report_from_being_made(s
     name = "digits-resnet6w4-T1-ternary-failing-e1-train_samples_200"
     assert set(found) == {name} | SMOKE_RUNS
     assert found[name]["state"].startswith("failed: train: ") and "the loss is" in found[name]["state"]
-    assert f"logs/train/{name}/seed0.log" in found[name]["state"]
     assert {found[run]["state"] for run in SMOKE_RUNS} == {"done"}
     assert "Traceback" not in failing.text
+    log = f"results/smoke/logs/train/{name}/seed0.log"
+    assert log in found[name]["state"]
+    assert re.search(f"^train failed: the loss is .*; see {log}$", failing.text, re.M), failing.text
 
 
 def test_the_next_call_forgets_the_failure_and_ends_with_the_report(smoke_run):

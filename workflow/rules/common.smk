@@ -104,7 +104,7 @@ ALIVE = clear_stale_locks()
 
 
 def shell_prefix():
-    """What precedes every rule's command: strict bash, and the library and this Python within reach."""
+    """What precedes every rule's command: strict bash, the library and this Python within reach, word of a signal."""
 
     def quoted(text):
         return shlex.quote(str(text)).replace("{", "{{").replace("}", "}}")
@@ -113,6 +113,7 @@ def shell_prefix():
     return (
         f"set -euo pipefail; export PYTHONNOUSERSITE=1 WORKFLOW_PYTHON={quoted(sys.executable)} {path}"
         f"PYTHONPATH={quoted(LIBRARY)}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
+        + failures.SHELL_FUNCTION.replace("{", "{{").replace("}", "}}")
     )
 
 
@@ -329,9 +330,13 @@ def report_what_there_is(logs):
     A call of its own, because a rule's inputs are fixed when a call starts. It cannot start this handler again: with
     finished_only it does nothing here. Who pressed Ctrl-C wants no report.
     """
-    if finished_only() or interrupted(logs) or not Path(f"{RESULTS}/plan.csv").exists():
+    if finished_only() or interrupted(logs):
         return
     failures.record(PLAN, Path(RESULTS))
+    for line in failures.described(PLAN, Path(RESULTS)):
+        print(line, file=sys.stderr)
+    if not Path(f"{RESULTS}/plan.csv").exists():
+        return
     settings = Path(RESULTS, "config.json")
     settings.write_text(settings_text() + "\n")
     print(
