@@ -7,7 +7,10 @@ from snakemake.utils import min_version
 min_version("9.19")
 
 
-configfile: f"{workflow.basedir}/config/config.yaml"
+include: "workflow/rules/start.smk"
+
+
+configfile: DEFAULTS
 
 
 report: "workflow/report/workflow.rst"

@@ -4,6 +4,7 @@ import pytest
 
 from ternary_spike import plan
 from ternary_spike.errors import UserError
+from ternary_spike.files import write_text
 
 HEAD = "dataset,architecture,timesteps,neuron,variant,neuron_options,recipe,seeds,tables,control\n"
 ROWS = """digits,resnet6,2,binary,,,short,0;1,2;5,false
@@ -139,6 +140,76 @@ def test_a_mistake_in_the_table_gets_one_line(folder, old, new, message):
         plan.read_experiments(folder / "table.csv")
     assert str(folder / "table.csv") in str(error.value) and message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", ",,\n"),
+        lambda text: text.replace("\n", " ,\n") + " ,,,,,,,,,\n" + 11 * "," + "\n\n",
+        lambda text: text.replace("# a comment", '"# a comment, and more",,,,,,,,,'),
+        lambda text: text.replace("# a comment", '# it\'s "5, "6'),
+        lambda text: "".join('"' + line.replace(",", '","') + '"\n' for line in text.splitlines()),
+        lambda text: text.replace("false", "FALSE").replace("true", "TRUE").replace(",short,", ", short ,"),
+    ],
+    ids=["mark", "crlf", "columns", "rows", "comment", "quotes in a comment", "quoted", "spaces"],
+)
+def test_what_a_spreadsheet_leaves_changes_nothing(folder, left):
+    expected = plan.read_experiments(folder / "table.csv")
+    changed = left(HEAD + ROWS)
+    assert changed != HEAD + ROWS
+    (folder / "table.csv").write_bytes(changed.encode())
+    assert plan.read_experiments(folder / "table.csv") == expected
+
+
+def test_a_line_is_named_as_the_file_counts_it_behind_what_does_not_count(folder):
+    text = "\ufeff\r\n# first\r\n" + (HEAD + ROWS).replace("\n", ",\r\n").replace("1,relu", "one,relu")
+    (folder / "table.csv").write_bytes(text.encode())
+    with pytest.raises(UserError, match="line 8: timesteps is 'one'"):
+        plan.read_experiments(folder / "table.csv")
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ((HEAD + ROWS).replace(";", "+").replace(",", ";").encode(), "separated by semicolons; save it with commas"),
+        ((HEAD + ROWS).replace(",", "\t").encode(), "separated by tabs; save it with commas"),
+        ((HEAD + ROWS).encode("utf-16"), "line 1: not UTF-8 but UTF-16; save the file as UTF-8"),
+        ((HEAD + ROWS).encode("utf-16-le"), "not UTF-8 but UTF-16 or no text"),
+        ((HEAD + ROWS).replace("a comment", "größer").encode("latin-1"), "line 3: not UTF-8 but another encoding"),
+        ((HEAD + ROWS).replace("false", "false,x", 1).encode(), "line 2: it has not as many cells"),
+        ((HEAD + ROWS).replace("resnet20,4", "resnet20,1_0").encode(), "timesteps is '1_0', but must be a whole"),
+        ((HEAD + ROWS).replace("0;1;2", "0;1_0").encode(), "seeds is '0;1_0', but must be whole numbers"),
+    ],
+)
+def test_a_table_in_another_form_gets_one_line(folder, content, message):
+    (folder / "table.csv").write_bytes(content)
+    with pytest.raises(UserError) as error:
+        plan.read_experiments(folder / "table.csv")
+    assert str(folder / "table.csv") in str(error.value) and message in str(error.value), str(error.value)
+
+
+def test_an_id_beyond_what_a_file_can_be_called_is_refused_with_its_row(folder):
+    def table(length):
+        variant = "v" * (length - len("cifar10-resnet20-T4-ternary-"))
+        (folder / "table.csv").write_text(HEAD + ROWS.replace("4,ternary,,", f"4,ternary,{variant},"))
+
+    table(plan.LONGEST_ID + 1)
+    with pytest.raises(UserError, match=f"line 5: its id has 233 characters, but must have at most {plan.LONGEST_ID}"):
+        plan.read_experiments(folder / "table.csv")
+    table(plan.LONGEST_ID - len(".jpeg-npz-e3"))
+    longest = {len(run.id) for run in made(folder, {"epochs": 3}, neurons=("ternary",))}
+    assert longest == {plan.LONGEST_ID}
+    with pytest.raises(UserError, match=r"run cifar10-resnet20-T4-ternary-v+: its id has 233 characters"):
+        made(folder, {"epochs": 30 + 3}, neurons=("ternary",))
+
+
+def test_the_longest_id_still_names_its_page_in_the_report(folder):
+    write_text(folder / f"{'i' * plan.LONGEST_ID}.html", "page")
+    with pytest.raises(UserError, match="File name too long"):
+        write_text(folder / f"{'i' * (plan.LONGEST_ID + 1)}.html", "page")
 
 
 def test_a_dataset_without_source_is_a_mistake(folder):

@@ -1,12 +1,13 @@
 """More than a hundred broken configurations, run tables and recipes: each is one line, before any work."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from ternary_spike import UserError, settings
+from ternary_spike import UserError, recipe, settings
 from ternary_spike.plan import COLUMNS, RUNNABLE
 from ternary_spike.recipe import FIELDS
 from ternary_spike.schema import checked, load_schema
@@ -294,6 +295,69 @@ def test_contradictions_are_named(tmp_path, change, rows, words):
 )
 def test_a_value_survives_the_command_line(value):
     assert yaml.safe_load(settings.word(value)) == value
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"epochs: 3\nepochs: 4\n", "line 1: 'epochs' is given twice; leave one of them out"),
+        (b"preset: x\nseeds: [010]\n", "line 2: 010 would be read as 8; write that, or '010' for text"),
+        (b"epochs: 1_0\n", "1_0 would be read as 10"),
+        (b"epochs: 0x10\n", "0x10 would be read as 16"),
+        (b"epochs: 1:30\n", "1:30 would be read as 90"),
+        (b"energy_picojoule: {flop: 1_0.5}\n", "1_0.5 would be read as 10.5"),
+        ("# größer\nepochs: 3\n".encode("latin-1"), "line 1: not UTF-8 but another encoding, perhaps Latin-1"),
+        ("epochs: 3\n".encode("utf-16"), "line 1: not UTF-8 but UTF-16; save the file as UTF-8"),
+        ("epochs: 3\n".encode("utf-16-le"), "not UTF-8 but UTF-16"),
+    ],
+)
+def test_a_configuration_file_that_would_not_be_read_as_it_looks_is_refused(tmp_path, content, message):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        settings.require_plain_file(path)
+    assert str(path) in str(error.value) and message in str(error.value), str(error.value)
+
+
+def test_a_recipe_is_read_as_it_looks(tmp_path):
+    path = tmp_path / "cifar10.yaml"
+    shipped = (RECIPE_FOLDER / "cifar10.yaml").read_text()
+    path.write_bytes(b"\xef\xbb\xbf" + shipped.replace("\n", "\r\n").encode())
+    assert recipe.load(path) == recipe.load(RECIPE_FOLDER / "cifar10.yaml")
+    path.write_bytes(shipped.encode("utf-16"))
+    with pytest.raises(UserError, match=r"cifar10\.yaml, line 1: not UTF-8 but UTF-16"):
+        recipe.load(path)
+    with pytest.raises(UserError, match="epochs is '010', but must be a whole number"):
+        recipe.load(RECIPE_FOLDER / "cifar10.yaml", {"epochs": "010"})
+
+
+def test_a_configuration_is_taken_as_it_was_written(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xef\xbb\xbfenergy_picojoule: {flop: 1e1, synop: 77e-3}\r\nepochs: 12\r\noffline: no\r\n")
+    settings.require_plain_file(path)
+    found = checked(settings.typed(yaml.safe_load(path.read_text())), SCHEMAS["config"], "configuration")
+    assert found["energy_picojoule"] == {"flop": 10.0, "synop": 0.077, "sign": 3.7}
+    assert found["epochs"] == 12 and found["offline"] is False
+
+
+@pytest.mark.parametrize("text", ["1_0", "1_0.5", "\u0661", "nan", "inf", "1e", "."])
+def test_an_option_that_is_no_plain_number_is_text(text):
+    assert settings.scalar(text) == text
+
+
+@pytest.mark.parametrize("text, number", [("010", 10), ("-2", -2), ("1e-3", 1e-3), ("+.5", 0.5), ("2.", 2.0)])
+def test_an_option_that_is_a_number(text, number):
+    assert settings.scalar(text) == number and type(settings.scalar(text)) is type(number)
+
+
+@pytest.mark.parametrize("name", ["runs:2", "{x}", "x}"])
+def test_a_clone_where_commands_could_not_name_its_files_is_refused(name):
+    with pytest.raises(UserError, match=f"^/home/{re.escape(name)}/clone: .* move the repository"):
+        settings.require_plain_folder(Path("/home", name, "clone"))
+
+
+def test_a_clone_in_an_odd_folder_is_taken():
+    settings.require_plain_folder(Path('/home/it\'s a "clone"\n$HOME; [*] #1 %s \\ ü'))
 
 
 def test_there_are_more_than_a_hundred():

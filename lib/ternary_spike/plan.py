@@ -6,6 +6,7 @@ Light on purpose (no torch): the workflow asks for the plan each time it starts.
 
 import csv
 import hashlib
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 from ternary_spike import recipe as recipes
 from ternary_spike.errors import UserError
 from ternary_spike.files import csv_text, require_listed, write_listed
+from ternary_spike.user_text import read_user_text
 
 RUNNABLE, NOT_RUN = "runnable", "not run"
 #: a threshold that is not given but found: the one at which a run fires as often as this neuron does
@@ -24,15 +26,23 @@ SPIKING = ("binary", "ternary", "trainable")
 #: what stands among a row's options and is the network's, not its neurons'
 NETWORK_OPTIONS = ("stem_batch_norm",)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
-LONGEST_NAME = 255  # of a folder, in bytes, in the usual file systems
+LONGEST_NAME = 255  # of a file or folder, in bytes, in the usual file systems
+# the longest name that a run's id becomes part of is its page's in the report, while that is written
+LONGEST_ID = LONGEST_NAME - len("..html.12345678.partial")
 
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(";") if part.strip())
 
 
+def _integer(text: str) -> int:
+    if not re.fullmatch("-?[0-9]+", text):  # int() would take 1_0 for 10
+        raise ValueError
+    return int(text)
+
+
 def _integers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in _list(text))
+    return tuple(_integer(part) for part in _list(text))
 
 
 def options(text: str) -> dict[str, str]:
@@ -52,7 +62,7 @@ def _flag(text: str) -> bool:
 COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
     "dataset": (str, "a name"),
     "architecture": (str, "a name"),
-    "timesteps": (int, "a whole number"),
+    "timesteps": (_integer, "a whole number"),
     "neuron": (str, "a name"),
     "variant": (str, "a name or nothing"),
     "neuron_options": (options, "KEY=VALUE, each key once, with ; between several"),
@@ -187,32 +197,25 @@ def _part(text: str) -> str:
 
 
 def read_experiments(path: Path) -> list[dict[str, Any]]:
-    """The run table, typed; lines that begin with ``#`` are comments.
+    """The run table, typed.
+
+    Lines that begin with ``#`` are comments; empty rows and columns that a spreadsheet leaves at the end do not count.
 
     Raises:
         UserError: if the file is missing, a column is missing or unknown, a cell has another form than its column's, or
             two rows are the same run.
     """
     path = Path(path)
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = [(n, line) for n, line in enumerate(file, 1) if line.strip() and not line.startswith("#")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the run table {path}: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        reader = csv.DictReader(line for _, line in lines)
-        _require_columns(path, reader.fieldnames or [])
-        table = list(reader)
-    except csv.Error as error:
-        raise UserError(f"the run table {path} is not CSV ({error}); write it with plain text in its cells") from None
+    columns, table = _cells(path)
     rows, seen = [], {}
-    for (number, _), cells in zip(lines[1:], table, strict=False):
-        if None in cells or None in cells.values():
+    for number, given in table:
+        if any(given[len(columns) :]) or len(given) < len(columns):
             raise UserError(f"{path}, line {number}: it has not as many cells as the head has columns")
+        cells = dict(zip(columns, given, strict=False))
         row = {}
         for column, (convert, form) in COLUMNS.items():
             try:
-                row[column] = convert(cells[column].strip())
+                row[column] = convert(cells[column])
             except (ValueError, KeyError):
                 raise UserError(f"{path}, line {number}: {column} is {cells[column]!r}, but must be {form}") from None
         if row["neuron_options"] and not row["variant"]:
@@ -222,11 +225,39 @@ def read_experiments(path: Path) -> list[dict[str, Any]]:
         if len(set(row["seeds"])) < len(row["seeds"]):
             raise UserError(f"{path}, line {number}: seeds is {cells['seeds']!r}, which names one seed twice")
         name = run_id(row)
+        _require_short(name, f"{path}, line {number}")
         if name in seen:
             raise UserError(f"{path}, line {number}: run {name} stands in line {seen[name]} already; join the two rows")
         seen[name] = number
         rows.append(row)
     return rows
+
+
+def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The columns of the run table, and of each row the line that it ends in and its cells, without spaces around."""
+    try:
+        text = read_user_text(path)
+    except OSError as error:
+        raise UserError(f"cannot read the run table {path}: {error.strerror or error}") from None
+    lines = [(n, line) for n, line in enumerate(io.StringIO(text, newline=""), 1) if not line.startswith("#")]
+    reader = csv.reader(line for _, line in lines)
+    table = []
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            # a spreadsheet puts a comment that has a comma in it in quotes
+            if any(cells) and not cells[0].startswith("#"):
+                table.append((lines[reader.line_num - 1][0], cells))
+    except csv.Error as error:
+        raise UserError(f"the run table {path} is not CSV ({error}); write it with plain text in its cells") from None
+    columns = table[0][1] if table else []
+    while columns and not columns[-1]:
+        columns.pop()
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(columns) == 1 and separator in columns[0]:
+            raise UserError(f"{path}: its columns are separated by {name}; save it with commas between them")
+    _require_columns(path, columns)
+    return columns, table[1:]
 
 
 def _require_columns(path: Path, columns: Iterable[str]) -> None:
@@ -243,6 +274,14 @@ def run_id(row: Mapping[str, Any], data: str | None = None, suffix: str = "") ->
     """The id of a row's run, on data and with changes that have these names."""
     name = f"{data or row['dataset']}-{row['architecture']}-T{row['timesteps']}-{row['neuron']}"
     return name + (f"-{row['variant']}" if row["variant"] else "") + suffix
+
+
+def _require_short(name: str, where: str) -> None:
+    if len(name) > LONGEST_ID:
+        raise UserError(
+            f"{where}: its id has {len(name)} characters, but must have at most {LONGEST_ID}, since files are named by "
+            f"it; shorten the variant, or the options and changes that it names: {name}"
+        )
 
 
 def selected(rows: Iterable[Mapping[str, Any]], selection: Selection) -> list[Mapping[str, Any]]:
@@ -307,6 +346,8 @@ def make_plan(
         if row["recipe"] not in trained:
             trained[row["recipe"]] = _changed(Path(recipe_folder) / f"{row['recipe']}.yaml", changes)
         changed, reduced, digest = trained[row["recipe"]]
+        name = run_id(row, source.name, _suffix(changed))
+        _require_short(name, f"run {run_id(row)}")
         twin = _twin(row)
         target = run_id(twin, source.name, _suffix(changed)) if twin else ""
         if twin and not any(run_id(other) == run_id(twin) for other in rows):
@@ -314,7 +355,7 @@ def make_plan(
         for seed in selection.seeds or row["seeds"]:
             plan.append(
                 Run(
-                    id=run_id(row, source.name, _suffix(changed)),
+                    id=name,
                     seed=seed,
                     changes=changed,
                     reduced=reduced,

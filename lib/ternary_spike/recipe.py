@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from ternary_spike.errors import UserError
-from ternary_spike.unique_keys import UniqueKeys
+from ternary_spike.strict_yaml import StrictLoader
+from ternary_spike.user_text import read_user_text
 
 ORIGINS = ("paper", "authors' code", "our choice")
 
@@ -167,12 +168,12 @@ FIELDS = {key.name: key for key in fields(Recipe)}
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """A recipe file's values, unchecked, and sources."""
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), UniqueKeys)
+        content = yaml.load(read_user_text(path), StrictLoader)
     except FileNotFoundError:
         others = ", ".join(sorted(other.stem for other in Path(path).parent.glob("*.yaml"))) or "none"
         raise UserError(f"there is no recipe {path}; in that folder there are: {others}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise UserError(f"cannot read the recipe {path}: {error.strerror or error}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # the last for a date or number that cannot be
         problem = " ".join(str(error).split())
         raise UserError(f"{path} is not a YAML mapping of recipe values: {problem}") from None
@@ -209,7 +210,7 @@ def load(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     _require_known(changes, f"change of recipe {path}")
     for key, value in changes.items():
         try:
-            content[key] = yaml.safe_load(value) if isinstance(value, str) else value
+            content[key] = yaml.load(value, StrictLoader) if isinstance(value, str) else value
         except (yaml.YAMLError, RecursionError, ValueError):
             raise UserError(f"change of recipe {path}: {key} is {value!r}, but must be {rule_of(key)}") from None
     return from_dict(content, f"{path} with changes" if changes else path)

@@ -18,9 +18,14 @@ from ternary_spike.data import registry
 from ternary_spike.data.dataset import Dataset
 from ternary_spike.errors import UserError
 from ternary_spike.schema import checked
-from ternary_spike.unique_keys import UniqueKeys
+from ternary_spike.strict_yaml import StrictLoader
+from ternary_spike.user_text import read_user_text
 
 WORDS = {"true": True, "false": False, "null": None}
+# in the path of a clone
+UNUSABLE = {":": "parts the folders of PYTHONPATH", "{": "begins a wildcard", "}": "ends a wildcard"}
+WHOLE = re.compile("[-+]?[0-9]{1,19}")
+NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 NUMBERS, FLAGS = ("threshold", "decay", "window", "initial_amplitude"), ("detach_reset",)
 
 
@@ -30,6 +35,8 @@ LARGEST = 1e6  # of an option that is a number, either sign; float32 would hold 
 def typed(given: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration whose values may come from a command line, where everything is text and commas part items."""
     found = {key: WORDS.get(value, value) if isinstance(value, str) else value for key, value in given.items()}
+    if isinstance(energies := found.get("energy_picojoule"), dict):
+        found["energy_picojoule"] = {key: _without_point(value) for key, value in energies.items()}
     return found | {key: as_list(found[key], kind) for key, kind in planning.FACETS.items() if key in found}
 
 
@@ -40,16 +47,19 @@ def as_list(value: Any, kind: type) -> list:
     return [kind(item) if kind is str or re.fullmatch("-?[0-9]{1,19}", item) else item for item in items]
 
 
+def _without_point(value: Any) -> Any:
+    """``1e-3``, which YAML 1.1 takes for text because it has no point, as a number; anything else as it is."""
+    without = isinstance(value, str) and re.fullmatch("[-+]?[0-9]+[eE][-+]?[0-9]+", value)
+    return float(value) if without else value
+
+
 def scalar(text: str) -> bool | int | float | str:
     """A value of the command line as the type that it looks like."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    if WHOLE.fullmatch(text):
+        return int(text)
+    return float(text) if NUMBER.fullmatch(text) else text
 
 
 def word(value: Any) -> str:
@@ -63,13 +73,20 @@ def word(value: Any) -> str:
     return json.dumps(value)
 
 
-def require_unique_keys(path: Path) -> None:
-    """Raise UserError if a YAML file has a key twice, of which Snakemake would silently take the last one."""
+def require_plain_folder(path: Path) -> None:
+    """Raise UserError if a clone lies where the workflow's commands could not name its files."""
+    for character, use in UNUSABLE.items():
+        if character in str(path):
+            raise UserError(f"{path}: {character!r} {use}; move the repository to a folder without it")
+
+
+def require_plain_file(path: Path) -> None:
+    """Raise UserError if Snakemake would not read a configuration file as it looks, or answer it with a traceback."""
     try:
-        yaml.load(Path(path).read_text(encoding="utf-8"), UniqueKeys)
+        yaml.load(read_user_text(path), StrictLoader)
     except yaml.constructor.ConstructorError as error:
-        raise UserError(f"{path}: {error.problem}; leave one of them out") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        raise UserError(f"{path}, line {error.problem_mark.line + 1}: {error.problem}") from None
+    except (OSError, ValueError, yaml.YAMLError):
         return  # whoever reads the file says so
 
 

@@ -41,7 +41,26 @@ def test_a_misspelt_setting(repository, setting, message):
 def test_a_key_that_stands_twice_in_a_file(repository):
     (repository / "twice.yaml").write_text("epochs: 1\nrecipe_changes: {cutout: 2, cutout: 3}\n")
     message = mistake(repository, "--configfile", "smoke.yaml", "twice.yaml")
-    assert "twice.yaml: 'cutout' is given twice" in message
+    assert "twice.yaml, line 2: 'cutout' is given twice" in message
+
+
+def test_the_default_configuration_in_another_encoding(repository):
+    defaults = repository / "config/config.yaml"
+    shipped = defaults.read_bytes()
+    try:
+        defaults.write_bytes(b"# gr\xf6\xdfer\n" + shipped)
+        assert "config.yaml, line 1: not UTF-8 but another encoding" in mistake(repository)
+    finally:
+        defaults.write_bytes(shipped)
+
+
+def test_a_configuration_file_of_the_command_line_in_another_encoding(repository):
+    (repository / "mine.yaml").write_bytes("epochs: 1\n".encode("utf-16"))
+    assert "mine.yaml: not UTF-8; save the file as UTF-8" in mistake(repository, "--configfile=mine.yaml")
+
+
+def test_a_clone_whose_folder_parts_a_search_path(tmp_path):
+    assert "':' parts the folders of PYTHONPATH" in mistake(copied(tmp_path / "10:30"))
 
 
 def test_a_gpu_that_is_not_there(repository):

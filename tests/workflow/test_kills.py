@@ -126,3 +126,17 @@ def test_a_job_that_a_signal_ends_says_so_in_the_terminal_and_its_status(tmp_pat
     statuses = list(folder.glob("results/smoke/status/*/seed0/prepare.json"))
     assert len(statuses) == len(RUNS)
     assert {read_json(path)["reason"] for path in statuses} == {"killed by signal 11, segmentation fault"}
+
+
+def test_a_second_user_who_may_not_write_the_lock_can_look(tmp_path):
+    folder = copied(tmp_path / "another user's clone")
+    alive = folder / ".snakemake/alive"
+    alive.parent.mkdir()
+    alive.write_text(os.uname().nodename)
+    alive.chmod(0o444)
+    # without capabilities the administrator is a user like any other
+    prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.getuid() == 0 else []
+    command = [*prefix, sys.executable, "-m", "snakemake", "--dry-run", "--configfile", "smoke.yaml"]
+    looked = subprocess.run(command, cwd=folder, env=surroundings(), capture_output=True, text=True, check=False)
+    assert looked.returncode == 0 and "train" in looked.stdout, looked.stderr
+    assert alive.read_text() == os.uname().nodename

@@ -13,23 +13,12 @@ from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
-LIBRARY = f"{workflow.basedir}/lib"
-sys.path.insert(0, LIBRARY)
-
 from ternary_spike import failures
 from ternary_spike import plan as planning
-from ternary_spike import settings
 from ternary_spike.codehash import code_hash, training_code_hash
 from ternary_spike.data import registry
-from ternary_spike.errors import UserError
 from ternary_spike.run_files import expected_files
 from ternary_spike.schema import checked, load_schema
-
-
-def stop(message):
-    """End the workflow before any work with one line."""
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(1)
 
 
 def repository_path(name):
@@ -45,7 +34,7 @@ def schema(name):
 
 try:
     for file in workflow.configfiles if workflow.is_main_process else []:
-        settings.require_unique_keys(file)
+        settings.require_plain_file(file)
     config = checked(settings.typed(config), schema("config"), "configuration")
     RECIPES = repository_path(config["recipes"])
     RESULTS = f"results/{config['preset']}"
@@ -72,32 +61,45 @@ def clear_stale_locks():
     """Remove what a killed call left locked, which Snakemake would ask the user to do by hand.
 
     Every call holds a lock on a file until it ends, in whatever way; where no other call does, its locks are stale.
-    Another machine's are left alone: not every network disk tells of them.
+    Another machine's are left alone: not every network disk tells of them. So are those that this user may not remove.
 
     Returns:
-        The open file, whose lock lasts as long as it does; None for a job of a call.
+        The open file, whose lock lasts as long as it does; None for a job of a call, or where there can be no such file.
     """
     if not workflow.is_main_process:
         return None
-    folder, here = Path(".snakemake"), os.uname().nodename
-    folder.mkdir(exist_ok=True)
-    alive = (folder / "alive").open("a+")
-    try:
-        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        pass
-    else:
-        alive.seek(0)
-        locks = list((folder / "locks").glob("*.lock"))
-        if alive.read() == here or not locks:
-            for lock in locks:
-                lock.unlink()
-            alive.truncate(0)
-            alive.write(here)
-            alive.flush()
+    alive = opened_to_lock(Path(".snakemake"))
+    if alive is None:
+        return None
+    if alive.writable():
+        with suppress(OSError):
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_stale_locks(alive, list(Path(".snakemake/locks").glob("*.lock")))
     with suppress(OSError):
         fcntl.flock(alive, fcntl.LOCK_SH)
     return alive
+
+
+def opened_to_lock(folder):
+    """The file that calls hold a lock on; only to read where it is another user's, None where there can be none."""
+    with suppress(OSError):
+        folder.mkdir(exist_ok=True)
+        return (folder / "alive").open("a+")
+    with suppress(OSError):
+        return (folder / "alive").open()
+    return None
+
+
+def remove_stale_locks(alive, locks):
+    """Remove the locks if the last call was this machine's, whose name is in the file, and put the name there."""
+    here = os.uname().nodename
+    alive.seek(0)
+    if alive.read() == here or not locks:
+        for lock in locks:
+            lock.unlink()
+        alive.truncate(0)
+        alive.write(here)
+        alive.flush()
 
 
 ALIVE = clear_stale_locks()
