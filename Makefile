@@ -9,8 +9,11 @@ RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 UV := PATH="$$PATH:$(abspath $(VENV))/bin" uv
 SNAKEMAKE := $(RUN) snakemake
 PYTEST := $(RUN) python -m pytest
+# the range that pyproject.toml declares, and the tests of the library in it
+TORCH_VERSIONS ?= 2.10 2.11 2.13 2.14
+LIBRARY_TESTS := $(patsubst %,tests/test_%.py,neurons surrogate dynamics normalised_neuron layers convolution models reparam)
 
-.PHONY: setup demo controls test test-full test-slurm bench lint lock clean help
+.PHONY: setup demo controls test test-full test-slurm test-versions bench lint lock clean help
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | column -t -s '|'
@@ -44,6 +47,14 @@ test-full: $(READY)  ## the tests that take minutes
 
 test-slurm: $(READY)  ## the demo through a SLURM of one node, where one can be started
 	$(PYTEST) -m "slurm"
+
+test-versions: $(READY)  ## the library's own tests with every torch of its range: gigabytes to download
+	@failed=; for version in $(TORCH_VERSIONS); do \
+	  echo "torch $$version"; \
+	  PYTHONPATH=lib $(UV) run --quiet --isolated --no-project --python $(VENV)/bin/python --with "torch==$$version.*" \
+	    --with pytest --with hypothesis --with numpy --with safetensors \
+	    python -m pytest -m "not full" $(LIBRARY_TESTS) || failed="$$failed $$version"; \
+	done; [ -z "$$failed" ] || { echo "failed with torch$$failed"; exit 1; }
 
 bench: $(BENCH_READY)  ## speed and memory of the neurons beside other libraries'
 	$(RUN) python benchmarks/run.py --out results/bench

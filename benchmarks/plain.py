@@ -9,20 +9,30 @@ import math
 import torch
 from torch import Tensor
 
+# From torch 2.14 on its clamp has a gradient of 0 at both ends; the authors' surrogate had 1 there, and so has ours.
+ENDS_INCLUDED = tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 14)
+
+
+def clamp(u: Tensor, low: float, high: float) -> Tensor:
+    """Between two bounds, with a gradient of 1 from one to the other, both included."""
+    return (
+        u.clamp(low, high) if ENDS_INCLUDED else torch.where((u >= low) & (u <= high), u, u.detach().clamp(low, high))
+    )
+
 
 def soft_spike(u: Tensor, surrogate: str, signed: bool, threshold: float, window: float) -> Tensor:
     """A smooth function of the membrane potential whose derivative, by autograd, is the surrogate gradient."""
     if surrogate == "clamp_symmetric" or (surrogate == "clamp" and signed):
-        return u.clamp(-window, window)
+        return clamp(u, -window, window)
     if surrogate == "clamp":
-        return u.clamp(0, window)
+        return clamp(u, 0, window)
 
     def rise(distance: Tensor) -> Tensor:
         z = distance / window
         if surrogate == "rectangle":
-            return z.clamp(-1, 1) / 2
+            return clamp(z, -1, 1) / 2
         if surrogate == "triangle":
-            z = z.clamp(-1, 1)
+            z = clamp(z, -1, 1)
             return z - z * z.abs() / 2
         if surrogate == "atan":
             return z.atan() / math.pi

@@ -37,3 +37,11 @@ def test_every_pin_has_a_hash():
 def test_the_scan_that_is_documented_reads_the_pinned_file():
     (command,) = re.findall(r"^uvx pip-audit .*$", PAGE, flags=re.M)
     assert "--strict" in command and "--require-hashes" in command and (ROOT / command.split()[4]).exists()
+
+
+def test_the_versions_that_are_tested_begin_where_the_range_does_and_hold_the_pinned_one():
+    (tested,) = re.findall(r"^TORCH_VERSIONS \?= (.+)$", (ROOT / "Makefile").read_text(), flags=re.M)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (lowest,) = re.findall(r"torch>=(\S+)", " ".join(project["dependencies"]))
+    (pinned,) = re.findall(r"torch==(\d+\.\d+)", " ".join(project["optional-dependencies"]["stages"]))
+    assert tested.split()[0] == lowest and pinned in tested.split()

@@ -1,6 +1,6 @@
 """The one place through which every convolution goes: around a fault of the library that torch computes them with.
 
-oneDNN 3.12, in torch 2.13 and 2.14, writes outside of its memory in the backward pass of a strided 1x1 convolution in
+oneDNN, in torch 2.10 to 2.14, writes outside of its memory in the backward pass of a strided 1x1 convolution in
 channels-last whose input has fewer channels than a vector register holds floats (docs/known-faults.md). The process
 dies, or goes on with damaged numbers. Such a convolution is computed here from every s-th pixel, without a stride.
 """
