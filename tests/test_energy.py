@@ -108,10 +108,66 @@ def test_measured_rates_and_methods():
     assert exact["synops"] == pytest.approx(sum(row["synops"] for row in rows))
     assert exact["energy_microjoule"] == pytest.approx(sum(row["energy_microjoule"] for row in rows))
     assert by_key["exact count", "every timestep"]["flops"] == 2 * exact["flops"]
-    # the fan-out-weighted rate is the one that gives the weighted layers' synaptic operations exactly
-    dense = sum(row["macs"] for row in rows if row["input"] != "image" and row["kind"] in ("conv", "classifier"))
-    behind = sum(row["synops"] for row in rows if row["kind"] in ("conv", "classifier"))
-    assert rates["weighted by fan-out"] * dense * 2 == pytest.approx(behind)
+
+
+NETWORKS = [
+    ("resnet6", 15),
+    ("resnet6w3", 16),
+    ("resnet8", 16),
+    ("resnet18w4", 32),
+    ("resnet19w2", 18),
+    ("resnet20w2", 30),
+]
+
+
+@pytest.mark.parametrize("architecture, size", NETWORKS)
+def test_mean_rates_are_means(architecture, size):
+    network = fold(SpikingResNet(architecture, "ternary", 2, image_size=size))
+    layers = network.spike_layers()
+    generator = torch.Generator().manual_seed(0)
+    for drawn in torch.rand(20, len(layers), generator=generator, dtype=torch.float64).tolist():
+        for mean, rate in energy.mean_rates(network, dict(zip(layers, drawn, strict=True))).items():
+            assert min(drawn) < rate < max(drawn), mean
+    # each layer by itself adds its share, those of the shortcuts' and the last one among them, and nothing else does
+    shares = [energy.mean_rates(network, {name: float(name == one) for name in layers}) for one in layers]
+    for mean in shares[0]:
+        assert all(share[mean] > 0 for share in shares)
+        assert sum(share[mean] for share in shares) == pytest.approx(1, rel=1e-12)
+
+
+@pytest.mark.parametrize("architecture, size", NETWORKS)
+def test_where_every_neuron_fires_every_mean_rate_is_one(architecture, size):
+    model, x = random_network(6, architecture, "ternary", size, neuron_options={"threshold": 1e-30})
+    rows, totals = energy.measure(fold(model), [x.double()])
+    assert {row["input_rate"] for row in rows if row["kind"] == "neurons"} == {1.0}
+    assert set(totals["rates"].values()) == {1.0}
+    # the additions that each layer's spikes cause are then the weights themselves, edges left out
+    weighted = [row for row in rows if row["kind"] in ("conv", "classifier") and row["input"] != "image"]
+    assert sum(row["synops"] for row in weighted) < 2 * sum(row["macs"] for row in weighted)
+
+
+def test_a_layers_weight_is_what_its_spikes_would_add():
+    """Counted by convolving a spike at every site with kernels of ones."""
+    network = fold(SpikingResNet("resnet6w4", "binary", 1, image_size=6))
+    weights = {}
+    for layer in synops.layers(network):
+        if layer.kind != "add" and layer.source != "image":
+            weight = network.weights[f"{layer.name}.weight"]
+            one = torch.ones(1, *network.shapes()[layer.source], dtype=torch.float64)
+            if layer.kind == "classifier":
+                added = weight.shape[0] * one.numel()
+            else:
+                stride, padding = layer_settings(network, layer.name)
+                added = F.conv2d(one, torch.ones_like(weight), stride=stride, padding=padding).sum().item()
+            weights[layer.source] = weights.get(layer.source, 0) + added
+    rates = {name: 0.1 * (place + 1) for place, name in enumerate(network.spike_layers())}
+    wanted = sum(rates[name] * weights[name] for name in rates) / sum(weights.values())
+    assert energy.mean_rates(network, rates)["weighted by fan-out"] == pytest.approx(wanted, rel=1e-12)
+
+
+def layer_settings(network, name: str) -> tuple:
+    settings = next(op.settings for op in network.operations if op.name == name)
+    return settings["stride"], settings["padding"]
 
 
 def test_event_frames_have_no_encoder_counted_once():

@@ -112,17 +112,53 @@ def measure(
     rows = [_of_connections(layer, counted, neurons, rates, 1 if static else timesteps, c) for layer in layers]
     for name, size in neurons.items():
         rows.append(_of_neurons(name, size, rates[name], comparisons_per_spike(signed[name]) * size * timesteps, c))
+    return rows, totals(network, rows, samples, static, c)
 
-    total_neurons = sum(neurons.values())
-    behind_encoder = [layer for layer in layers if layer.fan_out is not None and layer.kind != "add"]
-    dense = sum(layer.macs for layer in behind_encoder) * timesteps
-    means = {
-        "mean over layers": sum(rates.values()) / len(rates),
-        "mean over neurons": sum(rates[n] * neurons[n] for n in neurons) / total_neurons,
-        "weighted by fan-out": sum(counted[layer.name] for layer in behind_encoder) / dense,
+
+def mean_rates(network: FoldedNetwork, rates: dict[str, float]) -> dict[str, float]:
+    """Three means of the layers' firing rates; each lies between the smallest and the largest of them.
+
+    Args:
+        network: the folded network.
+        rates: firing rate of each neuron layer, a share of neuron-timesteps.
+
+    Returns:
+        The means by name: every layer alike, by its neurons, and by its fan-out, which is the number of additions that
+        its neurons would cause in the layers behind it if each fired once (identity shortcuts, which have no weights
+        and no place in the paper's A, left out).
+    """
+    shapes = network.shapes()
+    fan_out = dict.fromkeys(rates, 0.0)
+    for layer in synops.layers(network):
+        if layer.fan_out is not None and layer.kind != "add":
+            fan_out[layer.source] += shapes[layer.source][0] * layer.fan_out.sum().item()
+    weights = {
+        "mean over layers": dict.fromkeys(rates, 1),
+        "mean over neurons": {name: math.prod(shapes[name]) for name in rates},
+        "weighted by fan-out": fan_out,
     }
-    encoder_macs = sum(layer.macs for layer in layers if layer.source == IMAGE)
-    k = comparisons_per_spike(any(signed.values()))
+    return {mean: sum(rates[n] * w[n] for n in rates) / sum(w.values()) for mean, w in weights.items()}
+
+
+def totals(
+    network: FoldedNetwork, rows: list[dict], samples: int, static: bool, constants: Constants | None = None
+) -> dict:
+    """The content of energy.json: operations and energy by method, from the counts of each layer.
+
+    Args:
+        network: the folded network.
+        rows: of its layers, as :func:`measure` gives them and energy.csv keeps them.
+        samples: how many inputs they are the mean of.
+        static: whether the inputs were static images, whose encoder may be counted once.
+        constants: energies of the operations.
+    """
+    c = constants or Constants()
+    timesteps = network.timesteps
+    of_neurons = [row for row in rows if row["kind"] == "neurons"]
+    total_neurons = sum(row["input_neurons"] for row in of_neurons)
+    means = mean_rates(network, {row["layer"]: row["input_rate"] for row in of_neurons})
+    encoder_macs = sum(row["macs"] for row in rows if row["input"] == IMAGE)
+    k = comparisons_per_spike(any(op.settings["signed"] for op in network.operations if op.kind == "spikes"))
     a = synops.paper_count(network)
     estimates = []
     for encoder, flops in [("every timestep", encoder_macs * timesteps)] + [("once", encoder_macs)] * static:
@@ -133,18 +169,17 @@ def measure(
             )
         exact, signs = (sum(row[column] for row in rows) for column in ("synops", "sign"))
         estimates.append(estimate("exact count", encoder, None, flops, exact, signs, c))
-    totals = {
+    return {
         "samples": samples,
         "timesteps": timesteps,
         "constants_picojoule": asdict(c),
         "neurons": total_neurons,
         "encoder_macs": encoder_macs,
-        "macs": sum(layer.macs for layer in layers),
+        "macs": sum(row["macs"] for row in rows),
         "paper_operation_count": {**asdict(a), "total": a.total},
         "rates": means,
         "methods": [asdict(e) for e in estimates],
     }
-    return rows, totals
 
 
 def _of_connections(

@@ -1,5 +1,6 @@
 """The results that are kept with the repository: shown from their files, made by the rules, and whole."""
 
+import csv
 import os
 import re
 import shlex
@@ -10,8 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ternary_spike import claims, collect
+from ternary_spike import claims, collect, energy
 from ternary_spike.files import read_json, sha256_of
+from ternary_spike.models import SpikingResNet
+from ternary_spike.reparam import fold
 from ternary_spike.report.notebooks import execute
 from ternary_spike.report.reference import kept, pairs
 from ternary_spike.report.show import decimal
@@ -90,6 +93,34 @@ def test_every_finished_run_has_its_small_files_and_nothing_large(folder):
         for name in WANTED:
             assert 0 < (here / name).stat().st_size < 1_000_000, here / name
         assert sha256_of(here / "history.csv") == read_json(here / "run.json")["files"]["history.csv"]
+
+
+@pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
+def test_energies_are_what_the_library_makes_of_the_layers_counts(folder):
+    networks = {}
+    records = sorted(folder.glob("runs/*/*/energy.json"))
+    assert records
+    for path in records:
+        record, model = read_json(path), read_json(path.with_name("run.json"))["model"]
+        with path.with_name("energy.csv").open() as file:
+            rows = [{name: number(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+        shape = (model["architecture"], model["timesteps"], model["neuron"])
+        if shape not in networks:
+            networks[shape] = fold(SpikingResNet(**model))
+        made = energy.totals(networks[shape], rows, record["samples"], static=True)
+        assert {key: record[key] for key in made} == made, path
+        rates = [row["input_rate"] for row in rows if row["kind"] == "neurons"]
+        assert all(min(rates) < mean < max(rates) for mean in record["rates"].values()), path
+
+
+def number(cell: str):
+    """A cell of a table as the number that was written, anything else as it is."""
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            continue
+    return cell
 
 
 def rule_commands(preset: str, tmp_path: Path) -> dict[tuple[str, str], list[str]]:
