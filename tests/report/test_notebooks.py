@@ -1,5 +1,7 @@
 """Executing and rendering notebooks."""
 
+import json
+import sys
 from pathlib import Path
 
 import jupytext
@@ -45,6 +47,30 @@ def test_the_parameter_reaches_the_notebook_and_the_output_the_page(tmp_path):
     assert f"given {tmp_path}/results/x" in body
     assert title(body) == "A title"
     assert (tmp_path / "out" / "small.ipynb").exists()
+
+
+def test_the_user_s_own_settings_decide_nothing(tmp_path, monkeypatch):
+    kernel = tmp_path / "jupyter/kernels/python3/kernel.json"
+    startup = tmp_path / "ipython/profile_default/startup/own.py"
+    for path, text in (
+        (kernel, json.dumps({"argv": ["false"], "display_name": "somebody else's", "language": "python"})),
+        (startup, "print = None"),
+        (tmp_path / "python/startup.py", "print = None"),
+        (tmp_path / "matplotlib/matplotlibrc", "text.usetex: True\nlines.linestyle: dotted\n"),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PYTHONSTARTUP", str(tmp_path / "python/startup.py"))
+    monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path / "matplotlib"))
+    path = tmp_path / "small.py"
+    path.write_text(
+        f"{HEAD}\n# %%\nimport io, sys\nfrom ternary_spike import report\n"
+        "drawn, axes = report.subplots()\n(line,) = axes.plot([1, 2])\ndrawn.savefig(io.BytesIO(), format='svg')\n"
+        "print('ran by', sys.executable, 'in style', line.get_linestyle())\n"
+    )
+    assert f"ran by {sys.executable} in style -\n" in execute(path, tmp_path, tmp_path / "out").read_text()
 
 
 def test_a_failing_cell_is_one_line_and_leaves_the_executed_notebook(tmp_path):

@@ -19,6 +19,7 @@ TEXT_WIDTH = 6.75
 #: pixels of a page for a point of a figure
 SCALE = 1.75
 
+matplotlib.rcdefaults()  # a user's matplotlibrc is for the user's own figures
 matplotlib.rcParams.update(
     {
         "font.family": "sans-serif",

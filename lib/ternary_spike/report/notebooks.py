@@ -1,6 +1,7 @@
 """Executing one notebook and rendering it as the body of a page."""
 
 import re
+import tempfile
 from pathlib import Path
 
 from ternary_spike.errors import UserError
@@ -24,9 +25,6 @@ def execute(notebook: Path, results: Path, out: Path, kept: Path | None = None) 
     """
     import jupytext
     import nbformat
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
     notebook, out = Path(notebook), Path(out)
     name = notebook.stem
     try:
@@ -43,20 +41,43 @@ def execute(notebook: Path, results: Path, out: Path, kept: Path | None = None) 
     content.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(content, executed)
     given = {"results": str(results)} | ({"kept": str(kept)} if "kept" in parameters[0] else {})
-    try:
-        papermill.execute_notebook(
-            str(executed),
-            str(executed),
-            parameters=given,
-            progress_bar=False,
-            extra_arguments=["--IPKernelApp.log_level=50"],
-        )
-    except PapermillExecutionError as error:
-        raise UserError(
-            f"{notebook} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; see {executed}"
-        ) from None
+    _run_in_this_python(notebook, executed, given)
     write_text(page, render(executed))
     return page
+
+
+def _run_in_this_python(notebook: Path, executed: Path, parameters: dict) -> None:
+    """Execute a notebook in place, with the interpreter that runs now and none of the user's own settings.
+
+    A kernel that the user has installed as ``python3`` may be any interpreter, and IPython's start-up files any code.
+    """
+    import papermill
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+    from papermill.exceptions import PapermillExecutionError
+
+    class ThisPython(AsyncKernelManager):
+        kernel_spec = KernelSpec(**get_kernel_dict())
+
+    with tempfile.TemporaryDirectory() as profile:
+        try:
+            papermill.execute_notebook(
+                str(executed),
+                str(executed),
+                parameters=parameters,
+                progress_bar=False,
+                kernel_manager_class=ThisPython,
+                extra_arguments=[
+                    "--IPKernelApp.log_level=50",
+                    f"--IPKernelApp.ipython_dir={profile}",
+                    "--IPKernelApp.exec_PYTHONSTARTUP=False",
+                ],
+            )
+        except PapermillExecutionError as error:
+            raise UserError(
+                f"{notebook} failed in cell {error.exec_count}: {error.ename}: {error.evalue}; see {executed}"
+            ) from None
 
 
 def render(executed: Path) -> str:
