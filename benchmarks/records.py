@@ -19,10 +19,8 @@ def write(path: Path, rows: list[dict]) -> None:
 
 def origin(device: str, started: str) -> dict:
     """Where a measurement comes from, for its record."""
-    revision, dirty = provenance.commit()
     return {
-        "commit": revision,
-        "dirty": dirty,
+        **provenance.commit(),
         "hardware": provenance.hardware(torch.device(device)),
         "command": ["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]],
         "started": started,

@@ -51,13 +51,19 @@ report.table(
 # %% [markdown]
 # ## Provenance
 
+
 # %%
+def commit(row) -> str:
+    """The commit's first digits, or that it is unknown; why, the run's page says."""
+    return f"<code>{escape(row['commit'].partition(':')[0][:12])}</code>" if row["commit"] else "–"
+
+
 report.table(
     done,
     [
         report.run_link(),
         report.number("Seed", "seed", 0),
-        report.Column("Commit", lambda row: f"<code>{escape(row['commit'][:12])}</code>" if row["commit"] else "–"),
+        report.Column("Commit", commit),
         report.Column("Changed files", lambda row: {"True": "yes", "False": "no"}.get(str(row["dirty"]), "unknown")),
         report.text("torch", "torch"),
         report.text("Processor", "cpu"),
@@ -89,10 +95,10 @@ report.table(
 
 # %%
 total, finished = done["wall_seconds"].sum(), len(done)
-commits = len(set(done["commit"]))
+commits = sum(not name.startswith("unknown") for name in set(done["commit"]))
 report.note(
     f"{finished} of {len(runs)} planned runs finished, in {total / 60:,.1f} minutes of training in all, from "
-    f"{commits} commit{'s' if commits != 1 else ''}."
+    f"{commits} known commit{'s' if commits != 1 else ''}."
     if finished
     else f"None of the {len(runs)} planned runs has finished."
 )

@@ -55,7 +55,7 @@ for found in sets:
             f"**{found.preset}**: {len(runs)} trainings of {runs['id'].nunique()} networks on "
             f"{', '.join(runs['data_label'].unique())}, {report.decimal(hours, 1)} hours in all on "
             f"{', '.join(runs['cpu'].unique())} ({', '.join(runs['device'].unique())}), commit "
-            f"{', '.join(commit[:12] for commit in runs['commit'].unique())}. "
+            f"{', '.join(commit.partition(':')[0][:12] for commit in runs['commit'].unique())}. "
             f"Reduced: {reduced(found)}."
         )
     )

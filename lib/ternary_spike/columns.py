@@ -75,7 +75,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "images_per_second": "training throughput",
         "peak_memory_bytes": "peak memory",
         "resumed": "how often the training went on from a checkpoint",
-        "commit": "commit of the code",
+        "commit": "commit of the code, or unknown: reason",
         "dirty": "whether files differed from the commit",
         "code_hash": "hash of the code that decides the result",
         "device": "device",

@@ -20,23 +20,55 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def commit() -> tuple[str | None, bool | None]:
-    """The commit of the code that runs, and whether its files differ from it; (None, None) outside a checkout."""
-    folder = Path(__file__).parent
+def commit(folder: Path = Path(__file__).parent) -> dict:
+    """The commit of the code that runs, as the part of a record that says so.
 
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, timeout=20)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
+    Args:
+        folder: that holds this module's file.
 
-    revision = git("rev-parse", "HEAD")
-    # a package installed into an environment that lies inside some other checkout is not that checkout's code
-    if revision is None or git("ls-files", "--error-unmatch", Path(__file__).name) is None:
-        return None, None
-    # untracked files do not count: results and environments lie in the checkout too
-    return revision, bool(git("status", "--porcelain", "--untracked-files=no"))
+    Returns:
+        "commit" and "dirty", whether files differ from it. Where git cannot tell, both are None and "commit_unknown"
+        is the reason.
+    """
+    try:
+        revision = _git(folder, "rev-parse", "HEAD")
+        # a package installed into an environment that lies inside some other checkout is not that checkout's code
+        if not _git(folder, "ls-files", Path(__file__).name):
+            raise _NoAnswer("this copy of the code belongs to no checkout")
+        # untracked files do not count: results and environments lie in the checkout too
+        return {"commit": revision, "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+    except _NoAnswer as reason:
+        return {"commit": None, "dirty": None, "commit_unknown": str(reason)}
+
+
+def commit_warnings(origin: dict) -> list[str]:
+    """A warning where git could not tell the commit of a record's code; nothing where it could."""
+    reason = origin.get("commit_unknown")
+    return [f"commit unknown: {reason}; the results will not name the code that they come from"] if reason else []
+
+
+class _NoAnswer(Exception):
+    """Why git did not answer."""
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git answers in a folder. Raises _NoAnswer with its own words."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", folder, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            env=os.environ | {"LC_ALL": "C"},
+        )
+    except FileNotFoundError:
+        raise _NoAnswer("git is not installed") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _NoAnswer(f"git did not answer ({error})") from None
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"git ended with status {done.returncode}"]
+        raise _NoAnswer(said[0].removeprefix("fatal: "))
+    return done.stdout.strip()
 
 
 def versions() -> dict[str, str]:
@@ -83,10 +115,8 @@ def command(argv: list[str] | None = None) -> list[str]:
 
 def provenance(device: torch.device, started: str) -> dict:
     """The provenance of a result: commit, versions, hardware, threads, command, start and end."""
-    revision, dirty = commit()
     return {
-        "commit": revision,
-        "dirty": dirty,
+        **commit(),
         "versions": versions(),
         "hardware": hardware(device),
         "threads": torch.get_num_threads(),

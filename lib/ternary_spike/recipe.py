@@ -110,7 +110,9 @@ class Recipe:
     )
     schedule: str = _value(*_choice("cosine"), "the learning rate's course, stepped once an epoch", "cosine")
     precision: str = _value(
-        *_choice("float32", "bfloat16"), "of convolutions and linear layers in training; the membrane is float32", "float32"
+        *_choice("float32", "bfloat16"),
+        "of convolutions and linear layers in training; the membrane is float32",
+        "float32",
     )
     train_samples: int | None = _value(
         *_optional(*_integer(1), "for all"), "size of a class-balanced subset to train on", None

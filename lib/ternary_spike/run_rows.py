@@ -214,7 +214,7 @@ def _training(row: pd.Series, results: Path) -> dict:
             "images_per_second": cost["images_per_second"],
             "peak_memory_bytes": cost["peak_memory_bytes"],
             "resumed": cost["resumed"],
-            "commit": provenance["commit"],
+            "commit": provenance["commit"] or f"unknown: {provenance.get('commit_unknown', 'no reason recorded')}",
             "dirty": provenance["dirty"],
             "code_hash": provenance["code_hash"],
             "device": provenance["hardware"]["device"],

@@ -24,7 +24,7 @@ from ternary_spike.files import (
     write_json,
     write_tensors,
 )
-from ternary_spike.provenance import now, provenance
+from ternary_spike.provenance import commit, commit_warnings, now, provenance
 from ternary_spike.runs import HISTORY, RECORD, WEIGHTS
 from ternary_spike.training_state import TrainingPlan, TrainingState, peak_memory
 
@@ -93,6 +93,8 @@ def train(
         stop = held.enter_context(_stop_requests())
         if first:
             sweep(out, (WEIGHTS, HISTORY, RECORD))
+            for warning in commit_warnings(commit()):
+                report(f"warning: {warning}")
         run = TrainingState(plan, device, processes)
         found = checkpoints.load(folder)
         if found is not None:
@@ -180,6 +182,7 @@ def _write_results(run: TrainingState, manifest, out: Path, seconds: float, star
 def _record(run: TrainingState, manifest, files: dict[str, str], seconds: float, started: str, code_hash: str) -> dict:
     """What run.json says."""
     plan, last = run.plan, run.history[-1]
+    origin = provenance(run.device, started)
     best = max(run.history, key=lambda row: row["test_accuracy_percent"])
     return {
         "id": plan.run,
@@ -216,8 +219,8 @@ def _record(run: TrainingState, manifest, files: dict[str, str], seconds: float,
             "deterministic": torch.are_deterministic_algorithms_enabled(),
         },
         "files": files,
-        "warnings": [*_dead_layers(run), *backends.notices],
-        "provenance": {**provenance(run.device, started), "code_hash": code_hash},
+        "warnings": [*commit_warnings(origin), *_dead_layers(run), *backends.notices],
+        "provenance": {**origin, "code_hash": code_hash},
     }
 
 

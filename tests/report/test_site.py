@@ -124,6 +124,30 @@ def test_a_training_s_warning_is_on_its_page_and_among_the_costs(tmp_path):
     assert shown == ["digits-resnet8-T2-binary"] and len(pages) == 3
 
 
+def test_without_a_commit_everything_else_stands_there(tmp_path):
+    name = "digits-resnet8-T2-binary"
+
+    def without_git(folder):
+        plan = fixture.demo(folder, seeds=(0, 1))
+        for seed, reason in ((0, {"commit_unknown": "git is not installed"}), (1, {})):  # earlier: no reason
+            path = folder / f"runs/{name}/seed{seed}/run.json"
+            record = json.loads(path.read_text())
+            record["provenance"] |= {"commit": None, "dirty": None, **reason}
+            path.write_text(json.dumps(record))
+        return plan
+
+    folder = collected(tmp_path / "demo", without_git)
+    execute(NOTEBOOKS[0].with_name("cost.py"), folder, folder / "notebooks")
+    (folder / "report").mkdir()
+    (folder / "report" / "rulegraph.dot").write_text(DOT)
+    build(folder, folder / "report")
+    page = (folder / f"report/runs/{name}.html").read_text()
+    assert page.count("unknown: git is not installed") == 1 and page.count("unknown: no reason recorded") == 1
+    for fact in ("(last epoch)", "digits, 4 epochs", "made-up processor", "2000-01-01T00:00:00Z", "python -m"):
+        assert page.count(fact) == 2, fact
+    assert "unknown: git is not installed" in (folder / "report/index.html").read_text()
+
+
 @pytest.mark.parametrize("neuron", ["binary", "ternary", "trainable"])
 def test_a_number_can_be_walked_back_to_its_commit(demo, neuron):
     front = demo / "report" / "index.html"

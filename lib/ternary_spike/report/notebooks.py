@@ -25,6 +25,7 @@ def execute(notebook: Path, results: Path, out: Path, kept: Path | None = None) 
     """
     import jupytext
     import nbformat
+
     notebook, out = Path(notebook), Path(out)
     name = notebook.stem
     try:

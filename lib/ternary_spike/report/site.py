@@ -125,7 +125,7 @@ class _Site:
                 folder = run_folder(self.results.folder, row["id"], seed["seed"])
                 base = f"../files/runs/{row['id']}/seed{seed['seed']}"
                 files = {name: f"{base}/{name}" for name in RUN_FILES if (folder / name).exists()}
-                record = self.results.run(row["id"], seed["seed"]) if "run.json" in files and seed["commit"] else {}
+                record = self.results.run(row["id"], seed["seed"]) if pd.notna(seed["last_epoch_percent"]) else {}
                 seeds.append({"seed": seed["seed"], "row": _filled(seed), "files": files, "run": record})
             used = self.claims[self.claims["runs"].map(lambda ids, run=row["id"]: run in ids.split())]
             accuracy = {
