@@ -1,9 +1,11 @@
 """Writing small files: whole or not at all."""
 
+import errno
 import hashlib
 import os
 import resource
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -138,3 +140,37 @@ def test_a_listed_file_is_that_of_its_list(tmp_path):
         require_listed(path)
     (tmp_path / "plan.csv.sha256").unlink()  # as earlier versions left it
     require_listed(path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_disk_that_flushes_nothing_and_keeps_no_permissions_takes_results(tmp_path, monkeypatch, number):
+    def lacking(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", lacking)
+    monkeypatch.setattr(Path, "chmod", lacking)
+    write_json(tmp_path / "a.json", {"a": 1})
+    write_listed(tmp_path / "plan.csv", "a,b\n")
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+    require_listed(tmp_path / "plan.csv")
+
+
+def test_a_flush_that_fails_is_no_lack(tmp_path, monkeypatch):
+    def failing(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(UserError, match=r"cannot write .*a\.json: Input/output error"):
+        write_json(tmp_path / "a.json", {"a": 1})
+    assert not list(tmp_path.iterdir())
+
+
+def test_tensors_are_read_where_no_file_can_be_mapped(tmp_path):
+    write_tensors(tmp_path / "w.safetensors", {"w": torch.arange(8.0)}, {"note": "x"})
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(
+        target=lambda: (tmp_path / "pipe").write_bytes((tmp_path / "w.safetensors").read_bytes()), daemon=True
+    )
+    writer.start()
+    tensors, metadata = read_tensors(tmp_path / "pipe")
+    assert torch.equal(tensors["w"], torch.arange(8.0)) and metadata == {"note": "x"}

@@ -4,17 +4,18 @@ A checkpoint is keyed by everything that decides the training's result (code, re
 changed recipe never resumes an old state. It holds no pickled objects.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import torch
 from torch import Tensor
 
+from ternary_spike import locks
 from ternary_spike.errors import UserError
 from ternary_spike.files import read_tensors, sweep, write_tensors
 
@@ -27,8 +28,12 @@ def key_of(decisive: dict) -> str:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path) -> Iterator[bool]:
     """Hold a folder's lock; it goes with the process that holds it, however that ends.
+
+    Yields:
+        Whether it is locked. Where the disk has no locks only a process of this machine is noticed, by the number that
+        it left in the lock's file.
 
     Raises:
         UserError: if another process holds it.
@@ -40,19 +45,50 @@ def exclusive(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"cannot write checkpoints to {folder}: {error.strerror}") from None
     with lock:
+        locked = _take(lock, folder)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise UserError(
-                f"{folder} is in use: process {holder} is training this run; wait for it or end it, then try again"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()} on {os.uname().nodename}")
-        lock.flush()
-        sweep(folder, [FILE])
-        yield
+            sweep(folder, [FILE])
+            yield locked
+        finally:
+            lock.truncate(0)
+
+
+def _take(lock: TextIO, folder: Path) -> bool:
+    """Lock a folder by its open file and write there who holds it; whether the disk has locks."""
+    lock.seek(0)
+    holder = lock.read().strip()
+    try:
+        locked = locks.hold(lock)
+    except BlockingIOError:
+        raise UserError(
+            f"{folder} is in use: process {holder or 'unknown'} is training this run; wait for it or end it, "
+            "then try again"
+        ) from None
+    except OSError as error:
+        raise UserError(f"cannot lock {lock.name}: {error.strerror}; put the checkpoints on another disk") from None
+    if not locked and _runs_here(holder):
+        raise UserError(
+            f"{folder} is in use: process {holder} is training this run, says {lock.name}; wait for it, or delete "
+            "that file if the process is another one by now"
+        )
+    lock.truncate(0)
+    lock.write(f"{os.getpid()} on {os.uname().nodename}")
+    lock.flush()
+    return locked
+
+
+def _runs_here(holder: str) -> bool:
+    """Whether the process that a lock's file names is another one of this machine that still runs."""
+    number, _, node = holder.partition(" on ")
+    if node != os.uname().nodename or not number.isdecimal() or int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        pass
+    return True
 
 
 @contextmanager
@@ -64,7 +100,7 @@ def sole_writer(out: Path) -> Iterator[None]:
     """
     handle = os.open(out, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locks.hold(handle)
     except BlockingIOError:
         raise UserError(f"{out} is in use: another process is training into it; wait for it or name another") from None
     except OSError:  # a network disk that locks no folders

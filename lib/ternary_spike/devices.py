@@ -4,7 +4,6 @@ Several jobs of one machine pick their GPU by a lock: the first that is free, he
 scheduler has assigned one (CUDA_VISIBLE_DEVICES names a single device) or torchrun has (LOCAL_RANK), theirs is taken.
 """
 
-import fcntl
 import os
 import tempfile
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from ternary_spike import locks
 from ternary_spike.errors import UserError
 
 POLL_SECONDS = 0.5
@@ -73,10 +73,14 @@ def claim(names: Sequence[str], folder: Path | None = None) -> str:
             for name in names:
                 lock = (folder / f"{name.replace('/', '_')}.lock").open("w")
                 try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    locked = locks.hold(lock)
                 except BlockingIOError:
                     lock.close()
                     continue
+                if not locked:
+                    raise UserError(
+                        f"{folder} is on a disk without locks, which share out the GPUs; set TMPDIR to another"
+                    )
                 _held.append(lock)
                 return name
             time.sleep(POLL_SECONDS)

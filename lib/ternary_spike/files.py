@@ -6,6 +6,7 @@ list as ``sha256sum`` writes and checks it. Files without any, as earlier versio
 """
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -22,6 +23,10 @@ from ternary_spike.errors import UserError
 SEAL, SEALED_BY = "seal", "the last key is the SHA-256 of every byte before it"
 CHECKSUM = "sha256"
 SUMS = "SHA256SUMS"
+#: what disks say that lack a feature
+LACKING = frozenset(
+    {errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.EACCES, errno.EISDIR, errno.EBADF}
+)
 
 if TYPE_CHECKING:  # the stages that read small files only must not wait for torch
     from torch import Tensor
@@ -42,12 +47,13 @@ def replaced(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with temporary.open("rb") as written:
+        with temporary.open("rb") as written, _where_the_disk_can():
             os.fsync(written.fileno())
         # mkstemp makes private files; results are for everyone whom the umask lets in
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        with _where_the_disk_can():
+            temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
         _settle(path.parent)
     except OSError as error:
@@ -59,11 +65,25 @@ def replaced(path: Path) -> Iterator[Path]:
 
 def _settle(folder: Path) -> None:
     """Wait until the names in a folder are on the disk: what they replace may be deleted elsewhere right after."""
-    handle = os.open(folder, os.O_RDONLY)
+    with _where_the_disk_can():
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _where_the_disk_can() -> Iterator[None]:
+    """Leave out what makes files safer or more open, where their disk does not have it.
+
+    Network disks and those of other systems may keep no permissions, open no folders, or flush neither.
+    """
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        yield
+    except OSError as error:
+        if error.errno not in LACKING:
+            raise
 
 
 @contextmanager
@@ -219,17 +239,22 @@ def read_tensors(path: Path, sha256: str | None = None) -> "tuple[dict[str, Tens
     Raises:
         UserError: if the file is missing, corrupt, or its checksum is another one.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
     path = Path(path)
     if sha256 is not None:
         require_sha256(path, sha256)
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+        content = path.read_bytes()  # safetensors itself would map the file into memory, which not every disk can
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return tensors, header.get("__metadata__", {})
     except FileNotFoundError:
         raise UserError(f"{path} is missing; run the stage that writes it first") from None
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} is no whole safetensors file ({error}); delete it and run its stage again") from None
 
 

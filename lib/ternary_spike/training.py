@@ -88,7 +88,8 @@ def train(
     first = processes.rank == 0
     with ExitStack() as held:
         if first:
-            held.enter_context(checkpoints.exclusive(folder))
+            if not held.enter_context(checkpoints.exclusive(folder)):
+                report(f"warning: no locks on the disk of {folder}; see that no other machine trains this run")
             held.enter_context(checkpoints.sole_writer(out))
         stop = held.enter_context(_stop_requests())
         if first:
