@@ -67,7 +67,7 @@ def main() -> None:
                             "device": record["provenance"]["hardware"]["device"],
                         }
                     )
-    write_listed(arguments.out / "precision.csv", csv_text(rows))
+                    write_listed(arguments.out / "precision.csv", csv_text(rows))
 
 
 if __name__ == "__main__":

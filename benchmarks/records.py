@@ -1,13 +1,36 @@
 """What a measurement leaves: tables with checksums, and where they come from."""
 
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from ternary_spike import provenance
-from ternary_spike.files import csv_text, write_listed
+from ternary_spike.files import csv_text, write_json, write_listed
+
+
+class Measurement:
+    """Tables and the record of their making, on the disk as far as they are measured: an interruption loses nothing.
+
+    Args:
+        out: their folder, made if it is missing.
+        record: name of the record.
+        setting: gives what the record says.
+    """
+
+    def __init__(self, out: Path, record: str, setting: Callable[[], dict]) -> None:
+        self.out, self.record, self.setting = out, record, setting
+        self.tables: dict[str, list[dict]] = {}
+        out.mkdir(parents=True, exist_ok=True)
+
+    def add(self, **rows: list[dict]) -> None:
+        """Add rows to tables, by their names."""
+        for name, more in rows.items():
+            self.tables[name] = self.tables.get(name, []) + more
+            write(self.out / f"{name}.csv", self.tables[name])
+        write_json(self.out / self.record, self.setting())
 
 
 def write(path: Path, rows: list[dict]) -> None:

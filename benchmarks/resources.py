@@ -34,6 +34,7 @@ from ternary_spike.cli._stages import COMPARED  # noqa: E402
 from ternary_spike.data import registry  # noqa: E402
 from ternary_spike.data.loading import evaluation_batch_size  # noqa: E402
 from ternary_spike.data.prepared import Split, write_prepared  # noqa: E402
+from ternary_spike.files import write_csv  # noqa: E402
 
 # dataset, architecture, timesteps, pictures at a time in the two measurements: as many as a stage takes at once, or as
 # fit into 16 GB and minutes, since memory grows a little faster than the number of pictures
@@ -180,21 +181,26 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="CSV file; rows of datasets not measured stay")
     parser.add_argument("--dataset", action="append", help="only this one (may be repeated)")
     args = parser.parse_args()
-    kept = []
-    if args.out.exists() and args.dataset:
-        with args.out.open() as file:
-            kept = [row for row in csv.DictReader(file) if row["dataset"] not in args.dataset]
-    rows = []
     for dataset, *case in CASES:
         if args.dataset is None or dataset in args.dataset:
-            rows += rows_of(dataset, *case)
-            print(yaml.safe_dump(rows[-len(STAGES) :], default_flow_style=None, width=200), flush=True)
-    order = [dataset for dataset, *_ in CASES]
-    everything = sorted(kept + rows, key=lambda row: order.index(row["dataset"]))
-    with args.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(everything[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(everything)
+            rows = rows_of(dataset, *case)
+            print(yaml.safe_dump(rows, default_flow_style=None, width=200), flush=True)
+            replace_rows(args.out, rows)
+
+
+def replace_rows(path: Path, rows: list[dict]) -> None:
+    """Write the rows of one case among those of the others."""
+    kept = []
+    if path.exists():
+        with path.open() as file:
+            kept = list(csv.DictReader(file))
+
+    def case(row: dict) -> tuple[str, str]:
+        return row["dataset"], row["architecture"]
+
+    order = [(dataset, architecture) for dataset, architecture, *_ in CASES]
+    others = [row for row in kept if case(row) in order and case(row) != case(rows[0])]
+    write_csv(path, sorted(others + rows, key=lambda row: order.index(case(row))))
 
 
 if __name__ == "__main__":

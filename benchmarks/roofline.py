@@ -30,11 +30,10 @@ from benchmarks.measuring import Bench, ratio  # noqa: E402
 from benchmarks.networks import convolutions_alone, with_neurons  # noqa: E402
 from benchmarks.plain import plain_loop  # noqa: E402
 from benchmarks.random_training import random_training  # noqa: E402
-from benchmarks.records import has_bfloat16, origin, processor, write  # noqa: E402
+from benchmarks.records import Measurement, has_bfloat16, origin, processor  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from ternary_spike import SpikingResNet, allocator, backends, devices  # noqa: E402
-from ternary_spike.files import write_json  # noqa: E402
 from ternary_spike.models import BasicBlock  # noqa: E402
 from ternary_spike.optimisation import Sgd  # noqa: E402
 from ternary_spike.provenance import now  # noqa: E402
@@ -261,9 +260,23 @@ def main() -> None:
     else:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for the deterministic variant, before any work
     allocator.keep_freed_memory()  # as training does
-    arguments.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(device, arguments.rounds)
-    rows, profiles, measured = [], [], {}
+    measured = {}
+
+    def setting() -> dict:
+        return {
+            "processor": processor(device),
+            "time": "CPU time of one thread" if device == "cpu" else "time of the device",
+            "ceilings": measured,
+            "rounds": arguments.rounds,
+            "steps": steps,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "cuda": torch.version.cuda if device == "cuda" else None,
+            "notices": backends.notices,
+        } | origin(device, started)
+
+    tables = Measurement(arguments.out, "roofline.json", setting)
     for precision in arguments.precision or fast:
         measured[precision] = ceilings(bench, DTYPES[precision])
         for architecture in arguments.architecture:
@@ -272,7 +285,6 @@ def main() -> None:
                 found, compiled = bench_epochs(
                     bench, architecture, arguments.timesteps, batch, steps, precision, measured[precision]
                 )
-                rows += found
                 case = {
                     "device": device,
                     "dtype": precision,
@@ -280,21 +292,7 @@ def main() -> None:
                     "timesteps": arguments.timesteps,
                     "batch": batch,
                 }
-                profiles += [case | row for row in profile(compiled, device)]
-                write(arguments.out / "roofline.csv", rows)
-                write(arguments.out / "roofline_profile.csv", profiles)
-    setting = {
-        "processor": processor(device),
-        "time": "CPU time of one thread" if device == "cpu" else "time of the device",
-        "ceilings": measured,
-        "rounds": arguments.rounds,
-        "steps": steps,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda if device == "cuda" else None,
-        "notices": backends.notices,
-    }
-    write_json(arguments.out / "roofline.json", setting | origin(device, started))
+                tables.add(roofline=found, roofline_profile=[case | row for row in profile(compiled, device)])
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Every variant runs once in each round, in random order, so that a busy machine is busy for all of them alike; what is
 reported is the median over rounds of the ratio within a round. On a processor time is the CPU time of one thread.
-Writes neuron.csv, training_step.csv, epoch.csv, start_up.csv and benchmark.json (hardware, versions, settings); the
-report's page on speed draws them.
+Writes neuron.csv, training_step.csv, epoch.csv, start_up.csv and benchmark.json (hardware, versions, settings), each as
+soon as a part of it is measured; the report's page on speed draws them.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from benchmarks import networks, rivals  # noqa: E402
 from benchmarks.measuring import Bench, ratio, saved_bytes  # noqa: E402
 from benchmarks.plain import plain_loop  # noqa: E402
 from benchmarks.random_training import random_training  # noqa: E402
-from benchmarks.records import has_bfloat16, origin, processor, version, write  # noqa: E402
+from benchmarks.records import Measurement, has_bfloat16, origin, processor, version  # noqa: E402
 from benchmarks.start_up import bench_start_up  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -38,7 +38,6 @@ from ternary_spike import (  # noqa: E402
     cores,
     provenance,
 )
-from ternary_spike.files import write_json  # noqa: E402
 
 
 def with_backend(name: str, call: Callable) -> Callable:
@@ -190,29 +189,32 @@ def main() -> None:
     devices = arguments.device or ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     torch.set_num_threads(1)
     allocator.keep_freed_memory()  # for all variants, as training does
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    neuron, steps, epoch, start_up = [], [], [], []
+    measured = Measurement(arguments.out, "benchmark.json", lambda: setting_of(arguments, devices, started))
     for device in devices:
         bench, neuron_bench = Bench(device, arguments.rounds), Bench(device, arguments.neuron_rounds, settle=True)
         epoch_bench = Bench(device, arguments.epoch_rounds, elapsed=True)
         for timesteps in arguments.timesteps:
             if "neuron" in parts:
                 print(f"{device}: neuron, T = {timesteps}", file=sys.stderr)
-                neuron += bench_neuron(neuron_bench, timesteps)
+                measured.add(neuron=bench_neuron(neuron_bench, timesteps))
             if "training" in parts:
                 for autocast in [None, torch.bfloat16]:
                     if autocast and device == "cpu" and not has_bfloat16():
                         print("cpu: no bfloat16 instructions here, that part is left out", file=sys.stderr)
                         continue
                     print(f"{device}: training step, T = {timesteps}, {autocast or 'float32'}", file=sys.stderr)
-                    steps += bench_training_step(bench, timesteps, arguments.batch, autocast)
+                    measured.add(training_step=bench_training_step(bench, timesteps, arguments.batch, autocast))
             if "epoch" in parts:
                 print(f"{device}: epoch, T = {timesteps}", file=sys.stderr)
-                epoch += bench_epoch(epoch_bench, timesteps)
+                measured.add(epoch=bench_epoch(epoch_bench, timesteps))
         if "start-up" in parts:
             print(f"{device}: start-up", file=sys.stderr)
-            start_up += bench_start_up(device)
-    setting = {
+            measured.add(start_up=bench_start_up(device))
+
+
+def setting_of(arguments: argparse.Namespace, devices: list[str], started: str) -> dict:
+    """What benchmark.json says."""
+    return {
         "processor": processor(devices[-1]),
         "cores": cores.available(),
         "load_average": os.getloadavg()[0],
@@ -225,11 +227,7 @@ def main() -> None:
         "torch": torch.__version__,
         **{name: version(name) for name in ("spikingjelly", "snntorch")},
         "notices": backends.notices,
-    }
-    for name, rows in (("neuron", neuron), ("training_step", steps), ("epoch", epoch), ("start_up", start_up)):
-        if rows:
-            write(arguments.out / f"{name}.csv", rows)
-    write_json(arguments.out / "benchmark.json", setting | origin(devices[-1], started))
+    } | origin(devices[-1], started)
 
 
 if __name__ == "__main__":

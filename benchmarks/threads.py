@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="for each network")
     args = parser.parse_args()
     allocator.keep_freed_memory()  # as training does
-    revision, dirty = provenance.commit()
+    code = provenance.commit()
     rows = []
     for case in CASES:
         rounds = max(3, int(args.seconds / 2 / fastest(case, (1, args.threads), 1)[0]))
@@ -72,13 +72,12 @@ def main() -> None:
                 "times_as_fast": round(one / many, 3),
                 "cpu": provenance.hardware(torch.device("cpu"))["cpu"],
                 "torch": torch.__version__,
-                "commit": revision,
-                "dirty": dirty,
+                "commit": code["commit"],
+                "dirty": code["dirty"],
             }
         )
         print(rows[-1], flush=True)
-    args.out.mkdir(parents=True, exist_ok=True)
-    write_listed(args.out / "threads.csv", csv_text(rows))
+        write_listed(args.out / "threads.csv", csv_text(rows))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks import resources, run
 from benchmarks.roofline import least_seconds
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -77,6 +78,37 @@ def test_the_roofline_is_measured_and_says_of_what(tmp_path):
     setting = read_json(tmp_path / "roofline.json")
     traceable(setting, "benchmarks/roofline.py")
     assert setting["ceilings"]["float32"]["copy_bytes_per_second"] > 1e8
+
+
+def test_an_interrupted_measurement_keeps_what_it_has_measured(tmp_path, monkeypatch):
+    """Of the second part nothing is there yet; what the first one gave is, with the record of its making."""
+
+    def neuron(bench, timesteps):
+        if timesteps == 4:
+            raise KeyboardInterrupt
+        return [{"device": bench.device, "timesteps": timesteps, "variant": "copy", "milliseconds": 1.5}]
+
+    monkeypatch.setattr(run, "bench_neuron", neuron)
+    monkeypatch.setattr(run.allocator, "keep_freed_memory", lambda: None)  # would hold for the tests that follow
+    words = ["benchmarks/run.py", "--out", str(tmp_path / "bench"), "--device", "cpu", "--only", "neuron"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(KeyboardInterrupt):
+        run.main()
+    rows = read(tmp_path / "bench/neuron.csv")
+    assert rows == [{"device": "cpu", "timesteps": "2", "variant": "copy", "milliseconds": "1.5"}]
+    traceable(read_json(tmp_path / "bench/benchmark.json"), "benchmarks/run.py")
+
+
+def test_an_interrupted_measurement_of_stages_replaces_its_own_cases_only(tmp_path):
+    path = tmp_path / "resources.csv"
+    for case, value in ((2, "old"), (1, "old"), (0, "old"), (1, "new")):
+        dataset, architecture, *_ = resources.CASES[case]
+        rows = [{"dataset": dataset, "architecture": architecture, "stage": s, "value": value} for s in ("a", "b")]
+        resources.replace_rows(path, rows)
+    with path.open() as file:
+        found = list(csv.DictReader(file))
+    assert [(row["dataset"], row["architecture"]) for row in found[::2]] == [case[:2] for case in resources.CASES[:3]]
+    assert [row["value"] for row in found] == ["old", "old", "new", "new", "old", "old"]
 
 
 OURS = {"ternary, eager", "ternary, compiled"}
