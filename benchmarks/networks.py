@@ -7,7 +7,7 @@ from benchmarks import rivals
 from torch import Tensor, nn
 
 from ternary_spike import SpikingResNet
-from ternary_spike.models import named_neurons
+from ternary_spike.models.base import named_neurons
 
 
 class Layer(nn.Module):

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "lib"))
 
-from ternary_spike.files import csv_text, write_listed  # noqa: E402
+from ternary_spike.system.files import csv_text, write_listed  # noqa: E402
 
 ARCHITECTURE, TIMESTEPS = "resnet6w8", 2
 NEURONS = ("binary", "ternary", "trainable")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from ternary_spike import recipe as recipes
+from ternary_spike.configuration import recipe as recipes
 from ternary_spike.data.prepared import Split, write_prepared
-from ternary_spike.distributed import Processes
-from ternary_spike.training_state import TrainingPlan, TrainingState
+from ternary_spike.training.distributed import Processes
+from ternary_spike.training.state import TrainingPlan, TrainingState
 
 ROOT = Path(__file__).resolve().parent.parent
 

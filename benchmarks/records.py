@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from ternary_spike import provenance
-from ternary_spike.files import csv_text, write_json, write_listed
+from ternary_spike.system import provenance
+from ternary_spike.system.files import csv_text, write_json, write_listed
 
 
 class Measurement:

@@ -34,7 +34,7 @@ from ternary_spike.cli._stages import COMPARED  # noqa: E402
 from ternary_spike.data import registry  # noqa: E402
 from ternary_spike.data.loading import evaluation_batch_size  # noqa: E402
 from ternary_spike.data.prepared import Split, write_prepared  # noqa: E402
-from ternary_spike.files import write_csv  # noqa: E402
+from ternary_spike.system.files import write_csv  # noqa: E402
 
 # dataset, architecture, timesteps, pictures at a time in the two measurements: as many as a stage takes at once, or as
 # fit into 16 GB and minutes, since memory grows a little faster than the number of pictures

@@ -33,10 +33,12 @@ from benchmarks.random_training import random_training  # noqa: E402
 from benchmarks.records import Measurement, has_bfloat16, origin, processor  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from ternary_spike import SpikingResNet, allocator, backends, devices  # noqa: E402
-from ternary_spike.models import BasicBlock  # noqa: E402
-from ternary_spike.optimisation import Sgd  # noqa: E402
-from ternary_spike.provenance import now  # noqa: E402
+from ternary_spike import SpikingResNet  # noqa: E402
+from ternary_spike.membrane import backends  # noqa: E402
+from ternary_spike.models.blocks import BasicBlock  # noqa: E402
+from ternary_spike.system import allocator, devices  # noqa: E402
+from ternary_spike.system.provenance import now  # noqa: E402
+from ternary_spike.training.optimiser import Sgd  # noqa: E402
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Passes over a normalised layer's activations that no fusion saves. Forward: read for the statistics; read, write

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 import torch
 from torch.nn import functional as F
 
-from ternary_spike import allocator, cores, provenance
-from ternary_spike.files import csv_text, write_listed
-from ternary_spike.models import SpikingResNet
-from ternary_spike.optimisation import Sgd
+from ternary_spike.models.resnet import SpikingResNet
+from ternary_spike.system import allocator, cores, provenance
+from ternary_spike.system.files import csv_text, write_listed
+from ternary_spike.training.optimiser import Sgd
 
 # architecture, timesteps, channels, size, pictures a step; the demo's batch, and as many of CIFAR's as take a second
 CASES = [

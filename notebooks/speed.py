@@ -28,8 +28,8 @@ import sys
 import pandas as pd
 
 from ternary_spike import report
-from ternary_spike.files import read_json
 from ternary_spike.report import COLOURS, INK, NEURONS
+from ternary_spike.system.files import read_json
 
 results = report.Results(results)
 measured = report.benchmark_files(results, kept)

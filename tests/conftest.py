@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ternary_spike.membrane import compiled
+
 LIBRARY = str(Path(__file__).parents[1] / "lib")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
@@ -18,7 +20,7 @@ def compiled(monkeypatch):
     """The kernels that are compiled from now on, which for this test only means that they are written down."""
     import torch  # after the environment is set
 
-    from ternary_spike import backends
+    from ternary_spike.membrane import backends
 
     graphs = []
 
@@ -28,10 +30,10 @@ def compiled(monkeypatch):
 
     compiler = torch.compile
     monkeypatch.setattr(torch, "compile", lambda call, **_: compiler(call, fullgraph=True, backend=counting))
-    backends._compiled.cache_clear()
+    compiled._compiled.cache_clear()
     backends.use("compiled")
     yield graphs
     ended = backends.current()
-    backends._compiled.cache_clear()
+    compiled._compiled.cache_clear()
     backends.use("eager")
     assert ended == "compiled"

@@ -13,7 +13,7 @@ from benchmarks.roofline import least_seconds
 from torch.utils.flop_counter import FlopCounterMode
 
 from ternary_spike import SpikingResNet
-from ternary_spike.files import read_json, require_listed
+from ternary_spike.system.files import read_json, require_listed
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -23,15 +23,19 @@ from PIL import Image
 from snakemake.common.configfile import load_configfile
 from snakemake_interface_common.exceptions import WorkflowError
 
-from ternary_spike import UserError, checkpoints, collect, plan, recipe
+from ternary_spike import UserError
 from ternary_spike.cli import main
+from ternary_spike.configuration import recipe, run_table
+from ternary_spike.configuration.schema import checked, load_schema
 from ternary_spike.data import cifar, pictures, registry
 from ternary_spike.data.prepared import read_picture_list, read_split
-from ternary_spike.files import read_json, sha256_of
-from ternary_spike.inference import FoldedNetwork
+from ternary_spike.planning import plan_file
+from ternary_spike.reparam.network import FoldedNetwork
 from ternary_spike.report.results import Results
-from ternary_spike.runs import load_model
-from ternary_spike.schema import checked, load_schema
+from ternary_spike.system.files import read_json, sha256_of
+from ternary_spike.tables import collect
+from ternary_spike.training import checkpoints
+from ternary_spike.training.record import load_model
 from tests.helpers.damage import damaged
 from tests.helpers.datasets import write_cifar, write_dvs, write_imagefolder
 from tests.helpers.tiny import prepare_tiny
@@ -109,7 +113,7 @@ def results(tmp_path_factory) -> Path:
     for verb, out in (("verify", "equivalence.json"), ("energy", ""), ("execute", "execution.json"), ("export", "")):
         main([verb, "--run", str(run), "--folded", str(run), *words, "--out", str(run / out), "--samples", "4"])
     main(["trace", "--out", str(folder / "trace.csv"), "--timesteps", "6"])
-    plan.write_rows(folder / "plan.csv", [dict.fromkeys(plan.PLAN_COLUMNS, "") | PLAN])
+    plan_file.write_rows(folder / "plan.csv", [dict.fromkeys(plan_file.PLAN_COLUMNS, "") | PLAN])
     collect.write_tables(collect.tables(collect.read_plan(folder / "plan.csv"), folder), folder / "tables")
     return folder
 
@@ -133,7 +137,9 @@ def of_a_run(folder: Path) -> dict[str, Reader]:
         "folded.json": Reader(run / "folded.json", lambda: FoldedNetwork.load(run)),
         "folded.safetensors": Reader(run / "folded.safetensors", lambda: FoldedNetwork.load(run)),
         "plan.csv": Reader(folder / "plan.csv", lambda: collect.read_plan(folder / "plan.csv")),
-        "plan.csv, shown": Reader(folder / "plan.csv", lambda: plan.described(plan.read_rows(folder / "plan.csv"))),
+        "plan.csv, shown": Reader(
+            folder / "plan.csv", lambda: plan_file.described(plan_file.read_rows(folder / "plan.csv"))
+        ),
         "summary.csv": Reader(folder / "tables/summary.csv", lambda: Results(folder).done),
         "history table": Reader(folder / "tables/history.csv", lambda: Results(folder).table("history")),
         "trace.csv": Reader(folder / "trace.csv", lambda: Results(folder).trace()),
@@ -217,7 +223,7 @@ def of_settings(folder: Path) -> dict[str, Reader]:
 
     def table():
         schema = load_schema(ROOT / "workflow/schemas/experiments.schema.yaml")
-        for row in plan.read_experiments(folder / "experiments.csv"):
+        for row in run_table.read_experiments(folder / "experiments.csv"):
             listed = {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
             checked(listed, schema, "experiments.csv")
 

@@ -11,8 +11,11 @@ from pathlib import Path
 import torch
 from benchmarks.random_training import random_training
 
-from ternary_spike import SpikingResNet, backends, devices
-from ternary_spike.dynamics import Dynamics, multi_step
+from ternary_spike import SpikingResNet
+from ternary_spike.membrane import backends
+from ternary_spike.membrane.dynamics import Dynamics
+from ternary_spike.membrane.multi_step import multi_step
+from ternary_spike.system import devices
 
 DEVICE = "cuda"
 # rows of 1,024, and what does not divide into them; T = 2 and 3

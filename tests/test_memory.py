@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ternary_spike.models import ARCHITECTURES
+from ternary_spike.models.registry import ARCHITECTURES
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = "libc_malloc_debug.so.0"

@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 import torch
 
-from ternary_spike import UserError, checkpoints, collect
+from ternary_spike import UserError
 from ternary_spike.data.prepared import Split, write_prepared
-from ternary_spike.files import read_tensors
 from ternary_spike.report.results import Results
-from ternary_spike.runs import HISTORY, RECORD, WEIGHTS, load_model
-from ternary_spike.training import train
+from ternary_spike.system.files import read_tensors
+from ternary_spike.tables import collect
+from ternary_spike.training import checkpoints
+from ternary_spike.training.loop import train
+from ternary_spike.training.record import HISTORY, RECORD, WEIGHTS, load_model
 from tests.helpers.tiny import prepare_tiny, tiny_plan
 
 CPU = torch.device("cpu")

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from ternary_spike import UserError, checkpoints
+from ternary_spike import UserError
 from ternary_spike.data import cifar, registry
 from ternary_spike.data.prepared import read_split
-from ternary_spike.files import read_tensors, sha256_of
+from ternary_spike.system.files import read_tensors, sha256_of
+from ternary_spike.training import checkpoints
 from tests.helpers.datasets import write_cifar
 from tests.helpers.tiny import prepare_tiny
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.data.loading import EvaluationBatches
-from ternary_spike.equivalence import verify
-from ternary_spike.recipe import Recipe
-from ternary_spike.reparam import fold
-from ternary_spike.runs import load_model
+from ternary_spike.reparam.equivalence import verify
+from ternary_spike.reparam.folding import fold
+from ternary_spike.training.record import load_model
 from tests.helpers.networks import draw_amplitudes, recalibrate
 from tests.workflow.running import HEAD, copied, snakemake
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.helpers.datasets import CIFAR_LAYOUT, write_cifar, write_md5sums
 from torchvision import datasets
 
 from ternary_spike import UserError
 from ternary_spike.data.prepared import read_split
 from ternary_spike.data.registry import availability, prepare
+from tests.helpers.datasets import CIFAR_LAYOUT, write_cifar, write_md5sums
 
 pytestmark = pytest.mark.usefixtures("no_network")
 TORCHVISION = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}

@@ -2,10 +2,9 @@
 
 import re
 
-from tests.helpers.datasets_doc import PAGE, renewed
-
 from ternary_spike.data import imagenet, registry
 from ternary_spike.data.cifar import JPEG_COPY_SHA256
+from tests.helpers.datasets_doc import PAGE, renewed
 
 
 def test_the_tables_are_those_of_the_code():

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.helpers.datasets import DVS_CLASSES, simulated_events, write_aedat4, write_dvs
 from tonic import datasets
 
 from ternary_spike import UserError
@@ -15,6 +14,7 @@ from ternary_spike.data import dvs
 from ternary_spike.data.dvs import to_frames
 from ternary_spike.data.prepared import read_split
 from ternary_spike.data.registry import availability, prepare
+from tests.helpers.datasets import DVS_CLASSES, simulated_events, write_aedat4, write_dvs
 
 pytestmark = pytest.mark.usefixtures("no_network")
 PER_CLASS = 11

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from tests.helpers.datasets import write_imagefolder
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from ternary_spike import UserError
+from ternary_spike.configuration.recipe import Recipe, load
 from ternary_spike.data import imagenet
 from ternary_spike.data.loading import EvaluationBatches, TrainingBatches
 from ternary_spike.data.prepared import read_manifest, read_picture_list, read_split
 from ternary_spike.data.registry import availability, prepare
-from ternary_spike.recipe import Recipe, load
+from tests.helpers.datasets import write_imagefolder
 
 pytestmark = pytest.mark.usefixtures("no_network")
 CLASSES = ["n01440764", "n02099601", "n15075141"]

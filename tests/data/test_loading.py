@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from ternary_spike import UserError
+from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.data.loading import EvaluationBatches, TrainingBatches, balanced_subset, evaluation_batch_size
 from ternary_spike.data.prepared import Split, write_prepared
-from ternary_spike.recipe import Recipe
 
 RECIPE = Recipe(
     name="test", epochs=2, batch_size=8, learning_rate=0.1, momentum=0.9, weight_decay=0.0,

@@ -8,7 +8,7 @@ import torch
 
 from ternary_spike import UserError
 from ternary_spike.data.prepared import Split, read_manifest, read_split, write_prepared
-from ternary_spike.files import read_json
+from ternary_spike.system.files import read_json
 
 
 def splits(shape=(3, 4, 4), seed=0):

@@ -11,7 +11,6 @@ import threading
 import zipfile
 
 import pytest
-from tests.helpers.datasets import DVS_CLASSES, write_cifar, write_dvs
 from tonic.datasets import CIFAR10DVS
 from torchvision import datasets
 
@@ -19,6 +18,7 @@ from ternary_spike import UserError
 from ternary_spike.cli import main
 from ternary_spike.data import dvs, registry
 from ternary_spike.data.prepared import read_manifest
+from tests.helpers.datasets import DVS_CLASSES, write_cifar, write_dvs
 
 
 def test_every_dataset_is_described():

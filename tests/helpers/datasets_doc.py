@@ -5,8 +5,8 @@
 
 from pathlib import Path
 
+from ternary_spike.configuration.recipe import FIELDS, load, sources
 from ternary_spike.data import registry
-from ternary_spike.recipe import FIELDS, load, sources
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "datasets.md"

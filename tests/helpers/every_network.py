@@ -10,9 +10,9 @@ import sys
 import torch
 from torch.nn import functional as F
 
-from ternary_spike.equivalence import verify
-from ternary_spike.models import SpikingResNet
-from ternary_spike.reparam import fold
+from ternary_spike.models.resnet import SpikingResNet
+from ternary_spike.reparam.equivalence import verify
+from ternary_spike.reparam.folding import fold
 
 IMAGE = 16
 BATCH = 16

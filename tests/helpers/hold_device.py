@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from ternary_spike.devices import claim
+from ternary_spike.system.devices import claim
 
 if __name__ == "__main__":
     name = claim(["0", "1"], Path(sys.argv[1]))

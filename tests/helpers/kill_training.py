@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from ternary_spike.errors import UserError
-from ternary_spike.training import Interrupted, train
+from ternary_spike.system.errors import UserError
+from ternary_spike.training.loop import Interrupted, train
 from tests.helpers.tiny import tiny_plan
 
 EPOCHS = 12

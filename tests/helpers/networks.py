@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from ternary_spike.layers import BatchNorm2d
-from ternary_spike.models import SpikingResNet, named_neurons
+from ternary_spike.models.base import named_neurons
+from ternary_spike.models.batch_norm import BatchNorm2d
+from ternary_spike.models.resnet import SpikingResNet
 
 
 @torch.no_grad()

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 
+from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.data.prepared import Split, write_prepared
-from ternary_spike.recipe import Recipe
-from ternary_spike.training_state import TrainingPlan
+from ternary_spike.training.state import TrainingPlan
 
 SIZE = 8
 CLASSES = 4

@@ -1,7 +1,7 @@
 """What the compiler would make of the neurons' kernels for an H100, on a machine without one.
 
 torch's compiler and Triton need a GPU to run what they make, not to make it, once they are told what it is like. The
-kernels are traced as :mod:`ternary_spike.backends` gives them to the compiler on a GPU, for an unknown number of rows,
+kernels are traced as :mod:`ternary_spike.membrane.backends` gives them to the compiler on a GPU, for an unknown number of rows,
 and translated down to PTX and machine code. Printed, as JSON, are each one's memory instructions, contractions and
 spilled registers. Call: ``triton_code.py TIMESTEPS``.
 """
@@ -33,9 +33,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from triton.backends.compiler import GPUTarget
 
-from ternary_spike import backends, dynamics, normalised_neuron
-from ternary_spike.backends import LANES, Kernel
-from ternary_spike.dynamics import Dynamics
+from ternary_spike.membrane import compiled, multi_step
+from ternary_spike.membrane.compiled import LANES
+from ternary_spike.membrane.dynamics import Dynamics
+from ternary_spike.membrane.kernel import Kernel
+from ternary_spike.models import normalise_and_fire as normalised_neuron
 
 H100 = types.SimpleNamespace(
     name="NVIDIA H100", major=9, minor=0, multi_processor_count=132, regs_per_multiprocessor=65536, warp_size=32,
@@ -89,7 +91,7 @@ def source(kernel: Kernel, timesteps: int, sequences: int, per_channel: int, amp
         mode.from_tensor(torch.empty(4096, LANES), static_shapes=False, symbolic_context=any_rows).shape
         for _ in range(sequences * timesteps)
     ]
-    absent = {dynamics._forward_kernel: 1, dynamics._backward_kernel: 2}.get(kernel.function, 0)
+    absent = {multi_step._forward_kernel: 1, multi_step._backward_kernel: 2}.get(kernel.function, 0)
 
     def whole(*given):
         given = list(given)
@@ -97,7 +99,7 @@ def source(kernel: Kernel, timesteps: int, sequences: int, per_channel: int, amp
         shared = [given.pop(0).unbind(0) for _ in range(per_channel)]
         shared.append(given.pop(0) if amplitude else None)
         shared += given  # whether there is a shortcut
-        outputs, sums = backends._whole(kernel, steps + [None] * absent, shared, by_row=True)
+        outputs, sums = kernel._whole(kernel, steps + [None] * absent, shared, by_row=True)
         return outputs + sums
 
     with mode:
@@ -108,7 +110,7 @@ def source(kernel: Kernel, timesteps: int, sequences: int, per_channel: int, amp
         plain = torch.func.functionalize(whole, remove="mutations_and_views")
         traced = make_fx(plain, decomposition_table=select_decomp_table())(*given)
     graph = GraphLowering(traced, shape_env=mode.shape_env, example_inputs=given)
-    options = backends._options("cuda")
+    options = compiled._options("cuda")
     with config.patch(options), V.set_fake_mode(mode), V.set_debug_handler(DebugContext()), V.set_graph_handler(graph):
         graph.run(*given)
         return graph.codegen()[0].value
@@ -162,8 +164,8 @@ def main() -> None:
     timesteps = int(sys.argv[1])
     constants = Dynamics(decay=0.3)  # not a power of two: a contracted multiplication would show
     kernels = {
-        "neuron forward": (Kernel(dynamics._forward_kernel, (constants, False)), 1, 0),
-        "neuron backward": (Kernel(dynamics._backward_kernel, (constants, True)), 2, 0),
+        "neuron forward": (Kernel(multi_step._forward_kernel, (constants, False)), 1, 0),
+        "neuron backward": (Kernel(multi_step._backward_kernel, (constants, True)), 2, 0),
         "normalised forward": (Kernel(normalised_neuron._forward_kernel, (constants,)), 2, 2),
         "normalised backward": (Kernel(normalised_neuron._backward_kernel, (constants,)), 3, 2),
     }

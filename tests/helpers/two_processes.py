@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from ternary_spike import backends
-from ternary_spike.distributed import Processes
-from ternary_spike.files import write_tensors
+from ternary_spike.membrane import backends
+from ternary_spike.system.files import write_tensors
+from ternary_spike.training.distributed import Processes
 from tests.helpers.networks import random_network
 
 

@@ -6,8 +6,8 @@ import math
 import random
 from pathlib import Path
 
-from ternary_spike.files import sha256_of
-from ternary_spike.plan import PLAN_COLUMNS
+from ternary_spike.planning.plan_file import PLAN_COLUMNS
+from ternary_spike.system.files import sha256_of
 
 LAYERS = ("stem1", "stage1.block1.1", "stage1.block1.2", "stage2.block1.1", "stage2.block1.2")
 NEURONS = (4096, 4096, 4096, 2048, 2048)

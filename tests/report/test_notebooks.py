@@ -7,9 +7,9 @@ from pathlib import Path
 import jupytext
 import pytest
 
-from ternary_spike.errors import UserError
 from ternary_spike.report import Results
 from ternary_spike.report.notebooks import execute, prose, title
+from ternary_spike.system.errors import UserError
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.py"))
 HEAD = """# ---

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from ternary_spike import UserError
-from ternary_spike.files import write_listed
 from ternary_spike.report.benchmarks import benchmark_files
 from ternary_spike.report.notebooks import execute
 from ternary_spike.report.precision import paired
 from ternary_spike.report.results import Results
+from ternary_spike.system.files import write_listed
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks/speed.py"
 KINDS = ("float32", "bfloat16")

@@ -11,14 +11,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ternary_spike import claims, collect, energy
-from ternary_spike.files import read_json, sha256_of
-from ternary_spike.models import SpikingResNet
-from ternary_spike.reparam import fold
+from ternary_spike import claims
+from ternary_spike.models.resnet import SpikingResNet
+from ternary_spike.planning.run_files import expected_files, run_folder
+from ternary_spike.reparam import energy
+from ternary_spike.reparam.folding import fold
 from ternary_spike.report.notebooks import execute
 from ternary_spike.report.reference import kept, pairs
 from ternary_spike.report.show import decimal
-from ternary_spike.run_files import expected_files, run_folder
+from ternary_spike.system.files import read_json, sha256_of
+from ternary_spike.tables import collect
 
 from . import fixture
 

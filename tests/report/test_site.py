@@ -10,12 +10,13 @@ from urllib.parse import unquote, urlparse
 import pandas as pd
 import pytest
 
-from ternary_spike import claims, collect
+from ternary_spike import claims
 from ternary_spike.cli import main
-from ternary_spike.errors import UserError
 from ternary_spike.report import show
 from ternary_spike.report.notebooks import execute
 from ternary_spike.report.site import build
+from ternary_spike.system.errors import UserError
+from ternary_spike.tables import collect
 
 from . import browser, fixture
 from .test_figures import DOT

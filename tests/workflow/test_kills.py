@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ternary_spike.files import read_json
+from ternary_spike.system.files import read_json
 from tests.workflow.running import copied, smoke, surroundings
 
 RUNS = [f"digits-resnet6w4-T{t}-{neuron}-e40-train_samples_400" for t, neuron in ((2, "ternary"), (1, "binary"))]

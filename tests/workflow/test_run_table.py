@@ -4,18 +4,20 @@ from collections import Counter
 
 import pytest
 
-from ternary_spike import paper, plan
+from ternary_spike import paper
+from ternary_spike.configuration import run_table
+from ternary_spike.configuration.schema import checked, load_schema
 from ternary_spike.data import registry
-from ternary_spike.models import ARCHITECTURES, parse_architecture
-from ternary_spike.neurons import NEURONS
-from ternary_spike.schema import checked, load_schema
-from ternary_spike.settings import neuron_options
+from ternary_spike.models.registry import ARCHITECTURES, parse_architecture
+from ternary_spike.neurons.registry import NEURONS
+from ternary_spike.planning import plan
+from ternary_spike.planning.settings import neuron_options
 from tests.workflow.running import REPOSITORY
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return plan.read_experiments(REPOSITORY / "config/experiments.csv")
+    return run_table.read_experiments(REPOSITORY / "config/experiments.csv")
 
 
 def own(rows):
@@ -82,14 +84,14 @@ def test_the_paper_s_recipe_of_each_dataset_is_used(rows):
 )
 def test_the_tables_fit_their_schema(table):
     schema = load_schema(REPOSITORY / "workflow/schemas/experiments.schema.yaml")
-    for row in plan.read_experiments(REPOSITORY / "config" / table):
+    for row in run_table.read_experiments(REPOSITORY / "config" / table):
         listed = {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
         assert checked(listed, schema, table) == listed
 
 
 def test_the_schema_knows_what_the_library_knows():
     known = load_schema(REPOSITORY / "workflow/schemas/experiments.schema.yaml")["properties"]
-    assert set(known) == set(plan.COLUMNS)
+    assert set(known) == set(run_table.COLUMNS)
     assert set(known["neuron"]["enum"]) == {*NEURONS, "relu"}
     assert set(known["dataset"]["enum"]) == set(registry.names())
     listed = known["architecture"]["pattern"].partition("(")[2].partition(")")[0].split("|")
@@ -113,7 +115,7 @@ def test_the_default_configuration_states_only_what_the_schema_knows():
 
 
 def controls(table):
-    return {plan.run_id(row): row for row in plan.read_experiments(REPOSITORY / "config" / table)}
+    return {run_table.run_id(row): row for row in run_table.read_experiments(REPOSITORY / "config" / table)}
 
 
 def test_the_controls_that_the_paper_lacks_are_there_over_three_seeds():

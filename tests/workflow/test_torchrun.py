@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from ternary_spike.files import read_tensors
+from ternary_spike.system.files import read_tensors
 from tests.workflow.running import SMOKE_CONFIG, SMOKE_RUNS, copied, snakemake, surroundings
 
 # one step: in several, a spike at the threshold that falls to the other side by rounding would grow to a difference

@@ -13,12 +13,14 @@ from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
-from ternary_spike import failures
-from ternary_spike import plan as planning
-from ternary_spike.codehash import code_hash, training_code_hash
+from ternary_spike.planning import failures
+from ternary_spike.planning import plan as planning
+from ternary_spike.system.codehash import code_hash
+from ternary_spike.system.codehash import training_code_hash
 from ternary_spike.data import registry
-from ternary_spike.run_files import expected_files
-from ternary_spike.schema import checked, load_schema
+from ternary_spike.planning.run_files import expected_files
+from ternary_spike.configuration.schema import checked
+from ternary_spike.configuration.schema import load_schema
 
 
 def repository_path(name):

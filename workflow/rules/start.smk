@@ -4,8 +4,8 @@ import sys
 LIBRARY = f"{workflow.basedir}/lib"
 sys.path.insert(0, LIBRARY)
 
-from ternary_spike import settings
-from ternary_spike.errors import UserError
+from ternary_spike.planning import settings
+from ternary_spike.system.errors import UserError
 
 
 def stop(message):

@@ -16,9 +16,9 @@ import yaml
 from ternary_spike import paper
 from ternary_spike.claims import checks, printed  # noqa: F401  their checks become known
 from ternary_spike.claims.findings import CHECKS
-from ternary_spike.columns import COLUMNS
-from ternary_spike.errors import UserError
-from ternary_spike.verdicts import FULL, NOT_TESTED, SCALE
+from ternary_spike.system.errors import UserError
+from ternary_spike.tables.columns import COLUMNS
+from ternary_spike.tables.verdicts import FULL, NOT_TESTED, SCALE
 
 LEDGER = Path(__file__).with_name("claims.yaml")
 SCHEMA = Path(__file__).with_name("schema.json")
@@ -113,7 +113,7 @@ def judge(tables: dict[str, pd.DataFrame], claims: list[Claim] | None = None) ->
     """The ledger with kind of evidence, result and verdict of each claim, computed from the tables.
 
     Args:
-        tables: as :func:`ternary_spike.collect.tables` returns them.
+        tables: as :func:`ternary_spike.tables.collect.tables` returns them.
         claims: the ledger; by default the one that comes with the package.
     """
     rows = []

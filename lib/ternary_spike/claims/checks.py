@@ -7,11 +7,12 @@ from itertools import product
 
 import pandas as pd
 
-from ternary_spike import paper, verdicts
+from ternary_spike import paper
 from ternary_spike.claims.findings import DERIVED, MEASURED, Finding, Tables, at_scale, check, exact, untested
 from ternary_spike.claims.printed import best_prior
-from ternary_spike.paper_tables import printed, sample
-from ternary_spike.verdicts import ABOVE, AGREES, BELOW, DISAGREES, SCALE, Sample
+from ternary_spike.tables import verdicts
+from ternary_spike.tables.paper_tables import printed, sample
+from ternary_spike.tables.verdicts import ABOVE, AGREES, BELOW, DISAGREES, SCALE, Sample
 
 # what runs are there ---------------------------------------------------------------------------------
 

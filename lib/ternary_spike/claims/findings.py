@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ternary_spike.verdicts import AGREES, DISAGREES, EXACT, FULL, NOT_TESTED, SCALE, UNDECIDED
+from ternary_spike.tables.verdicts import AGREES, DISAGREES, EXACT, FULL, NOT_TESTED, SCALE, UNDECIDED
 
 DERIVED = "derived"
 COMPUTED = "computed exactly"
@@ -81,7 +81,7 @@ def at_scale(verdict: str, result: str, runs: tuple[str, ...], reduced: str) -> 
     """A finding by a rule that is the same at any scale, in the words of the scale of its runs.
 
     Args:
-        verdict: of :data:`~ternary_spike.verdicts.SCALE`.
+        verdict: of :data:`~ternary_spike.tables.verdicts.SCALE`.
         result, runs: as a finding has them.
         reduced: how the runs are reduced; empty for full ones.
     """

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from ternary_spike.errors import UserError
+from ternary_spike.system.errors import UserError
 
 MISTAKE = 2  # exit status of a user's mistake
 INTERRUPTED = 130

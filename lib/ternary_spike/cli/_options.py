@@ -6,7 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
-from ternary_spike.errors import UserError
+from ternary_spike.system.errors import UserError
 
 MOST_TIMESTEPS = 1024
 

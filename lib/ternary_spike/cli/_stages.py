@@ -4,14 +4,14 @@ from argparse import Namespace
 
 import torch
 
-from ternary_spike import devices
+from ternary_spike.configuration.recipe import from_dict
 from ternary_spike.data.loading import EvaluationBatches, evaluation_batch_size
 from ternary_spike.data.prepared import read_manifest
-from ternary_spike.errors import UserError
-from ternary_spike.inference import STRUCTURE_FILE, FoldedNetwork
-from ternary_spike.models import SpikingResNet
-from ternary_spike.recipe import from_dict
-from ternary_spike.runs import RECORD, WEIGHTS, load_model, require_same_data
+from ternary_spike.models.resnet import SpikingResNet
+from ternary_spike.reparam.network import STRUCTURE_FILE, FoldedNetwork
+from ternary_spike.system import devices
+from ternary_spike.system.errors import UserError
+from ternary_spike.training.record import RECORD, WEIGHTS, load_model, require_same_data
 
 # Pictures at a time where every spike of two networks is held at once: 250 would take 6 GB for ResNet20 on CIFAR.
 COMPARED = 16

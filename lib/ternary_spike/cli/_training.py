@@ -41,11 +41,12 @@ def training_plan(args: Namespace):
     """
     import torch
 
-    from ternary_spike import allocator, devices, recipe
+    from ternary_spike.configuration import recipe
     from ternary_spike.data.prepared import read_manifest
-    from ternary_spike.errors import UserError
-    from ternary_spike.settings import neuron_options
-    from ternary_spike.training_state import TrainingPlan
+    from ternary_spike.planning.settings import neuron_options
+    from ternary_spike.system import allocator, devices
+    from ternary_spike.system.errors import UserError
+    from ternary_spike.training.state import TrainingPlan
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)

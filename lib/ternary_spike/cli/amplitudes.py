@@ -20,10 +20,11 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     import torch
 
-    from ternary_spike.files import csv_text, write_listed
-    from ternary_spike.liveness import gradient_shares, live_layers
-    from ternary_spike.models import ARCHITECTURES, SpikingResNet
-    from ternary_spike.reparam import fold
+    from ternary_spike.measuring.amplitudes import gradient_shares, live_layers
+    from ternary_spike.models.registry import ARCHITECTURES
+    from ternary_spike.models.resnet import SpikingResNet
+    from ternary_spike.reparam.folding import fold
+    from ternary_spike.system.files import csv_text, write_listed
 
     rows = []
     for architecture in ARCHITECTURES:

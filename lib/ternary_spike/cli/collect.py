@@ -13,7 +13,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ternary_spike import claims, collect
+    from ternary_spike import claims
+    from ternary_spike.tables import collect
 
     found = collect.tables(collect.read_plan(args.plan), args.results)
     found["claims"] = claims.judge(found)

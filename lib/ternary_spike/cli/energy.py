@@ -22,10 +22,10 @@ def run(args: Namespace) -> None:
     import torch
 
     from ternary_spike.cli._stages import of_run, open_folded, open_run
-    from ternary_spike.energy import Constants, measure
-    from ternary_spike.files import replaced_together, sha256_of, write_csv, write_json
-    from ternary_spike.progress import watched
-    from ternary_spike.provenance import now, provenance
+    from ternary_spike.reparam.energy import Constants, measure
+    from ternary_spike.system.files import replaced_together, sha256_of, write_csv, write_json
+    from ternary_spike.system.progress import watched
+    from ternary_spike.system.provenance import now, provenance
 
     started = now()
     record, _, batches, device = open_run(args, args.samples)

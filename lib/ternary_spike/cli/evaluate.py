@@ -14,10 +14,10 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     from ternary_spike.cli._stages import of_run, open_run
-    from ternary_spike.evaluation import evaluate
-    from ternary_spike.files import write_json
-    from ternary_spike.progress import watched
-    from ternary_spike.provenance import now, provenance
+    from ternary_spike.measuring.evaluation import evaluate
+    from ternary_spike.system.files import write_json
+    from ternary_spike.system.progress import watched
+    from ternary_spike.system.provenance import now, provenance
 
     started = now()
     record, model, batches, device = open_run(args)

@@ -17,10 +17,10 @@ def run(args: Namespace) -> None:
     from dataclasses import asdict
 
     from ternary_spike.cli._stages import of_run, open_folded, open_run
-    from ternary_spike.executor import compare_with_dense
-    from ternary_spike.files import write_json
-    from ternary_spike.progress import watched
-    from ternary_spike.provenance import now, provenance
+    from ternary_spike.reparam.executor import compare_with_dense
+    from ternary_spike.system.files import write_json
+    from ternary_spike.system.progress import watched
+    from ternary_spike.system.provenance import now, provenance
 
     started = now()
     args.device = "cpu"

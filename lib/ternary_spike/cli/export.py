@@ -14,10 +14,10 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from ternary_spike import onnx_export
     from ternary_spike.cli._stages import COMPARED, of_run, open_folded, open_run
-    from ternary_spike.files import replaced_together, sha256_of, write_json
-    from ternary_spike.provenance import now, provenance
+    from ternary_spike.reparam import onnx_export
+    from ternary_spike.system.files import replaced_together, sha256_of, write_json
+    from ternary_spike.system.provenance import now, provenance
 
     started = now()
     args.device = "cpu"

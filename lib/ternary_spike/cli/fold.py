@@ -10,8 +10,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from ternary_spike.reparam import fold
-    from ternary_spike.runs import WEIGHTS, load_model
+    from ternary_spike.reparam.folding import fold
+    from ternary_spike.training.record import WEIGHTS, load_model
 
     record, model = load_model(args.run)
     folded = fold(model)

@@ -8,7 +8,7 @@ HELP = "find by bisection the threshold at which a network fires as often as ano
 
 
 def arguments(parser: ArgumentParser) -> None:
-    from ternary_spike.matching import PROBES, TOLERANCE
+    from ternary_spike.planning.matching import PROBES, TOLERANCE
 
     _training.add_arguments(parser)
     parser.add_argument(
@@ -25,12 +25,13 @@ def run(args: Namespace) -> None:
     import sys
     import time
 
-    from ternary_spike import devices, matching
     from ternary_spike.data.prepared import read_manifest
-    from ternary_spike.errors import UserError
-    from ternary_spike.files import write_json
-    from ternary_spike.provenance import now, provenance
-    from ternary_spike.training import Interrupted
+    from ternary_spike.planning import matching
+    from ternary_spike.system import devices
+    from ternary_spike.system.errors import UserError
+    from ternary_spike.system.files import write_json
+    from ternary_spike.system.provenance import now, provenance
+    from ternary_spike.training.loop import Interrupted
 
     started, clock = now(), time.monotonic()
     target, rates = _target(args.target)
@@ -64,9 +65,9 @@ def run(args: Namespace) -> None:
 
 def _target(paths: list[Path]) -> tuple[str, list[float]]:
     """The id of the run to be matched and its firing rate in each seed."""
-    from ternary_spike import matching
-    from ternary_spike.errors import UserError
-    from ternary_spike.files import read_json
+    from ternary_spike.planning import matching
+    from ternary_spike.system.errors import UserError
+    from ternary_spike.system.files import read_json
 
     ids, rates = set(), []
     for path in paths:
@@ -86,10 +87,10 @@ def _rate(args: Namespace, plan, options: dict[str, float], device) -> float:
     """Train with a threshold, or take up such a training that an earlier call finished, and measure its firing rate."""
     from dataclasses import replace
 
-    from ternary_spike import matching
     from ternary_spike.cli._stages import open_run
-    from ternary_spike.evaluation import evaluate
-    from ternary_spike.training import train
+    from ternary_spike.measuring.evaluation import evaluate
+    from ternary_spike.planning import matching
+    from ternary_spike.training.loop import train
 
     model = {**plan.model, "neuron_options": {**plan.model["neuron_options"], **options}}
     plan = replace(plan, model=model)
@@ -103,10 +104,10 @@ def _rate(args: Namespace, plan, options: dict[str, float], device) -> float:
 
 def _finished(plan, folder: Path) -> bool:
     """Whether a folder holds the finished training of this very plan, by the code that runs."""
-    from ternary_spike.codehash import training_code_hash
     from ternary_spike.data.prepared import read_manifest
-    from ternary_spike.errors import UserError
-    from ternary_spike.runs import read_record
+    from ternary_spike.system.codehash import training_code_hash
+    from ternary_spike.system.errors import UserError
+    from ternary_spike.training.record import read_record
 
     try:
         record = read_record(folder)

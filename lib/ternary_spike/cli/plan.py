@@ -1,6 +1,9 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from ternary_spike.configuration import run_table
+from ternary_spike.planning import plan_file
+
 HELP = "list every run: whether its data is there, and what it would cost on this machine"
 LIMIT_SECONDS = 90  # a measurement that has begun is finished
 
@@ -37,11 +40,10 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from ternary_spike import plan
-    from ternary_spike.errors import UserError
+    from ternary_spike.system.errors import UserError
 
     if args.show:
-        print(plan.described(plan.read_rows(args.show)))
+        print(plan_file.described(plan_file.read_rows(args.show)))
         return
     if not args.experiments or not args.recipes:
         raise UserError("plan needs --experiments and --recipes, or --show with a plan that was written before")
@@ -51,15 +53,15 @@ def run(args: Namespace) -> None:
         for row, cost in zip(rows, _costs(args, runs), strict=True):
             row.update(cost)
     if args.out:
-        plan.write_rows(args.out, rows)
-    print(plan.described(rows))
+        plan_file.write_rows(args.out, rows)
+    print(plan_file.described(rows))
 
 
 def _runs(args: Namespace) -> list:
-    from ternary_spike import plan
     from ternary_spike.cli._options import key_values
     from ternary_spike.data import registry
-    from ternary_spike.errors import UserError
+    from ternary_spike.planning import plan
+    from ternary_spike.system.errors import UserError
 
     options: dict[str, dict[str, str]] = {}
     for key, value in key_values(args.data_option, "--data-option").items():
@@ -81,14 +83,15 @@ def _runs(args: Namespace) -> list:
     selection = plan.Selection(**{facet: getattr(args, facet) for facet in facets})
     changes = key_values(args.set, "--set")
     return plan.make_plan(
-        plan.read_experiments(args.experiments), selection, sources, args.recipes, changes, unavailable
+        run_table.read_experiments(args.experiments), selection, sources, args.recipes, changes, unavailable
     )
 
 
 def _costs(args: Namespace, runs: list) -> list[dict[str, str]]:
     from tempfile import TemporaryDirectory
 
-    from ternary_spike import allocator, costs, devices
+    from ternary_spike.system import allocator, devices
+    from ternary_spike.training import costs
 
     allocator.keep_freed_memory()  # as the trainings that are estimated do
     with TemporaryDirectory() as folder:

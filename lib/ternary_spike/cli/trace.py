@@ -17,9 +17,9 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from ternary_spike.files import csv_text, write_listed
-    from ternary_spike.neurons import BinaryLIF, TernaryLIF, TrainableTernaryLIF
-    from ternary_spike.trace import input_current, trace
+    from ternary_spike.measuring.trace import input_current, trace
+    from ternary_spike.neurons.lif import BinaryLIF, TernaryLIF, TrainableTernaryLIF
+    from ternary_spike.system.files import csv_text, write_listed
 
     neurons = {
         "binary": BinaryLIF(),

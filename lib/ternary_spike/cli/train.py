@@ -17,9 +17,10 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     import sys
 
-    from ternary_spike import devices, matching
-    from ternary_spike.errors import UserError
-    from ternary_spike.training import Interrupted, train
+    from ternary_spike.planning import matching
+    from ternary_spike.system import devices
+    from ternary_spike.system.errors import UserError
+    from ternary_spike.training.loop import Interrupted, train
 
     plan = _training.training_plan(args)
     if args.matched is not None:

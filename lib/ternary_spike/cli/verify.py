@@ -19,9 +19,9 @@ def run(args: Namespace) -> None:
     import torch
 
     from ternary_spike.cli._stages import COMPARED, of_run, open_folded, open_run
-    from ternary_spike.equivalence import verify
-    from ternary_spike.files import write_json
-    from ternary_spike.provenance import now, provenance
+    from ternary_spike.reparam.equivalence import verify
+    from ternary_spike.system.files import write_json
+    from ternary_spike.system.provenance import now, provenance
 
     started = now()
     record, model, batches, device = open_run(args, args.samples, COMPARED)

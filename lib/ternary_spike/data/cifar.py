@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from ternary_spike.data.dataset import Dataset, subset_label
 from ternary_spike.data.fetching import fetching
-from ternary_spike.errors import UserError
-from ternary_spike.files import sha256_of
+from ternary_spike.system.errors import UserError
+from ternary_spike.system.files import sha256_of
 
 if TYPE_CHECKING:  # a job of the workflow asks what there is when it starts, and must not wait for torch
     from torch import Tensor

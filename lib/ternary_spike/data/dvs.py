@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ternary_spike.cores import default_workers
 from ternary_spike.data.dataset import Dataset, Option, subset_label
 from ternary_spike.data.fetching import fetching
-from ternary_spike.errors import UserError
+from ternary_spike.system.cores import default_workers
+from ternary_spike.system.errors import UserError
 
 if TYPE_CHECKING:  # a job of the workflow asks what there is when it starts, and must not wait for torch
     import numpy as np
@@ -276,7 +276,7 @@ def _read(frames: _Frames, indices: list[int], what: str) -> "tuple[Tensor, Tens
     import torch
     from torch.utils.data import DataLoader
 
-    from ternary_spike.progress import watched
+    from ternary_spike.system.progress import watched
 
     loader = DataLoader(frames, batch_size=None, sampler=indices, num_workers=default_workers())
     images, labels, clipped, place = None, [], 0, -1

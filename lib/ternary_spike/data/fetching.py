@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
-from ternary_spike.errors import UserError
+from ternary_spike.system.errors import UserError
 
 
 @contextmanager

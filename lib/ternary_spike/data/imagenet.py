@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ternary_spike.data.dataset import Dataset, Option, subset_label
-from ternary_spike.errors import UserError
+from ternary_spike.system.errors import UserError
 
 if TYPE_CHECKING:  # a job of the workflow asks what there is when it starts, and must not wait for torch
     from ternary_spike.data.prepared import Manifest, PictureFiles

@@ -17,12 +17,12 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
-from ternary_spike.augmentation import Augmentation, Normalisation
-from ternary_spike.cores import default_workers
+from ternary_spike.configuration.recipe import Recipe
+from ternary_spike.data.augmentation import Augmentation, Normalisation
 from ternary_spike.data.prepared import Manifest, read_manifest, read_picture_list, read_split
-from ternary_spike.errors import UserError
-from ternary_spike.recipe import Recipe
-from ternary_spike.transfer import to_device
+from ternary_spike.data.transfer import to_device
+from ternary_spike.system.cores import default_workers
+from ternary_spike.system.errors import UserError
 
 # On a GPU the augmentation of a small batch is bound by the time to launch its kernels, so several steps share it.
 GROUPED_PICTURES = 1024

@@ -10,7 +10,7 @@ from torchvision.transforms import functional as tv
 from torchvision.transforms import v2
 
 from ternary_spike.data.prepared import PictureFiles
-from ternary_spike.errors import UserError
+from ternary_spike.system.errors import UserError
 
 Request = tuple[int, int | None]
 

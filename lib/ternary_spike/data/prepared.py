@@ -14,15 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ternary_spike.errors import UserError
-from ternary_spike.files import (
-    read_json,
-    read_tensors,
-    replaced_together,
-    sha256_of,
-    write_json,
-    write_tensors,
-)
+from ternary_spike.system.errors import UserError
+from ternary_spike.system.files import read_json, read_tensors, replaced_together, sha256_of, write_json, write_tensors
 
 MANIFEST = "manifest.json"
 

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ternary_spike.data.dataset import Dataset, Option
-from ternary_spike.errors import UserError
+from ternary_spike.system.errors import UserError
 
 if TYPE_CHECKING:  # a job of the workflow asks what there is when it starts, and must not wait for torch
     from ternary_spike.data.prepared import Manifest

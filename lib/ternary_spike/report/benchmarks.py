@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ternary_spike.files import require_listed
 from ternary_spike.report.results import Results
+from ternary_spike.system.files import require_listed
 
 #: the folder within ``files/`` of a report that holds copies of them, and beside the presets' folders the originals
 PLACE = "bench"

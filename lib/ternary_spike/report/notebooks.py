@@ -4,8 +4,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from ternary_spike.errors import UserError
-from ternary_spike.files import write_text
+from ternary_spike.system.errors import UserError
+from ternary_spike.system.files import write_text
 
 
 def execute(notebook: Path, results: Path, out: Path, kept: Path | None = None) -> Path:

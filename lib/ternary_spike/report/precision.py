@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from ternary_spike.verdicts import Sample, mean_interval
+from ternary_spike.tables.verdicts import Sample, mean_interval
 
 
 def paired(trainings: pd.DataFrame) -> pd.DataFrame:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from ternary_spike.paper_tables import sample
 from ternary_spike.report.energies import energy_by_method
 from ternary_spike.report.results import Results
-from ternary_spike.verdicts import ordering_at_scale, welch_interval
+from ternary_spike.tables.paper_tables import sample
+from ternary_spike.tables.verdicts import ordering_at_scale, welch_interval
 
 #: the folder within ``files/`` of a report that holds copies of them
 PLACE = "reference"

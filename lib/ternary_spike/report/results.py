@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from ternary_spike.columns import TEXT
-from ternary_spike.errors import UserError
-from ternary_spike.files import SUMS, read_json, require_listed
+from ternary_spike.planning.run_files import run_folder
 from ternary_spike.report.palette import NEURONS
-from ternary_spike.run_files import run_folder
+from ternary_spike.system.errors import UserError
+from ternary_spike.system.files import SUMS, read_json, require_listed
+from ternary_spike.tables.columns import TEXT
 
 
 class Results:

@@ -12,7 +12,7 @@ from ternary_spike.report.figures import Shown
 from ternary_spike.report.palette import NEURONS
 from ternary_spike.report.reference import PLACE, Kept
 from ternary_spike.report.results import Results
-from ternary_spike.verdicts import ABOVE, AGREES, BELOW, DISAGREES, EXACT, NOT_TESTED, SCALE, UNDECIDED
+from ternary_spike.tables.verdicts import ABOVE, AGREES, BELOW, DISAGREES, EXACT, NOT_TESTED, SCALE, UNDECIDED
 
 DASH = "–"
 

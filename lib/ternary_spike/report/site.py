@@ -13,16 +13,16 @@ import pandas as pd
 from markupsafe import Markup
 
 from ternary_spike import paper
-from ternary_spike.errors import UserError
-from ternary_spike.files import write_text
-from ternary_spike.matching import RECORD as MATCH
+from ternary_spike.planning.matching import RECORD as MATCH
+from ternary_spike.planning.run_files import RUN_FILES, run_folder
 from ternary_spike.report import figures, notebooks, palette, reference, rulegraph, show
 from ternary_spike.report.benchmarks import PLACE as BENCHMARKS
 from ternary_spike.report.benchmarks import benchmark_files
 from ternary_spike.report.results import Results
 from ternary_spike.report.templating import environment
-from ternary_spike.run_files import RUN_FILES, run_folder
-from ternary_spike.verdicts import EXACT, FULL, NOT_TESTED, SCALE
+from ternary_spike.system.errors import UserError
+from ternary_spike.system.files import write_text
+from ternary_spike.tables.verdicts import EXACT, FULL, NOT_TESTED, SCALE
 
 HERE = Path(__file__).parent
 

@@ -1,0 +1,1 @@
+"""What a user may say and how it is checked: recipes, run tables, schemas, words of a command line."""

@@ -1,0 +1,1 @@
+"""The membrane's equations through time, their gradients, and the ways to compute them fast."""

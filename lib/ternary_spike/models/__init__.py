@@ -1,0 +1,1 @@
+"""Spiking networks: their layers, blocks and architectures, and what watches them run."""

@@ -1,0 +1,211 @@
+"""Batch norm, shortcut and neuron as one operation in training: it keeps the convolution's output and nothing else.
+
+    x[t] = gamma (y[t] - mean) / sqrt(variance + eps) + beta (+ shortcut[t]),   then the neuron of dynamics.py
+
+The normalised current x, the sum and the membrane potential are computed again in the backward pass. The statistics and
+the gradient through them are torch's own kernels; in between, everything for one element is one pass over memory.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from ternary_spike.membrane import backends
+from ternary_spike.membrane.dynamics import Dynamics, gradients, membrane_dtype, spikes
+from ternary_spike.membrane.kernel import Kernel
+from ternary_spike.models.batch_norm import BatchNorm2d, synchronised_batch_norm_backward
+from ternary_spike.neurons.base import LIF
+from ternary_spike.reparam.known_modules import computes_as, has_forward_of
+
+
+def normalise_and_fire(bn: BatchNorm2d, neuron, y: Tensor, shortcut: Tensor | None = None) -> Tensor:
+    """Spikes of ``neuron(bn(y) + shortcut)``, as one operation where that changes nothing that anybody could see.
+
+    In evaluation, or where a hook waits for a layer's input or output, the modules are called one by one, and the
+    current is not rounded to half precision in between either.
+
+    Args:
+        bn: batch norm of C channels.
+        neuron: the neuron layer (or what stands in for it).
+        y: convolution's output [T, B, C, H, W].
+        shortcut: what is added to the normalised output [T, B, C, H, W], or None.
+
+    Returns:
+        Spikes [T, B, C, H, W].
+    """
+    if _fusible(bn, neuron):
+        return _fused(bn, neuron, y, shortcut, y.shape[0])
+    current = bn(_as_wide_as(bn, y))
+    return neuron(current if shortcut is None else current + shortcut).to(y.dtype)
+
+
+def normalise_and_fire_static(bn: BatchNorm2d, neuron, y: Tensor, timesteps: int) -> Tensor:
+    """The same for an output y [B, C, H, W] that is the same at each of the timesteps; spikes [T, B, C, H, W]."""
+    if _fusible(bn, neuron):
+        return _fused(bn, neuron, y, None, timesteps)
+    current = _as_wide_as(bn, y)
+    if has_forward_of(bn, BatchNorm2d):
+        current = bn(current, timesteps=timesteps)
+        current = current.expand(timesteps, *current.shape)
+    else:
+        current = bn(current.expand(timesteps, *current.shape))
+    return neuron(current).to(y.dtype)
+
+
+def _as_wide_as(bn: nn.Module, y: Tensor) -> Tensor:
+    """y in the dtype of batch norm's parameters: under autocast it would keep the convolution's, and round to it."""
+    wide = next(bn.parameters(), y).dtype  # what stands in for a batch norm may have none
+    return y.to(wide)
+
+
+def _fusible(bn, neuron) -> bool:
+    return (
+        not torch.compiler.is_compiling()  # who compiles the whole model fuses it there
+        and computes_as(bn, BatchNorm2d)
+        and bn.plain
+        and bn.training
+        and computes_as(neuron, LIF)
+        and neuron.training
+        and (neuron.amplitude is None or neuron.amplitude.numel() == 1)
+        and not _has_any_global_hook()
+        and not any(
+            m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks for m in (bn, neuron)
+        )
+    )
+
+
+def _fused(bn: BatchNorm2d, neuron: LIF, y: Tensor, shortcut: Tensor | None, timesteps: int) -> Tensor:
+    mean, inverse = bn.statistics(y.detach(), timesteps)
+    return _NormalisedMultiStep.apply(
+        y,
+        shortcut,
+        bn.weight,
+        bn.bias,
+        neuron.amplitude,
+        mean,
+        inverse,
+        bn.eps,
+        neuron.dynamics,
+        timesteps,
+        bn.synchronised,
+    )
+
+
+def _currents(
+    y: Sequence, shortcut: Sequence | None, scale: Tensor, shift: Tensor, there: Tensor | None
+) -> list[Tensor]:
+    dtype = membrane_dtype(y[0])
+    currents = [step.to(dtype) * scale[t] + shift[t] for t, step in enumerate(y)]
+    if shortcut is None:
+        return currents
+    return [current + _where(there, step.to(dtype)) for current, step in zip(currents, shortcut, strict=True)]
+
+
+def _where(there: Tensor | None, step: Tensor) -> Tensor:
+    return step if there is None else torch.where(there, step, 0.0)
+
+
+def _forward_kernel(dynamics: Dynamics, sequences: list, shared: list):
+    y, shortcut = sequences
+    scale, shift, amplitude, there = shared
+    emitted, _ = spikes(_currents(y, shortcut, scale, shift, there), None, amplitude, dynamics, keep_state=False)
+    return [[b.to(y[0].dtype) for b in emitted]], []
+
+
+def _backward_kernel(dynamics: Dynamics, sequences: list, shared: list):
+    y, grads, shortcut = sequences
+    scale, shift, amplitude, there = shared
+    dtype = membrane_dtype(y[0])
+    grad_x, _, grad_a = gradients(
+        _currents(y, shortcut, scale, shift, there), None, amplitude, [g.to(dtype) for g in grads], None, dynamics
+    )
+    return [[g.to(y[0].dtype) for g in grad_x]], [] if amplitude is None else [grad_a]
+
+
+class _Rows:
+    """y [T, B, C, H, W] as [T, rows, ...] in the order of memory, with the channel where it lies."""
+
+    def __init__(self, y: Tensor) -> None:
+        self.shape = y.shape
+        self.channels_last = y[0].is_contiguous(memory_format=torch.channels_last) and not y[0].is_contiguous()
+
+    def of(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] as [T, B H W, C] or [T, B, C, H W]."""
+        t, b, c, h, w = self.shape
+        if self.channels_last:
+            return x.permute(0, 1, 3, 4, 2).reshape(t, b * h * w, c)
+        return x.reshape(t, b, c, h * w)
+
+    def back(self, rows: Tensor) -> Tensor:
+        t, b, c, h, w = self.shape
+        if self.channels_last:
+            return rows.view(t, b, h, w, c).permute(0, 1, 4, 2, 3)
+        return rows.view(self.shape)
+
+    def channel(self, values: Tensor) -> Tensor:
+        """Values [1, C] or [T, C] as one for each timestep, which broadcasts against its rows."""
+        values = values.expand(self.shape[0], -1).contiguous()
+        return values if self.channels_last else values.unsqueeze(-1)
+
+
+class _NormalisedMultiStep(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx, y, shortcut, weight, bias, amplitude, mean, inverse, eps: float, dynamics: Dynamics, timesteps: int, shared
+    ):
+        scale = weight.to(mean.dtype) * inverse
+        shift = bias.to(mean.dtype) - mean * scale
+        ctx.save_for_backward(y, shortcut, weight, amplitude, mean, inverse, scale, shift)
+        ctx.dynamics, ctx.timesteps, ctx.eps, ctx.shared = dynamics, timesteps, eps, shared
+        y = y if y.dim() == 5 else y.expand(timesteps, *y.shape)
+        rows = _Rows(y)
+        outputs, _ = backends.run(
+            Kernel(_forward_kernel, (dynamics,), optional_last=True),
+            [rows.of(y), None if shortcut is None else rows.of(shortcut)],
+            [rows.channel(scale), rows.channel(shift), None if amplitude is None else amplitude.reshape(1)],
+        )
+        return rows.back(outputs[0])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_spikes: Tensor):
+        y, shortcut, weight, amplitude, mean, inverse, scale, shift = ctx.saved_tensors
+        static = y.dim() == 4
+        steps = y.expand(ctx.timesteps, *y.shape) if static else y
+        rows = _Rows(steps)
+        outputs, sums = backends.run(
+            Kernel(_backward_kernel, (ctx.dynamics,), optional_last=True),
+            [rows.of(steps), rows.of(grad_spikes), None if shortcut is None else rows.of(shortcut)],
+            [rows.channel(scale), rows.channel(shift), None if amplitude is None else amplitude.reshape(1)],
+        )
+        grad_current = rows.back(outputs[0])
+        grad_shortcut = grad_current if ctx.needs_input_grad[1] else None
+        if static:
+            # added up step by step: torch's sum would change the order in memory, and batch norm then takes long
+            grad_current = functools.reduce(torch.add, grad_current.unbind(0)).unsqueeze(0)
+            y = y.unsqueeze(0)
+        # one population over time, or one a timestep: mean and inverse have a row for each
+        parts = [
+            synchronised_batch_norm_backward(g, x, weight, m, i)
+            if ctx.shared
+            else torch.ops.aten.native_batch_norm_backward(g, x, weight, None, None, m, i, True, ctx.eps, [True] * 3)
+            for g, x, m, i in zip(_split(grad_current, mean), _split(y, mean), mean, inverse, strict=True)
+        ]
+        if len(parts) == 1:
+            grad_y, grad_weight, grad_bias = parts[0]
+        else:
+            grads_y, grads_weight, grads_bias = zip(*parts, strict=True)
+            grad_y, grad_weight, grad_bias = torch.cat(grads_y), sum(grads_weight), sum(grads_bias)
+        grad_y = grad_y if static else grad_y.unflatten(0, y.shape[:2])
+        grad_amplitude = None
+        if amplitude is not None:
+            grad_amplitude = sums[0].to(amplitude.dtype).reshape(amplitude.shape)
+        return grad_y, grad_shortcut, grad_weight, grad_bias, grad_amplitude, *[None] * 6
+
+
+def _split(x: Tensor, populations: Tensor) -> list[Tensor]:
+    """[T, B, C, H, W] as one [N, C, H, W] for each population."""
+    return [x.flatten(0, 1)] if len(populations) == 1 else list(x.unbind(0))

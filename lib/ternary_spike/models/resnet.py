@@ -1,0 +1,123 @@
+"""One spiking ResNet; the paper's architectures are specifications of it.
+
+The basic block is conv-BN-neuron-conv-BN, plus the shortcut of the incoming spikes, then a neuron: the sum feeds the
+membrane. A layer's spikes so enter the next convolution and, on an identity shortcut, the membrane two convolutions on.
+"""
+
+import math
+
+from torch import Tensor, nn
+
+from ternary_spike.membrane.arguments import whole
+from ternary_spike.models.blocks import BasicBlock, ConvUnit
+from ternary_spike.models.layers import AvgPool2d
+from ternary_spike.models.network_input import check_input
+from ternary_spike.models.registry import parse_architecture, require_image_size
+from ternary_spike.neurons.registry import make_neuron
+from ternary_spike.reparam.known_modules import has_forward_of
+
+
+class SpikingResNet(nn.Module):
+    """A spiking ResNet whose class scores are the mean over time of a classifier on globally pooled spikes.
+
+    Args:
+        architecture: a name for :func:`parse_architecture`.
+        neuron: a name for :func:`ternary_spike.neurons.registry.make_neuron`.
+        timesteps: T >= 1.
+        num_classes: number of class scores.
+        in_channels: channels of the image or of an event frame.
+        image_size: side of the (square) image in pixels; checked against what the network can take.
+        neuron_options: keyword arguments of every neuron layer.
+        stem_batch_norm: "per_step" (the authors' Ternary-Spike repository: every timestep of the stem has statistics of
+            its own) or "over_time" (their repositories of other papers).
+
+    Raises:
+        ValueError: if a name is unknown, a size is no whole number from 1, or the image is too small for
+            the network's strides.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        neuron: str,
+        timesteps: int,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        image_size: int = 32,
+        neuron_options: dict | None = None,
+        stem_batch_norm: str = "per_step",
+    ) -> None:
+        super().__init__()
+        spec = parse_architecture(architecture)
+        require_stem_batch_norm(stem_batch_norm)
+        self.timesteps = whole("timesteps", timesteps)
+        num_classes = whole("num_classes", num_classes)
+        self.in_channels = in_channels = whole("in_channels", in_channels)
+        self.image_size = whole("image_size", image_size)
+        require_image_size(architecture, image_size)
+
+        def make(channels: int) -> nn.Module:
+            return make_neuron(neuron, channels=channels, **(neuron_options or {}))
+
+        self.stem = nn.ModuleList()
+        channels = in_channels
+        for kernel, stride in spec.stem:
+            self.stem.append(ConvUnit(channels, spec.width, kernel, stride, stem_batch_norm == "per_step", make))
+            channels = spec.width
+        self.stem_pool = AvgPool2d(*spec.stem_pool) if spec.stem_pool else None
+        self.stages = nn.ModuleList()
+        for stage in spec.stages:
+            blocks = nn.ModuleList()
+            for i in range(stage.blocks):
+                out = spec.width * stage.widening
+                blocks.append(BasicBlock(channels, out, stage.stride if i == 0 else 1, spec.shortcut == "pooled", make))
+                channels = out
+            self.stages.append(blocks)
+        self.classifier = nn.Linear(channels, num_classes)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """The authors' initialisation: conv N(0, 2 / (k k c_out)), linear N(0, 1 / fan_in^2), BN weight 1, bias 0."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+                nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0.0, 1.0 / module.in_features)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class scores of a batch.
+
+        Args:
+            x: static images [B, C, H, W], shown at each of the T timesteps, or event frames [B, T, C, H, W].
+
+        Returns:
+            Class scores [B, num_classes], averaged over time.
+
+        Raises:
+            ValueError: if the input's channels or timesteps are not the network's, or it is not floating point.
+        """
+        check_input(x, self.in_channels, self.timesteps)
+        first = self.stem[0]
+        if x.dim() == 5:
+            spikes = first(x.transpose(0, 1))
+        elif has_forward_of(first, ConvUnit):
+            spikes = first(x, timesteps=self.timesteps)
+        else:
+            spikes = first(x.expand(self.timesteps, *x.shape))
+        for unit in self.stem[1:]:
+            spikes = unit(spikes)
+        if self.stem_pool is not None:
+            spikes = self.stem_pool(spikes)
+        for stage in self.stages:
+            for block in stage:
+                spikes = block(spikes)
+        # the classifier is linear: scoring each timestep and averaging is scoring the average
+        return self.classifier(spikes.mean(dim=(0, 3, 4)))
+
+
+def require_stem_batch_norm(choice: str) -> None:
+    """Raise ValueError if there is no such choice of what the stem's batch norm takes its statistics of."""
+    if choice not in ("per_step", "over_time"):
+        raise ValueError(f"stem_batch_norm must be 'per_step' or 'over_time', not {choice!r}")

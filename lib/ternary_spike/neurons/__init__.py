@@ -1,0 +1,1 @@
+"""Spiking neurons as modules: one class for each published neuron."""

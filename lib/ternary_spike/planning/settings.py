@@ -1,0 +1,195 @@
+"""What a user set, checked as a whole before any work: configuration, run table, recipes and data together.
+
+The schemas say what each key may be; here is what only several of them together show: a run whose network does not
+take its pictures, whose T is not that of its event frames, whose recipe is another dataset's.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ternary_spike.configuration import recipe as recipes
+from ternary_spike.configuration import run_table
+from ternary_spike.configuration.schema import checked
+from ternary_spike.configuration.strict_yaml import StrictLoader
+from ternary_spike.configuration.user_text import read_user_text
+from ternary_spike.configuration.words import scalar
+from ternary_spike.data import registry
+from ternary_spike.data.dataset import Dataset
+from ternary_spike.planning import plan as planning
+from ternary_spike.system.errors import UserError
+
+# in the path of a clone
+UNUSABLE = {":": "parts the folders of PYTHONPATH", "{": "begins a wildcard", "}": "ends a wildcard"}
+NUMBERS, FLAGS = ("threshold", "decay", "window", "initial_amplitude"), ("detach_reset",)
+
+
+LARGEST = 1e6  # of an option that is a number, either sign; float32 would hold more
+
+
+def require_plain_folder(path: Path) -> None:
+    """Raise UserError if a clone lies where the workflow's commands could not name its files."""
+    for character, use in UNUSABLE.items():
+        if character in str(path):
+            raise UserError(f"{path}: {character!r} {use}; move the repository to a folder without it")
+
+
+def require_plain_file(path: Path) -> None:
+    """Raise UserError if Snakemake would not read a configuration file as it looks, or answer it with a traceback."""
+    try:
+        yaml.load(read_user_text(path), StrictLoader)
+    except yaml.constructor.ConstructorError as error:
+        raise UserError(f"{path}, line {error.problem_mark.line + 1}: {error.problem}") from None
+    except (OSError, ValueError, yaml.YAMLError):
+        return  # whoever reads the file says so
+
+
+def neuron_options(neuron: str, words: Mapping[str, str]) -> dict[str, Any]:
+    """A neuron's options, given as text, as its keyword arguments.
+
+    Raises:
+        UserError: if the neuron does not have an option, or not with this value.
+    """
+    from ternary_spike.neurons.registry import make_neuron
+
+    options = {key: scalar(text) for key, text in words.items()}
+    for key, value in options.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+        if key in NUMBERS and not number:
+            raise UserError(
+                f"neuron option {key} is {words[key]!r}, but must be a number from {-LARGEST:g} to {LARGEST:g}"
+            )
+        if key in FLAGS and not isinstance(value, bool):
+            raise UserError(f"neuron option {key} is {words[key]!r}, but must be true or false")
+    try:
+        if "channels" in options:  # the layer's, which the network gives
+            raise ValueError("channels is no option; amplitude_per=channel gives each channel an amplitude")
+        make_neuron(neuron, channels=1, **options)
+    except (ValueError, TypeError) as error:
+        given = ", ".join(f"{key}={value}" for key, value in words.items())
+        raise UserError(f"neuron options {given}: {error}") from None
+    return options
+
+
+def recipe_changes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration changes in every recipe. Raises UserError if it says two things of one key."""
+    changes = dict(config["recipe_changes"])
+    if config["epochs"] is not None:
+        if changes.get("epochs", config["epochs"]) != config["epochs"]:
+            raise UserError(
+                f"configuration: epochs is {config['epochs']}, but recipe_changes.epochs is {changes['epochs']}; "
+                "leave one of them out"
+            )
+        changes["epochs"] = config["epochs"]
+    return changes
+
+
+def make_plan(
+    config: Mapping[str, Any], table: Path, recipe_folder: Path, row_schema: Mapping, *, look: bool = True
+) -> list[planning.Run]:
+    """The plan that a configuration asks for.
+
+    Args:
+        config: checked, with every key.
+        table: the run table.
+        recipe_folder: holds the recipes that it names.
+        row_schema: JSON schema of the table's rows.
+        look: whether to look for the data and at what the settings say together. Without, for a job of a plan that was
+            looked at when it was made, every run counts as runnable, and torch is not waited for.
+
+    Raises:
+        UserError: if anything in them is wrong, or they contradict each other.
+    """
+    rows = run_table.read_experiments(table)
+    for row in rows:
+        listed = {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
+        checked(listed, row_schema, f"{table}, run {run_table.run_id(row)}")
+    if not rows:
+        raise UserError(f"{table} has no rows; write one for each training")
+    sources = {name: _source(name, settings) for name, settings in config["data"].items()}
+    selection = planning.Selection(
+        **{facet: tuple(config[facet]) for facet in planning.FACETS}, controls=config["controls"]
+    )
+
+    def unavailable(source: planning.DataSource) -> str | None:
+        if not look:
+            return None
+        return registry.availability(source.dataset, source.kind, source.root, source.options, config["offline"])
+
+    plan = planning.make_plan(rows, selection, sources, recipe_folder, recipe_changes(config), unavailable)
+    if not plan:
+        raise UserError(f"{table}: every row that is wanted is a control; set controls: true")
+    if look:
+        require_consistent(plan, recipe_folder, config["gpus"], config["device"])
+    return plan
+
+
+def _source(dataset: str, settings: Mapping[str, Any]) -> planning.DataSource:
+    options = {
+        key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in settings["options"].items()
+    }
+    original = registry.is_original(dataset, settings["source"])
+    registry.require_options(dataset, options)
+    if settings["root"] is not None and registry.root_of(dataset, settings["source"]) is None:
+        raise UserError(
+            f"configuration: data.{dataset}.root is {settings['root']!r}, but must be left out: this source has none"
+        )
+    return planning.DataSource(dataset, settings["source"], settings["root"], options, original)
+
+
+def require_consistent(plan: Iterable[planning.Run], recipe_folder: Path, gpus: Mapping[str, int], device: str) -> None:
+    """Raise UserError for the first run that cannot be what its settings together say."""
+    plan = list(plan)
+    for dataset, count in gpus.items():
+        if dataset not in registry.names():
+            raise UserError(f"configuration: unknown dataset gpus.{dataset}; known are {', '.join(registry.names())}")
+        if count > 1 and device == "cpu":
+            raise UserError(f"configuration: gpus.{dataset} is {count}, but device is cpu; leave one of them out")
+    seen = set()
+    for run in plan:
+        if run.id not in seen:
+            seen.add(run.id)
+            recipe = recipes.load(Path(recipe_folder) / f"{run.recipe}.yaml", run.changes)
+            try:
+                _require_fitting(run, recipe, registry.describe(run.dataset), gpus.get(run.dataset, 1))
+            except (UserError, ValueError) as error:
+                raise UserError(f"run {run.id}: {error}") from None
+
+
+def _require_fitting(run: planning.Run, recipe: recipes.Recipe, data: Dataset, processes: int) -> None:
+    from ternary_spike.data.augmentation import Augmentation
+    from ternary_spike.models.registry import require_image_size
+    from ternary_spike.models.resnet import require_stem_batch_norm
+
+    neuron_options(run.neuron, run.given_options)
+    require_stem_batch_norm(run.network_options.get("stem_batch_norm", "per_step"))
+    size = data.prepared_size(run.data.options)
+    require_image_size(run.architecture, size)
+    frames = int(data.settings(run.data.options)["frames"]) if data.frames is not None else None
+    if frames not in (None, run.timesteps):
+        raise UserError(
+            f"timesteps is {run.timesteps}, but must be {frames}, the frames of {run.dataset}; change one of them "
+            f"(data.{run.dataset}.options.frames)"
+        )
+    for key, values in (("mean", recipe.mean), ("std", recipe.std)):
+        if values is not None and len(values) != data.channels:
+            raise UserError(
+                f"recipe {run.recipe}: {key} has {len(values)} values, but {run.dataset} has {data.channels} channels"
+            )
+    if recipe.random_resized_crop != data.of_varying_size:
+        raise UserError(
+            f"recipe {run.recipe}: random_resized_crop is {str(recipe.random_resized_crop).lower()}, but must be "
+            f"{str(data.of_varying_size).lower()} for {run.dataset}"
+        )
+    if run.data.original and recipe.train_samples and data.train_samples and recipe.train_samples > data.train_samples:
+        raise UserError(
+            f"recipe {run.recipe}: train_samples is {recipe.train_samples}, but must be at most {data.train_samples}"
+        )
+    if recipe.batch_size < processes:
+        raise UserError(
+            f"recipe {run.recipe}: batch_size is {recipe.batch_size}, but must be at least gpus.{run.dataset}, "
+            f"which is {processes}"
+        )
+    Augmentation(recipe, (*(() if frames is None else (frames,)), data.channels, size, size))

@@ -1,0 +1,67 @@
+"""Whether a module computes what the class that we know does: whoever reads its attributes relies on that.
+
+A subclass may add what it likes, and its weights may be computed by torch's parametrisations. Once it replaces a method
+of the base, or the instance has a ``forward`` of its own, its attributes no longer say what it computes.
+"""
+
+from functools import cache
+from inspect import isfunction
+
+from torch import nn
+
+from ternary_spike.membrane.dynamics import Dynamics
+from ternary_spike.neurons.base import LIF
+
+# what may be replaced: none of them takes part in computing an output
+_FREE = {
+    "__init__", "__setattr__", "__setstate__", "_initialise", "_load_from_state_dict", "extra_repr",
+    "reset_parameters", "reset_running_stats",
+}  # fmt: skip
+_CALLS = ("__call__", "_wrapped_call_impl", "_call_impl")
+
+
+@cache
+def _replaced(kind: type, base: type) -> str | None:
+    """A method of the base, or of its own bases, that a subclass replaces; None if there is none."""
+    bases = base.__mro__[: base.__mro__.index(nn.Module)]
+    methods = {name for part in bases for name, value in vars(part).items() if isfunction(value)}
+    return next((m for m in [*sorted(methods - _FREE), *_CALLS] if getattr(kind, m) is not getattr(base, m)), None)
+
+
+def has_forward_of(module: object, base: type[nn.Module]) -> bool:
+    """Whether a call of the module is a call of that class's ``forward``; simple enough for torch's compiler."""
+    return type(module).forward is base.forward and "forward" not in module.__dict__
+
+
+def computes_as(module: object, base: type[nn.Module]) -> bool:
+    """Whether a module is of a class or a subclass of it, and computes by that class's methods."""
+    return isinstance(module, base) and _replaced(type(module), base) is None and has_forward_of(module, base)
+
+
+def require_known(name: str, module: object, base: type[nn.Module], done: str) -> None:
+    """Raise ValueError with the layer's name if a module does not compute as a class of ours or torch's does.
+
+    Args:
+        name: of the layer, as in result files.
+        module: the layer.
+        base: the class.
+        done: what cannot be done with it, such as "folded".
+    """
+    kind = type(module).__name__
+    if not isinstance(module, base):
+        raise ValueError(f"{name} is {kind}, which cannot be {done}: it must be the library's {base.__name__}")
+    if not computes_as(module, base):
+        own = _replaced(type(module), base) or "forward"
+        raise ValueError(
+            f"{name} is {kind} with a {own} of its own, which cannot be {done}; use {base.__name__} as it is"
+        )
+
+
+def require_known_neuron(name: str, neuron: LIF, done: str) -> None:
+    """The same for a spiking neuron, whose dynamics must be the library's too."""
+    require_known(name, neuron, LIF, done)
+    if type(neuron.dynamics) is not Dynamics:
+        raise ValueError(
+            f"{name} is {type(neuron).__name__} with {type(neuron.dynamics).__name__} for its dynamics, which cannot "
+            f"be {done}; use Dynamics as it is"
+        )

@@ -1,0 +1,1 @@
+"""What the package needs of files, processes and machines; nothing here knows of spikes."""

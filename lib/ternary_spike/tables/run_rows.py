@@ -1,0 +1,307 @@
+"""One run's rows of the tables, from the files that its stages left.
+
+A row says of a planned run what it gave, or why it gave nothing: "not run: reason", "failed: reason". A damaged file
+spoils its own run's rows and nobody else's.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from ternary_spike import paper
+from ternary_spike.planning.run_files import expected_files, run_folder
+from ternary_spike.system.errors import UserError
+from ternary_spike.system.files import read_json, require_sha256
+from ternary_spike.tables.columns import COLUMNS
+from ternary_spike.tables.membrane_distances import membrane_distances
+
+IDENTITY = ("dataset", "architecture", "timesteps", "neuron")
+#: settings of a neuron layer that emits -1, 0 and 1 (or 0 and 1); whatever else it had would scale its spikes
+NORMALISED = {"signed", "threshold", "decay"}
+#: of the several ways to an energy, the one that stands for a network where a single figure is shown: the paper's
+HEADLINE_METHOD = {"method": "paper's formula, mean over neurons", "encoder": "every timestep"}
+COUNTED_METHOD = {"method": "exact count", "encoder": "every timestep"}
+
+
+@dataclass
+class RunRows:
+    """The rows of one run and seed, by the names of the tables (see :data:`ternary_spike.tables.columns.COLUMNS`).
+
+    Attributes:
+        run: its row of runs.csv.
+        evaluation: evaluation.json, None if there is none or it has no layer.
+    """
+
+    run: dict
+    layers: list[dict] = field(default_factory=list)
+    equivalence: list[dict] = field(default_factory=list)
+    execution: list[dict] = field(default_factory=list)
+    onnx: list[dict] = field(default_factory=list)
+    energy: list[dict] = field(default_factory=list)
+    energy_layers: list[dict] = field(default_factory=list)
+    history: list[dict] = field(default_factory=list)
+    evaluation: dict | None = None
+
+
+def read_run(row: pd.Series, results: Path) -> RunRows:
+    """All rows of a planned run; those of its finished stages if a later one failed.
+
+    Args:
+        row: of the plan.
+        results: results/<preset>.
+    """
+    found = RunRows(_training(row, results))
+    if "last_epoch_percent" not in found.run:
+        return found
+    folder = run_folder(results, row["id"], row["seed"])
+    try:
+        _read_stages(found, folder)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
+        what = str(error) if isinstance(error, ValueError) else f"a file of it lacks {error}"
+        found.run["state"] = f"incomplete, failed: {what}"
+    missing = [name for name in expected_files(row["neuron"], first_seed=False) if not (folder / name).exists()]
+    found.run["missing"] = " ".join(missing)
+    return found
+
+
+def _read_stages(found: RunRows, folder: Path) -> None:
+    """Add what the stages after training left; what was added before a damaged file stays."""
+    key = {"id": found.run["id"], "seed": found.run["seed"]}
+    record = _read(folder / "run.json")
+    if (evaluation := _read_of(folder / "evaluation.json", record)) is not None:
+        layers = _layers(key, evaluation)
+        found.run["evaluated_percent"] = evaluation["accuracy_percent"]
+        membrane_distances({(key["id"], key["seed"]): evaluation})  # raises if its histograms are damaged
+        if layers:
+            found.run["rate_percent"] = _over_neurons(layers, "rate_percent")
+            found.run["entropy_bits"] = _over_neurons(layers, "entropy_bits")
+            found.evaluation = evaluation
+        found.layers += layers
+    if (checked := _read_of(folder / "equivalence.json", record)) is not None:
+        found.equivalence.append(_equivalence(key, checked, _read_of(folder / "folded.json", record)))
+    if (executed := _read_of(folder / "execution.json", record)) is not None:
+        found.execution.append(_execution(key, executed))
+    if (exported := _read_of(folder / "onnx.json", record)) is not None:
+        found.onnx.append({**key, **{name: exported[name] for name in COLUMNS["onnx"] if name not in key}})
+    if (counted := _read_of(folder / "energy.json", record)) is not None:
+        found.run["synops"] = _chosen(counted["methods"], COUNTED_METHOD)["synops"]
+        found.run["energy_microjoule"] = _chosen(counted["methods"], HEADLINE_METHOD)["energy_microjoule"]
+        found.energy += [{**key, **method, "samples": counted["samples"]} for method in counted["methods"]]
+    found.history += [{**cells, **key} for cells in _read_csv(folder / "history.csv", record)]
+    found.energy_layers += [{**cells, **key} for cells in _read_csv(folder / "energy.csv", counted)]
+
+
+def _read(path: Path):
+    """JSON of a finished stage, or None if the stage has not run.
+
+    Raises ValueError where the file is damaged: that spoils its own run's rows and nobody else's.
+    """
+    if not path.exists():
+        return None
+    with _spoiling_its_run(path):
+        return read_json(path)
+
+
+def _read_of(path: Path, run: dict):
+    """JSON of a finished stage as :func:`_read` gives it; ValueError if it was made from another training than ``run``.
+
+    Those of earlier versions do not name the weights that they were made from.
+    """
+    found = _read(path)
+    if found is None:
+        return None
+    wanted = {"id": run["id"], "trained_weights": run["files"]["weights.safetensors"]}
+    if any((found.get(key) or value) != value for key, value in wanted.items()):
+        raise ValueError(f"{path.name} was made from another training than run.json's; run its stage again")
+    return found
+
+
+def _read_csv(path: Path, record: dict | None) -> list[dict]:
+    """Rows of a CSV file whose checksum a record has, none if the stage has not run; ValueError as :func:`_read`."""
+    if not path.exists():
+        return []
+    with _spoiling_its_run(path):
+        # records of earlier versions have no checksum of energy.csv
+        if recorded := ((record or {}).get("files") or {}).get(path.name):
+            require_sha256(path, recorded)
+        return pd.read_csv(path).to_dict("records")
+
+
+@contextmanager
+def _spoiling_its_run(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise ValueError(str(error).removeprefix(f"{path.parent}/")) from None
+
+
+def reductions(row: pd.Series, run: dict) -> list[str]:
+    """In which ways a finished run differs from one of the paper's; empty for a full run.
+
+    Judged from what the run recorded, so that no setting of the plan can make a shortened run look full.
+    """
+    found = [row["reduced"]] if row["reduced"] else []
+    if run["changed"] and not row["reduced"]:
+        found.append("recipe changed: " + ", ".join(f"{key} = {value}" for key, value in run["changed"].items()))
+    network, narrowed, width = run["architecture"].partition("w")
+    if narrowed:
+        found.append(f"{network} of width {width}")
+    data, dataset = run["data"], paper.DATASETS.get(run["dataset"])
+    if dataset is None:
+        return [*found, f"{data['label']} instead of the paper's data"]
+    if data["label"] != dataset.label:
+        return [*found, f"data: {data['label']}"]
+    for split in ("train", "test"):
+        samples, whole = data[f"{split}_samples"], getattr(dataset, f"{split}_samples")
+        if samples < whole:
+            found.append(f"{samples:,} of {whole:,} {split} samples")
+    epochs = run["recipe"]["epochs"]
+    if dataset.epochs and epochs < dataset.epochs and not found:
+        found.append(f"{epochs} of {dataset.epochs} epochs")
+    return found
+
+
+def _failure(results: Path, run: str, seed: int) -> str:
+    """Why a stage of a run failed, from its status files; empty if none did."""
+    reasons = []
+    for path in sorted((results / "status" / run / f"seed{seed}").glob("*.json")):
+        try:
+            status = _read(path) or {}
+        except ValueError as error:
+            status = {"state": "failed", "reason": str(error)}
+        if status.get("state") == "failed":
+            stage = status.get("stage", path.stem)
+            log = f", see {status['log']}" if status.get("log") else ""
+            reasons.append(f"{stage}: {status.get('reason', 'no reason recorded')}{log}")
+    return "; ".join(reasons)
+
+
+def _training(row: pd.Series, results: Path) -> dict:
+    """A row of runs.csv, but for what the later stages add to it."""
+    base = {key: row[key] for key in ("id", "seed", *IDENTITY, "variant", "tables", "control")}
+    folder = run_folder(results, row["id"], row["seed"])
+    failure = _failure(results, row["id"], row["seed"])
+    try:
+        run = _read(folder / "run.json")
+        if run is None:
+            if failure:
+                state = f"failed: {failure}"
+            elif row["status"] == "runnable":
+                state = "not run: its training has not finished"
+            else:
+                state = f"not run: {row['reason'] or 'no reason given in the plan'}"
+            return {**base, "state": state, "reduced": row["reduced"]}
+        if other := [key for key in ("id", "seed", *IDENTITY) if run[key] != row[key]]:
+            raise ValueError(f"run.json is another run's: its {other[0]} is {run[other[0]]}, not {row[other[0]]}")
+        data, accuracy, cost, provenance = run["data"], run["accuracy"], run["cost"], run["provenance"]
+        return {
+            **base,
+            "state": f"incomplete, failed: {failure}" if failure else "done",
+            "reduced": "; ".join(reductions(row, run)),
+            "data_label": data["label"],
+            "data_checksum": data["checksum"],
+            "train_samples": data["train_samples"],
+            "test_samples": data["test_samples"],
+            "last_epoch_percent": accuracy["last_epoch_percent"],
+            "best_epoch_percent": accuracy["best_epoch_percent"],
+            "best_epoch": accuracy["best_epoch"],
+            "epochs": run["recipe"]["epochs"],
+            "recipe": run["recipe"]["name"],
+            "wall_seconds": cost["wall_seconds"],
+            "images_per_second": cost["images_per_second"],
+            "peak_memory_bytes": cost["peak_memory_bytes"],
+            "resumed": cost["resumed"],
+            "commit": provenance["commit"] or f"unknown: {provenance.get('commit_unknown', 'no reason recorded')}",
+            "dirty": provenance["dirty"],
+            "code_hash": provenance["code_hash"],
+            "device": provenance["hardware"]["device"],
+            "cpu": provenance["hardware"]["cpu"],
+            "cores": provenance["hardware"]["cores"],
+            "threads": provenance["threads"],
+            "python": provenance["versions"].get("python", ""),
+            "torch": provenance["versions"].get("torch", ""),
+            "started": provenance["started"],
+            "finished": provenance["finished"],
+            "warnings": "; ".join(run["warnings"]),
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = str(error) if isinstance(error, ValueError) else f"run.json lacks {error}"
+        return {**base, "state": f"failed: {what}", "reduced": row["reduced"]}
+
+
+def _layers(key: dict, evaluation: dict) -> list[dict]:
+    rows = []
+    for position, layer in enumerate(evaluation["layers"], start=1):
+        amplitude = layer["amplitude"]
+        several = isinstance(amplitude, list)
+        rows.append(
+            {
+                **key,
+                "position": position,
+                "layer": layer["layer"],
+                "neurons": layer["neurons"],
+                "amplitude": sum(amplitude) / len(amplitude) if several else amplitude,
+                "amplitude_min": min(amplitude) if several else amplitude,
+                "amplitude_max": max(amplitude) if several else amplitude,
+                "rate_percent": 100 * layer["rate"],
+                "rate_positive_percent": 100 * layer["rate_positive"],
+                "rate_negative_percent": 100 * layer["rate_negative"],
+                "entropy_bits": layer["entropy_bits"],
+                "entropy_per_neuron_bits": layer["entropy_per_neuron_bits"],
+                "membrane_mean": layer["membrane"]["mean"],
+                "membrane_std": layer["membrane"]["std"],
+            }
+        )
+    return rows
+
+
+def _over_neurons(layers: list[dict], column: str) -> float:
+    """Mean of a layer column, each layer counted by its neurons."""
+    return sum(layer[column] * layer["neurons"] for layer in layers) / sum(layer["neurons"] for layer in layers)
+
+
+def _equivalence(key: dict, found: dict, folded: dict) -> dict:
+    row = {**key, "samples": found["samples"], "bound": found["bound"], "passed": found["passed"]}
+    for precision in ("float64", "float32"):
+        part = found[precision]
+        row |= {
+            f"{precision}_spikes": part["spikes"],
+            f"{precision}_differing_spikes": part["differing_spikes"],
+            f"{precision}_largest_relative_logit_difference": part["largest_relative_logit_difference"],
+            f"{precision}_class_agreement_percent": part["class_agreement_percent"],
+        }
+    layers = [operation for operation in folded["operations"] if operation["kind"] == "spikes"]
+    amplitudes = [layer for layer in layers if layer["settings"].keys() - NORMALISED]
+    return row | {"neuron_layers": len(layers), "layers_with_amplitude": len(amplitudes)}
+
+
+def _execution(key: dict, found: dict) -> dict:
+    """A row of execution.csv: the executor's operations for each image."""
+    operations, samples = found["operations"], found["samples"]
+    return {
+        **key,
+        "samples": samples,
+        "spikes": found["spikes"],
+        "differing_spikes": found["differing_spikes"],
+        "largest_relative_logit_difference": found["largest_relative_logit_difference"],
+        "spike_additions_per_image": sum(operations["additions"].values()) / samples,
+        "encoder_multiplications_per_image": operations["multiplications"]["encoder"] / samples,
+        "decay_multiplications_per_image": operations["multiplications"]["decay"] / samples,
+        "other_additions_per_image": (
+            operations["bias_additions"] + operations["current_additions"] + operations["membrane_additions"]
+        )
+        / samples,
+        "exponent_shifts_per_image": operations["exponent_shifts"] / samples,
+        "comparisons_per_image": operations["comparisons"] / samples,
+    }
+
+
+def _chosen(methods: list[dict], wanted: dict) -> dict:
+    """The estimate of energy.json that was made in a given way. Raises ValueError if there is none."""
+    for method in methods:
+        if all(method[key] == value for key, value in wanted.items()):
+            return method
+    raise ValueError(f"energy.json has no estimate by {' and '.join(wanted.values())}")

@@ -1,0 +1,1 @@
+"""Training one run: its loop, state, optimiser, checkpoints and record."""

@@ -1,0 +1,156 @@
+"""What a training would cost here: the time of a training step, measured on this device, extrapolated to the run."""
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from ternary_spike.configuration import recipe as recipes
+from ternary_spike.data import registry
+from ternary_spike.models.resnet import SpikingResNet
+from ternary_spike.planning.plan import Run
+from ternary_spike.system.errors import UserError
+from ternary_spike.system.files import read_json, write_json
+from ternary_spike.system.progress import watched
+from ternary_spike.system.provenance import hardware
+
+SMALLEST_BATCH = 4
+LONG_STEP_SECONDS = 0.5
+TIMED_STEPS = 2
+COPIES = 5  # of the weights on disk: result, folded network, and the checkpoint's weights, momentum and spare
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run costs: pictures a second in training, hours in all, megabytes of results and checkpoints."""
+
+    images_per_second: float
+    projected_hours: float
+    disk_megabytes: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """What decides a training step's time. The neuron does not: with its spikes' signs and amplitude the step takes
+    a few per cent longer at most, so it is measured with the ternary one."""
+
+    architecture: str
+    timesteps: int
+    channels: int
+    image_size: int
+    precision: str
+    batch_size: int
+
+
+def estimate(plan: Iterable[Run], recipe_folder: Path, device: torch.device, cache: Path, limit: float) -> dict:
+    """The costs of runs.
+
+    Args:
+        plan: the runs, whether they can run here or not.
+        recipe_folder: holds their recipes.
+        device: where the steps are measured.
+        cache: JSON file of earlier measurements, which are not repeated; a damaged one is replaced.
+        limit: seconds after which no further measurement is begun.
+
+    Returns:
+        A :class:`Cost` by run id. A step that the limit left no time for is taken from the same network with another T,
+        as T times as long; runs whose network was not measured at all are left out, and runs on data of unknown size.
+    """
+    measured = _read(cache)
+    machine = _machine(device)
+
+    def key_of(step: Step) -> str:
+        return json.dumps(machine | asdict(step), sort_keys=True)
+
+    end = time.monotonic() + limit
+    wanted = {run.id: (run, *_step(run, recipe_folder)) for run in plan}
+    steps = sorted({step for _, step, _ in wanted.values()}, key=_size)
+    for step in watched([step for step in steps if key_of(step) not in measured], "measuring training steps", "step"):
+        if time.monotonic() >= end:
+            break
+        measured[key_of(step)] = measure(step, device)
+        write_json(cache, measured)
+    costs = {}
+    for name, (run, step, recipe) in wanted.items():
+        alike = [
+            other for other in steps if replace(other, timesteps=step.timesteps) == step and key_of(other) in measured
+        ]
+        samples = recipe.train_samples or registry.describe(run.dataset).train_samples
+        if alike and samples:
+            nearest = min(alike, key=lambda other: abs(other.timesteps - step.timesteps))
+            found = measured[key_of(nearest)]
+            images = recipe.epochs * samples
+            speed = found["images_per_second"] * nearest.timesteps / step.timesteps
+            costs[name] = Cost(speed, images / speed / 3600, COPIES * 4 * found["parameters"] / 1e6)
+    return costs
+
+
+def measure(step: Step, device: torch.device) -> dict:
+    """Time of a training step on random pictures: ``images_per_second`` and the network's ``parameters``.
+
+    The batch grows towards the recipe's as long as a step is short, since small batches make small networks look slow.
+    The fastest step counts: what slows the others is what else the machine does.
+    """
+    model = SpikingResNet(step.architecture, "ternary", step.timesteps, 10, step.channels, step.image_size)
+    model = model.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    batch = min(SMALLEST_BATCH, step.batch_size)
+    while True:
+        shape = (batch, step.channels, step.image_size, step.image_size)
+        images = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last)
+        labels = torch.zeros(batch, dtype=torch.int64, device=device)
+        # the first step also makes buffers, and on a GPU chooses algorithms
+        times = [_timed(model, optimizer, images, labels, step.precision) for _ in range(1 + TIMED_STEPS)][1:]
+        if min(times) > LONG_STEP_SECONDS or batch == step.batch_size:
+            break
+        batch = min(4 * batch, step.batch_size)
+    parameters = sum(p.numel() for p in model.parameters())
+    return {"images_per_second": batch / min(times), "parameters": parameters}
+
+
+def _timed(model, optimizer, images: torch.Tensor, labels: torch.Tensor, precision: str) -> float:
+    """Seconds of one training step."""
+    start = time.perf_counter()
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        loss = F.cross_entropy(model(images).float(), labels)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    if images.device.type == "cuda":
+        torch.cuda.synchronize(images.device)
+    return time.perf_counter() - start
+
+
+def _step(run: Run, recipe_folder: Path) -> tuple[Step, recipes.Recipe]:
+    recipe = recipes.load(Path(recipe_folder) / f"{run.recipe}.yaml", run.changes)
+    known = registry.describe(run.dataset)
+    return Step(
+        run.architecture,
+        run.timesteps,
+        known.channels,
+        known.prepared_size(run.data.options),
+        recipe.precision,
+        recipe.batch_size,
+    ), recipe
+
+
+def _size(step: Step) -> int:
+    """Small steps are measured first: the limit then costs the fewest runs their estimate."""
+    return step.image_size**2 * step.timesteps
+
+
+def _machine(device: torch.device) -> dict:
+    found = hardware(device)
+    return {key: found[key] for key in ("cpu", "gpu", "device") if key in found} | {"threads": torch.get_num_threads()}
+
+
+def _read(cache: Path) -> dict:
+    try:
+        content = read_json(cache)
+    except UserError:
+        return {}
+    return content if isinstance(content, dict) else {}

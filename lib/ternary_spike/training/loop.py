@@ -1,0 +1,239 @@
+"""The training loop: one run from prepared data and a recipe to weights, history and record, resumable at any step."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ternary_spike.data.prepared import read_manifest
+from ternary_spike.measuring.evaluation import evaluate
+from ternary_spike.membrane import backends
+from ternary_spike.system.codehash import training_code_hash
+from ternary_spike.system.files import (
+    replaced_together,
+    require_writable,
+    sha256_of,
+    sweep,
+    write_csv,
+    write_json,
+    write_tensors,
+)
+from ternary_spike.system.provenance import commit, commit_warnings, now, provenance
+from ternary_spike.training import checkpoints
+from ternary_spike.training.distributed import Processes
+from ternary_spike.training.record import HISTORY, RECORD, WEIGHTS
+from ternary_spike.training.state import TrainingPlan, TrainingState, peak_memory
+
+CHECKPOINT_SECONDS = 300  # beside every epoch's end, so that no more than this is lost within a long one
+LOSS_CHECK_STEPS = 50  # how often the device is asked whether the loss is still finite
+
+
+class Interrupted(Exception):
+    """A signal asked the training to stop; its state has been saved."""
+
+
+@contextmanager
+def _stop_requests():
+    """Collects the signals that ask to stop: the terminal's, the scheduler's, and its early warning."""
+    received: list[int] = []
+    caught = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    previous = {number: signal.signal(number, lambda n, _: received.append(n)) for number in caught}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def train(
+    plan: TrainingPlan, checkpoint_root: Path, out: Path, device: torch.device, report: Callable[[str], None] = print
+) -> dict | None:
+    """Train one run and write ``weights.safetensors``, ``history.csv`` and, last, ``run.json``.
+
+    Starts where an earlier call with the same code, recipe, network, data and seed was interrupted. On the same
+    hardware, versions and threads the result is then bit-equal to an undisturbed run's.
+
+    Args:
+        plan: what to train.
+        checkpoint_root: folder for checkpoints; the run's own is named after the hash of what decides its result.
+        out: folder of the results.
+        device: where to compute.
+        report: takes one line of progress for people.
+
+    Returns:
+        The content of run.json; None in all processes but the first of a distributed training.
+
+    Raises:
+        UserError: if data, checkpoint or folders are unusable, another process trains this run, or the loss is not
+            finite.
+        Interrupted: after SIGTERM, SIGINT or SIGUSR1, with the state saved.
+    """
+    manifest = read_manifest(plan.data)
+    require_writable(out)
+    code_hash = training_code_hash()
+    decisive = {
+        "code": code_hash,
+        "recipe": plan.recipe.as_dict(),
+        "model": plan.model,
+        "data": manifest.checksum,
+        "seed": plan.seed,
+    }
+    folder = Path(checkpoint_root) / checkpoints.key_of(decisive)
+    started, clock = now(), time.monotonic()
+    processes = Processes(device)
+    first = processes.rank == 0
+    with ExitStack() as held:
+        if first:
+            if not held.enter_context(checkpoints.exclusive(folder)):
+                report(f"warning: no locks on the disk of {folder}; see that no other machine trains this run")
+            held.enter_context(checkpoints.sole_writer(out))
+        stop = held.enter_context(_stop_requests())
+        if first:
+            sweep(out, (WEIGHTS, HISTORY, RECORD))
+            for warning in commit_warnings(commit()):
+                report(f"warning: {warning}")
+        run = TrainingState(plan, device, processes)
+        found = checkpoints.load(folder)
+        if found is not None:
+            run.restore(*found)
+            if first:
+                report(f"{plan.run} seed {plan.seed}: resuming at epoch {run.epoch + 1}, step {run.step + 1}")
+        backends.use(run.backend)
+        _run_epochs(run, folder, stop, clock, report if first else lambda _: None)
+        record = None
+        if first:
+            seconds = run.seconds + time.monotonic() - clock
+            record = _write_results(run, manifest, out, seconds, started, code_hash)
+            for name in (checkpoints.FILE, HISTORY):
+                (folder / name).unlink(missing_ok=True)
+    processes.close()
+    return record
+
+
+def _run_epochs(run: TrainingState, folder: Path, stop: list[int], clock: float, report: Callable[[str], None]) -> None:
+    recipe, first = run.plan.recipe, run.processes.rank == 0
+
+    def save() -> None:
+        run.check_losses()
+        run.check_weights()
+        tensors = run.tensors()
+        if first:
+            checkpoints.save(folder, tensors, run.state(run.seconds + time.monotonic() - clock))
+        run.remember_checkpoint()
+
+    saved = time.monotonic()
+    bar = tqdm(
+        total=recipe.epochs * run.train.steps,
+        initial=run.epoch * run.train.steps + run.step,
+        desc=f"{run.plan.run} seed {run.plan.seed}",
+        unit="step",
+        disable=not (first and sys.stderr.isatty()),
+    )
+    with bar:
+        while run.epoch < recipe.epochs:
+            run.model.train()
+            earlier, begun = run.epoch_seconds, time.monotonic()
+            for x, labels in run.train.epoch(run.epoch, run.step):
+                run.train_step(x, labels)
+                bar.update()
+                if run.step % LOSS_CHECK_STEPS == 0:
+                    run.check_losses()
+                stopping, due = run.processes.any(bool(stop), time.monotonic() - saved > CHECKPOINT_SECONDS)
+                if stopping or due:
+                    run.epoch_seconds = earlier + time.monotonic() - begun
+                    save()
+                    saved = time.monotonic()
+                if stopping:
+                    name = signal.Signals(stop[0]).name if stop else "another process"
+                    raise Interrupted(
+                        f"stopped by {name} at epoch {run.epoch + 1}, step {run.step}; the same command goes on there"
+                    )
+            run.check_losses()
+            run.check_weights()
+            row = run.finish_epoch(earlier + time.monotonic() - begun)
+            run.epoch_seconds = 0.0
+            save()
+            saved = time.monotonic()
+            if first:  # to be watched; among the results there is none before the last epoch
+                write_csv(folder / HISTORY, run.history)
+            if not bar.disable:
+                bar.set_postfix(loss=f"{row['train_loss']:.3f}", test=f"{row['test_accuracy_percent']:.2f}%")
+            else:
+                report(
+                    f"{run.plan.run} seed {run.plan.seed}: epoch {row['epoch']}/{recipe.epochs}, "
+                    f"loss {row['train_loss']:.4f}, test {row['test_accuracy_percent']:.2f} %, "
+                    f"{row['images_per_second']:.0f} images/s"
+                )
+
+
+def _write_results(run: TrainingState, manifest, out: Path, seconds: float, started: str, code_hash: str) -> dict:
+    with replaced_together(out, RECORD) as folder:
+        write_tensors(folder / WEIGHTS, run.model.state_dict())
+        write_csv(folder / HISTORY, run.history)
+        files = {name: sha256_of(folder / name) for name in (WEIGHTS, HISTORY)}
+        record = _record(run, manifest, files, seconds, started, code_hash)
+        write_json(folder / RECORD, record)
+    return record
+
+
+def _record(run: TrainingState, manifest, files: dict[str, str], seconds: float, started: str, code_hash: str) -> dict:
+    """What run.json says."""
+    plan, last = run.plan, run.history[-1]
+    origin = provenance(run.device, started)
+    best = max(run.history, key=lambda row: row["test_accuracy_percent"])
+    return {
+        "id": plan.run,
+        "dataset": manifest.dataset,
+        "architecture": plan.model["architecture"],
+        "neuron": plan.model["neuron"],
+        "timesteps": plan.model["timesteps"],
+        "seed": plan.seed,
+        "model": plan.model,
+        "recipe": plan.recipe.as_dict(),
+        "changed": plan.changed,
+        "data": {
+            "dataset": manifest.dataset,
+            "label": manifest.label,
+            "checksum": manifest.checksum,
+            "source": manifest.source,
+            "train_samples": run.train.samples,
+            "test_samples": run.test.samples,
+        },
+        "accuracy": {
+            "last_epoch_percent": last["test_accuracy_percent"],
+            "best_epoch_percent": best["test_accuracy_percent"],
+            "best_epoch": best["epoch"],
+        },
+        "cost": {
+            "wall_seconds": round(seconds, 3),
+            "images_per_second": round(
+                run.train.samples * len(run.history) / max(sum(row["seconds"] for row in run.history), 1e-9), 1
+            ),
+            "peak_memory_bytes": peak_memory(run.device),
+            "resumed": run.resumed,
+            "backend": backends.current(),
+            "processes": run.processes.count,
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+        },
+        "files": files,
+        "warnings": [*commit_warnings(origin), *_dead_layers(run), *backends.notices],
+        "provenance": {**origin, "code_hash": code_hash},
+    }
+
+
+def _dead_layers(run: TrainingState) -> list[str]:
+    """A warning for each neuron layer that emits no spike at all on a batch of the test set."""
+    x, labels = next(iter(run.test))
+    strict = torch.are_deterministic_algorithms_enabled()
+    # a GPU's histograms, which this does not look at, have no deterministic form
+    torch.use_deterministic_algorithms(strict, warn_only=True)
+    try:
+        layers = evaluate(run.model, [(x, labels)])["layers"]
+    finally:
+        torch.use_deterministic_algorithms(strict)
+    return [f"layer {layer['layer']} emits no spikes" for layer in layers if layer["rate"] == 0]

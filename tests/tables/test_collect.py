@@ -1,0 +1,260 @@
+"""Run files to tables: means over seeds, what did not run, and how runs are reduced."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from ternary_spike import paper
+from ternary_spike.planning.plan_file import PLAN_COLUMNS
+from ternary_spike.system.errors import UserError
+from ternary_spike.tables import collect
+from ternary_spike.tables.columns import COLUMNS, TEXT
+from ternary_spike.tables.membrane_distances import distribution_distance, membrane_distances
+
+from . import fixture
+
+FULL = {"label": "CIFAR-10", "train_samples": 50_000, "test_samples": 10_000, "epochs": 400}
+
+
+def tables_of(folder, rows):
+    return collect.tables(collect.read_plan(fixture.write_plan(folder, rows)), folder)
+
+
+def cifar(seed=0, neuron="ternary", **more):
+    return fixture.plan_row("cifar10", "resnet20", 2, neuron, seed, **{"tables": "2;5"} | more)
+
+
+def only(frame):
+    assert len(frame) == 1
+    return frame.iloc[0]
+
+
+def test_means_and_sample_deviations_over_seeds(tmp_path):
+    rows = [cifar(seed) for seed in range(3)]
+    for row, last, best in zip(rows, (90.0, 91.0, 95.0), (93.0, 93.5, 95.5), strict=True):
+        fixture.write_run(tmp_path, row, last=last, best=best, **FULL)
+    summary = only(tables_of(tmp_path, rows)["summary"])
+    assert summary["n"] == 3
+    assert summary["last_epoch_mean_percent"] == pytest.approx(92.0)
+    assert summary["last_epoch_std_percent"] == pytest.approx(7**0.5)  # (4 + 1 + 9) / (3 - 1)
+    assert summary["best_epoch_mean_percent"] == pytest.approx(94.0)
+    assert summary["best_epoch_std_percent"] == pytest.approx(1.75**0.5)
+    assert summary["state"] == "done"
+
+
+def test_one_seed_has_no_deviation(tmp_path):
+    row = cifar()
+    fixture.write_run(tmp_path, row, **FULL)
+    assert pd.isna(only(tables_of(tmp_path, [row])["summary"])["last_epoch_std_percent"])
+
+
+def test_table_compares_best_epoch_with_the_paper(tmp_path):
+    rows = [cifar(seed) for seed in range(3)]
+    for row in rows:
+        fixture.write_run(tmp_path, row, last=50.0, best=94.3 + row["seed"] * 0.01, **FULL)
+    table = tables_of(tmp_path, rows)["table2"]
+    mine = only(table[table["id"] == "cifar10-resnet20-T2-ternary"])
+    assert mine["paper_percent"] == 94.29
+    assert mine["difference_points"] == pytest.approx(94.31 - 94.29)
+    assert mine["verdict"] == "agrees with the paper"
+    assert mine["last_epoch_mean_percent"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("row", "run", "said"),
+    [
+        ({}, {}, ""),
+        ({"reduced": "3 of 400 epochs"}, {"changed": {"epochs": 3}, "epochs": 3}, "3 of 400 epochs"),
+        ({}, {"changed": {"learning_rate": 0.2}}, "recipe changed: learning_rate = 0.2"),
+        ({}, {"label": "CIFAR-10 (JPEG copy)"}, "data: CIFAR-10 (JPEG copy)"),
+        ({}, {"train_samples": 5000}, "5,000 of 50,000 train samples"),
+        ({}, {"test_samples": 500}, "500 of 10,000 test samples"),
+        ({}, {"epochs": 399}, "399 of 400 epochs"),
+    ],
+)
+def test_reductions_are_named_and_leave_no_verdict(tmp_path, row, run, said):
+    planned = cifar(**row)
+    fixture.write_run(tmp_path, planned, **FULL | {"best": 94.29} | run)
+    tables = tables_of(tmp_path, [planned])
+    assert only(tables["summary"])["reduced"] == said
+    mine = only(tables["table2"][tables["table2"]["id"] == planned["id"]])
+    assert mine["verdict"] == ("" if said else "agrees with the paper")
+
+
+def test_what_did_not_run_says_why(tmp_path):
+    rows = [
+        cifar(0, neuron="binary", status="not run", reason="no CIFAR-10 here"),
+        cifar(0, neuron="ternary"),
+        cifar(0, neuron="trainable"),
+    ]
+    status = tmp_path / "status" / rows[2]["id"] / "seed0"
+    status.mkdir(parents=True)
+    failed = {"state": "failed", "stage": "train", "reason": "out of memory", "log": "logs/train/x.log"}
+    (status / "train.json").write_text(json.dumps(failed))
+    states = list(tables_of(tmp_path, rows)["summary"]["state"])
+    assert states == [
+        "not run: no CIFAR-10 here",
+        "not run: its training has not finished",
+        "failed: train: out of memory, see logs/train/x.log",
+    ]
+
+
+def test_a_damaged_file_spoils_its_own_run_only(tmp_path):
+    rows = [cifar(seed) for seed in range(3)]
+    folders = [fixture.write_run(tmp_path, row, **FULL) for row in rows]
+    (folders[1] / "run.json").write_text("{")
+    (folders[2] / "evaluation.json").write_text("[]")
+    tables = tables_of(tmp_path, rows)
+    states = list(tables["runs"]["state"])
+    assert states[0] == "done"
+    assert states[1].startswith("failed: run.json cannot be read")
+    assert states[2].startswith("incomplete, failed:")
+    summary = only(tables["summary"])
+    assert summary["n"] == 2
+    assert summary["state"].startswith("2 of 3 seeds; failed: run.json")
+
+
+def test_a_run_of_another_row_is_refused(tmp_path):
+    row = cifar()
+    folder = fixture.write_run(tmp_path, row, **FULL)
+    content = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(content | {"neuron": "binary"}))
+    assert "is another run's" in only(tables_of(tmp_path, [row])["summary"])["state"]
+
+
+@pytest.mark.parametrize("name", ["evaluation", "folded", "equivalence", "execution", "onnx", "energy"])
+@pytest.mark.parametrize("key", ["id", "trained_weights"])
+def test_a_result_of_another_training_is_refused(tmp_path, name, key):
+    row = cifar()
+    folder = fixture.write_run(tmp_path, row, **FULL)
+    content = json.loads((folder / f"{name}.json").read_text())
+    (folder / f"{name}.json").write_text(json.dumps(content | {"trained_weights": "a" * 64}))
+    assert only(tables_of(tmp_path, [row])["runs"])["state"] == "done"
+    (folder / f"{name}.json").write_text(json.dumps(content | {key: "b" * 64}))
+    state = only(tables_of(tmp_path, [row])["runs"])["state"]
+    assert state.startswith(f"incomplete, failed: {name}.json was made from another training"), state
+
+
+def test_missing_later_stages_are_named(tmp_path):
+    row = cifar()
+    folder = fixture.write_run(tmp_path, row, **FULL)
+    (folder / "energy.json").unlink()
+    (folder / "evaluation.json").unlink()
+    tables = tables_of(tmp_path, [row])
+    assert only(tables["runs"])["missing"] == "evaluation.json energy.json"
+    assert only(tables["summary"])["n"] == 1
+
+
+def test_network_without_spikes(tmp_path):
+    row = fixture.plan_row("cifar10", "resnet20", 1, "ternary", 0)
+    row |= {"id": "cifar10-resnet20-T1-relu", "neuron": "ternary"}
+    folder = fixture.write_run(tmp_path, row, **FULL)
+    row["neuron"] = "relu"
+    for name in ("run.json", "evaluation.json"):
+        content = json.loads((folder / name).read_text()) | (
+            {"neuron": "relu"} if name == "run.json" else {"layers": []}
+        )
+        (folder / name).write_text(json.dumps(content))
+    for name in ("folded.json", "equivalence.json", "energy.csv", "energy.json"):
+        (folder / name).unlink()
+    tables = tables_of(tmp_path, [row])
+    assert only(tables["runs"])["state"] == "done"
+    assert only(tables["runs"])["missing"] == ""
+
+
+def test_every_own_row_stands_in_its_table_whatever_ran(tmp_path):
+    tables = collect.tables(collect.read_plan(fixture.nothing_run(tmp_path)), tmp_path)
+    for number in (1, 2, 3, 4):
+        own = tables[f"table{number}"].query("kind == 'paper'")
+        assert len(own) == sum(row.table == number and row.own for row in paper.accuracies())
+        assert own["state"].str.startswith("not run: no data at").all()
+        assert tables[f"table{number}"].query("kind == 'literature'")["id"].isna().all()
+    assert list(tables["table5"].query("kind == 'ours'")["state"]) == ["not run: not in this preset's plan"] * 2
+
+
+def test_a_control_stands_behind_the_papers_rows(tmp_path):
+    rows = [cifar(0), cifar(0, variant="window0.5")]
+    tables = tables_of(tmp_path, rows)
+    control = only(tables["table2"].query("kind == 'control'"))
+    assert control["id"].endswith("window0.5")
+    assert control["method"] == "ternary window0.5"
+
+
+def test_a_finished_reduced_run_is_shown_before_one_that_did_not_run(tmp_path):
+    rows = [cifar(0, status="not run", reason="no data"), cifar(0, variant="", reduced="3 of 400 epochs")]
+    rows[1]["id"] += "-epochs_3"
+    fixture.write_run(tmp_path, rows[1], **FULL | {"epochs": 3, "changed": {"epochs": 3}})
+    table = tables_of(tmp_path, rows)["table2"]
+    place = "kind == 'paper' and neuron == 'ternary' and timesteps == 2 and architecture == 'ResNet20'"
+    assert only(table.query(f"{place} and dataset == 'CIFAR-10'"))["id"].endswith("-epochs_3")
+
+
+def test_tables_have_the_described_columns(tmp_path):
+    for folder, make in ((tmp_path / "demo", fixture.demo), (tmp_path / "paper", fixture.nothing_run)):
+        tables = collect.tables(collect.read_plan(make(folder)), folder)
+        assert {name: list(frame.columns) for name, frame in tables.items()} == {
+            name: list(columns) for name, columns in COLUMNS.items() if name != "claims"
+        }
+    assert set().union(*COLUMNS.values()) >= TEXT
+
+
+HEAD = ",".join(PLAN_COLUMNS) + "\n"
+ROW = ",".join({"id": "a", "seed": "0", "timesteps": "2"}.get(column, "") for column in PLAN_COLUMNS) + "\n"
+
+
+NAMED_OPTIONS = HEAD + ROW.replace(",2,,,", ",2,,,threshold", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is missing; run the `plan` stage first"),
+        ("x" * 200_000, "cannot be read as CSV"),
+        ("", "has no column id, seed"),
+        ("id,seed\n", "has no column dataset"),
+        (HEAD + ROW.replace("0", "x"), "seed is 'x', no whole number"),
+        (HEAD + ROW.replace("2", "1.5"), "timesteps is '1.5', no whole number"),
+        (HEAD + ROW.replace("\n", ",\n"), "another number of cells than columns"),
+        (HEAD + ROW.replace("0", "9" * 19), "seed is '9999999999999999999', no whole number"),
+        (HEAD + ROW.replace("a", "a" * 300), "not the name of a folder"),
+        (HEAD + ROW.replace("a", ""), "not the name of a folder"),
+        (NAMED_OPTIONS, "neuron_options is 'threshold', not KEY=VALUE"),
+        (HEAD + ROW * 2, "has the run a with seed 0 twice"),
+    ],
+)
+def test_bad_plans_get_one_line(tmp_path, text, message):
+    if text is not None:
+        (tmp_path / "plan.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        collect.read_plan(tmp_path / "plan.csv")
+
+
+def histogram(counts, below=0, above=0):
+    return {"edges": [-1.0, 0.0, 1.0], "counts": counts, "below": below, "above": above}
+
+
+def test_distance_of_distributions():
+    assert distribution_distance(histogram([5, 5]), histogram([50, 50])) == 0
+    assert distribution_distance(histogram([10, 0]), histogram([0, 10])) == 1
+    # cumulative shares at -1, 0, 1: 0.2, 0.6, 1 against 0, 0.5, 0.9
+    assert distribution_distance(histogram([4, 4], below=2), histogram([5, 4], above=1)) == pytest.approx(0.2)
+    # 0, 0.4, 0.8 against 0, 0.5, 1
+    assert distribution_distance(histogram([4, 4], above=2), histogram([5, 5])) == pytest.approx(0.2)
+
+
+def test_membrane_distances_tell_layers_from_seeds():
+    def evaluation(first, second):
+        return {"layers": [{"layer": "a", "membrane": histogram(first)}, {"layer": "b", "membrane": histogram(second)}]}
+
+    found = membrane_distances({("x", 0): evaluation([10, 0], [5, 5]), ("x", 1): evaluation([9, 1], [5, 5])})
+    assert found == [
+        {
+            "id": "x",
+            "between_layers": pytest.approx((0.5 + 0.4) / 2),
+            "between_seeds": pytest.approx(0.05),
+            "between_seeds_largest": pytest.approx(0.1),
+            "layers": 2,
+            "n": 2,
+        }
+    ]

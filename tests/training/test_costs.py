@@ -1,0 +1,81 @@
+"""What a run would cost is measured, kept, and extrapolated."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from ternary_spike.configuration import run_table
+from ternary_spike.data import registry
+from ternary_spike.planning import plan
+from ternary_spike.system.files import read_json
+from ternary_spike.training import costs
+
+RECIPE = """name: short
+epochs: 10
+batch_size: 8
+learning_rate: 0.1
+momentum: 0.9
+weight_decay: 0.0001
+train_samples: 360
+"""
+
+
+@pytest.fixture
+def planned(tmp_path):
+    (tmp_path / "short.yaml").write_text(RECIPE)
+    table = "dataset,architecture,timesteps,neuron,variant,neuron_options,recipe,seeds,tables,control\n"
+    rows = "digits,resnet6w4,1,binary,,,short,0;1,demo,false\ndigits,resnet6w4,2,ternary,,,short,0,demo,false\n"
+    (tmp_path / "table.csv").write_text(table + rows)
+    sources = {"digits": plan.DataSource("digits", "scikit-learn")}
+    rows = run_table.read_experiments(tmp_path / "table.csv")
+    return plan.make_plan(rows, plan.Selection(), sources, tmp_path, {}, lambda source: None)
+
+
+def estimated(planned, tmp_path, limit=60.0):
+    return costs.estimate(planned, tmp_path, torch.device("cpu"), tmp_path / "costs.json", limit)
+
+
+def test_hours_follow_from_the_measured_speed_and_the_recipe(planned, tmp_path):
+    found = estimated(planned, tmp_path)
+    assert set(found) == {run.id for run in planned}
+    for cost in found.values():
+        assert cost.projected_hours == pytest.approx(10 * 360 / cost.images_per_second / 3600)
+        assert cost.disk_megabytes > 0
+
+
+@pytest.mark.parametrize(("options", "size"), [({}, 48), ({"size": "32"}, 32)])
+def test_a_step_has_the_size_and_channels_of_the_prepared_pictures(planned, tmp_path, options, size):
+    source = plan.DataSource("cifar10dvs", "tonic", None, options)
+    step, _ = costs._step(dataclasses.replace(planned[0], dataset="cifar10dvs", data=source), tmp_path)
+    assert (step.image_size, step.channels) == (size, 2)
+
+
+def test_a_dataset_that_nobody_has_counted_is_left_out(planned, tmp_path, monkeypatch):
+    (tmp_path / "short.yaml").write_text(RECIPE.replace("train_samples: 360\n", ""))
+    assert set(estimated(planned, tmp_path)) == {run.id for run in planned}
+    unknown = dataclasses.replace(registry.describe("digits"), train_samples=None)
+    monkeypatch.setattr(registry, "describe", lambda name: unknown)
+    assert estimated(planned, tmp_path) == {}
+
+
+def test_a_measurement_is_kept_and_not_repeated(planned, tmp_path):
+    before = estimated(planned, tmp_path)
+    # no time for measurements: what is known must come from the file
+    assert estimated(planned, tmp_path, limit=0) == before
+    content = read_json(tmp_path / "costs.json")
+    assert len(content) == 2
+
+
+def test_a_step_without_time_is_taken_from_the_same_network_with_another_t(planned, tmp_path):
+    short = [run for run in planned if run.timesteps == 1]
+    known = estimated(short, tmp_path)[short[0].id]
+    found = estimated(planned, tmp_path, limit=0)
+    longer = found.pop(next(run.id for run in planned if run.timesteps == 2))
+    assert found == {short[0].id: known}
+    assert longer.projected_hours == pytest.approx(2 * known.projected_hours)
+
+
+def test_no_time_and_a_damaged_file_give_no_estimate(planned, tmp_path):
+    (tmp_path / "costs.json").write_text("{")
+    assert estimated(planned, tmp_path, limit=0) == {}
