@@ -29,9 +29,9 @@ from benchmarks.records import Measurement, has_bfloat16, origin, processor, ver
 from benchmarks.start_up import bench_start_up  # noqa: E402
 from torch import nn  # noqa: E402
 
-from ternary_spike import BinaryLIF, TernaryLIF, TrainableTernaryLIF
-from ternary_spike.membrane import backends
-from ternary_spike.system import allocator, cores, provenance
+from ternary_spike import BinaryLIF, TernaryLIF, TrainableTernaryLIF  # noqa: E402
+from ternary_spike.membrane import backends  # noqa: E402
+from ternary_spike.system import allocator, cores, provenance  # noqa: E402
 
 
 def with_backend(name: str, call: Callable) -> Callable:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ternary_spike.membrane import compiled
-
 LIBRARY = str(Path(__file__).parents[1] / "lib")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [LIBRARY, os.environ.get("PYTHONPATH")]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
@@ -21,6 +19,7 @@ def compiled(monkeypatch):
     import torch  # after the environment is set
 
     from ternary_spike.membrane import backends
+    from ternary_spike.membrane import compiled as module
 
     graphs = []
 
@@ -30,10 +29,10 @@ def compiled(monkeypatch):
 
     compiler = torch.compile
     monkeypatch.setattr(torch, "compile", lambda call, **_: compiler(call, fullgraph=True, backend=counting))
-    compiled._compiled.cache_clear()
+    module._compiled.cache_clear()
     backends.use("compiled")
     yield graphs
     ended = backends.current()
-    compiled._compiled.cache_clear()
+    module._compiled.cache_clear()
     backends.use("eager")
     assert ended == "compiled"

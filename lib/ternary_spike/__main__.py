@@ -1,3 +1,5 @@
+"""``python -m ternary_spike``."""
+
 from ternary_spike.cli import main
 
 main()

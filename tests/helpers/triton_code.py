@@ -1,9 +1,9 @@
 """What the compiler would make of the neurons' kernels for an H100, on a machine without one.
 
 torch's compiler and Triton need a GPU to run what they make, not to make it, once they are told what it is like. The
-kernels are traced as :mod:`ternary_spike.membrane.backends` gives them to the compiler on a GPU, for an unknown number of rows,
-and translated down to PTX and machine code. Printed, as JSON, are each one's memory instructions, contractions and
-spilled registers. Call: ``triton_code.py TIMESTEPS``.
+kernels are traced as :mod:`ternary_spike.membrane.backends` gives them to the compiler on a GPU, for an unknown number
+of rows, and translated down to PTX and machine code. Printed, as JSON, are each one's memory instructions, contractions
+and spilled registers. Call: ``triton_code.py TIMESTEPS``.
 """
 
 import contextlib

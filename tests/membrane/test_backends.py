@@ -12,7 +12,8 @@ import torch
 from benchmarks.plain import plain_loop
 
 from ternary_spike import BinaryLIF, SpikingResNet, TernaryLIF, TrainableTernaryLIF
-from ternary_spike.membrane import backends, compiled, multi_step
+from ternary_spike.membrane import backends, compiled
+from ternary_spike.membrane import multi_step as through_time
 from ternary_spike.membrane.dynamics import Dynamics
 from ternary_spike.membrane.kernel import Kernel
 from ternary_spike.membrane.multi_step import multi_step
@@ -217,8 +218,8 @@ def kernels(rows: int, channels: int):
     shared = [torch.rand(3, channels) + 0.5, torch.randn(3, channels), torch.tensor([0.8])]
     flat = [s.reshape(3, -1) for s in sequences]
     constants = Dynamics(decay=0.3)
-    yield Kernel(multi_step._forward_kernel, (constants, True)), [flat[0], flat[1][:1]], shared[2:]
-    yield Kernel(multi_step._backward_kernel, (constants, True)), [*flat[:2], flat[2][:1], flat[2][1:2]], shared[2:]
+    yield Kernel(through_time._forward_kernel, (constants, True)), [flat[0], flat[1][:1]], shared[2:]
+    yield Kernel(through_time._backward_kernel, (constants, True)), [*flat[:2], flat[2][:1], flat[2][1:2]], shared[2:]
     yield Kernel(normalised_neuron._forward_kernel, (constants,)), [sequences[0], None], [*shared[:2], None, None]
     yield Kernel(normalised_neuron._backward_kernel, (constants,)), sequences, [*shared, torch.tensor([True])]
 

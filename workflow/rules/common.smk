@@ -13,14 +13,14 @@ from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
-from ternary_spike.planning import failures
-from ternary_spike.planning import plan as planning
-from ternary_spike.system.codehash import code_hash
-from ternary_spike.system.codehash import training_code_hash
+from ternary_spike.configuration import run_table
+from ternary_spike.configuration.schema import checked, load_schema
 from ternary_spike.data import registry
+from ternary_spike.planning import failures, settings
+from ternary_spike.planning import plan as planning
 from ternary_spike.planning.run_files import expected_files
-from ternary_spike.configuration.schema import checked
-from ternary_spike.configuration.schema import load_schema
+from ternary_spike.system.codehash import SERVICES, code_hash, training_code_hash
+from ternary_spike.system.errors import UserError
 
 
 def repository_path(name):
@@ -219,7 +219,7 @@ def data_options(wildcards):
 def data_code(wildcards):
     """A hash of the code that prepares a dataset."""
     name = registry.module_name(DATA[wildcards.data].dataset).removeprefix("ternary_spike.")
-    return code_hash([name], indifferent=frozenset({"errors", "files"}))
+    return code_hash([name], indifferent=SERVICES)
 
 
 @cache
@@ -281,7 +281,7 @@ def plan_arguments():
     for name, source in sorted({run.dataset: run.data for run in PLAN}.items()):
         words += ["--data", f"{name}={source.kind}{f':{source.root}' if source.root else ''}"]
         words += option_words("--data-option", source.options, f"{name}.")
-    for key in planning.FACETS:
+    for key in run_table.FACETS:
         words += [f"--{key}", ",".join(map(str, config[key]))] if config[key] else []
     words += recipe_words(settings.recipe_changes(config))
     words += [f"--{key}" for key in ("offline", "controls") if config[key]]

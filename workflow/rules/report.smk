@@ -48,7 +48,7 @@ rule trace:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
-        code=code_hash(["trace", "neurons", "dynamics"], indifferent=frozenset({"errors", "files"})),
+        code=code_hash(["measuring.trace", "neurons.lif"], indifferent=SERVICES),
     shell:
         "python -m ternary_spike trace --out {output} > {log} 2>&1"
 
@@ -64,7 +64,7 @@ rule amplitudes:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
-        code=code_hash(["liveness"], indifferent=frozenset({"errors", "files"})),
+        code=code_hash(["measuring.amplitudes"], indifferent=SERVICES),
     shell:
         "python -m ternary_spike amplitudes --out {output} > {log} 2>&1"
 

@@ -67,6 +67,6 @@ rule collect:
         "../../envs/report.yaml"
     params:
         results=subpath(input.plan, parent=True),
-        code=lambda wildcards: code_of("collect", "claims"),
+        code=lambda wildcards: code_of("tables.collect", "claims"),
     shell:
         "python -m ternary_spike collect --plan {input.plan} --results {params.results} --out {output} > {log} 2>&1"

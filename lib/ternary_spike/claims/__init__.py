@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 
 from ternary_spike import paper
-from ternary_spike.claims import checks, printed  # noqa: F401  their checks become known
+from ternary_spike.claims import checks, mechanism, printed  # noqa: F401  their checks become known
 from ternary_spike.claims.findings import CHECKS
 from ternary_spike.system.errors import UserError
 from ternary_spike.tables.columns import COLUMNS

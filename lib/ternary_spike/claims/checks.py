@@ -1,187 +1,25 @@
-"""The checks that judge the claims by what was measured: each takes the tables and the claim's settings."""
+"""The checks of the claims about what was measured: each takes the tables and the claim's settings."""
 
 import math
-from collections.abc import Iterable
-from fractions import Fraction
-from itertools import product
 
 import pandas as pd
 
 from ternary_spike import paper
-from ternary_spike.claims.findings import DERIVED, MEASURED, Finding, Tables, at_scale, check, exact, untested
+from ternary_spike.claims.findings import MEASURED, Finding, Tables, at_scale, check, untested
+from ternary_spike.claims.groups import (
+    full_or_all,
+    groups_of,
+    ids_of,
+    no_finished_pair,
+    place,
+    reductions,
+    together,
+    without_controls,
+)
 from ternary_spike.claims.printed import best_prior
 from ternary_spike.tables import verdicts
 from ternary_spike.tables.paper_tables import printed, sample
 from ternary_spike.tables.verdicts import ABOVE, AGREES, BELOW, DISAGREES, SCALE, Sample
-
-# what runs are there ---------------------------------------------------------------------------------
-
-
-def _plain(summary: pd.DataFrame) -> pd.DataFrame:
-    """Finished runs of the neurons as the paper describes them: no variant of a control."""
-    return summary[(summary["n"] > 0) & (summary["variant"].fillna("") == "")]
-
-
-def _groups(tables: Tables, *neurons: str) -> tuple[list[dict[str, pd.Series]], str]:
-    """Runs that differ in the neuron only, full ones if there are any, and how they are reduced.
-
-    Returns:
-        For each dataset, network and T with all the neurons a mapping from neuron to summary row, and a line that names
-        the reductions (empty for full runs).
-    """
-    summary = _plain(tables["summary"])
-    found = []
-    for _, group in summary.groupby(["dataset", "architecture", "timesteps"], sort=False):
-        rows = {neuron: row for neuron, (_, row) in zip(group["neuron"], group.iterrows(), strict=True)}
-        if all(neuron in rows for neuron in neurons):
-            found.append({neuron: rows[neuron] for neuron in neurons})
-    full = [group for group in found if not any(row["reduced"] for row in group.values())]
-    if full:
-        return full, ""
-    return found, _reductions(row["reduced"] for group in found for row in group.values())
-
-
-def _full_or_all(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The rows of full runs if there are any, else all of them, and how these are reduced."""
-    full = rows[rows["reduced"] == ""]
-    return (rows, _reductions(rows["reduced"])) if full.empty else (full, "")
-
-
-def _reductions(reduced: Iterable[str]) -> str:
-    """How runs are reduced, each way once; empty for full ones."""
-    return "; ".join(dict.fromkeys(filter(None, reduced)))
-
-
-def _absent(tables: Tables, *neurons: str) -> Finding:
-    """Why no group of runs with these neurons finished."""
-    summary = tables["summary"]
-    states = [
-        state for state in dict.fromkeys(summary.loc[summary["neuron"].isin(neurons), "state"]) if state != "done"
-    ]
-    return untested(states[0] if len(states) == 1 else f"no finished pair of {' and '.join(neurons)} runs")
-
-
-def _place(row: pd.Series) -> str:
-    label = row["data_label"] or row["dataset"]
-    return f"{label}, {row['architecture']}, T = {row['timesteps']}"
-
-
-def _ids(groups: list[dict[str, pd.Series]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(row["id"] for group in groups for row in group.values()))
-
-
-def _together(found: list[str]) -> str:
-    """One verdict for several groups: it holds only where it holds in each, and fails where it fails in one."""
-    holds, fails, undecided = SCALE
-    if fails in found:
-        return fails
-    return undecided if undecided in found else holds
-
-
-# theory ----------------------------------------------------------------------------------------------
-
-
-@check
-def capacity(tables: Tables) -> Finding:
-    """Eq. 6: the entropy's maximum is log2 of the number of levels, attained where all are equally likely."""
-
-    def entropy(shares: tuple[float, ...]) -> float:
-        return -sum(p * math.log2(p) for p in shares if p > 0)
-
-    steps = 60
-    grid = [(i / steps, j / steps, (steps - i - j) / steps) for i in range(steps + 1) for j in range(steps + 1 - i)]
-    best = max(grid, key=entropy)
-    uniform = all(math.isclose(p, 1 / 3) for p in best)
-    ratio = entropy(best) / entropy((0.5, 0.5))
-    result = f"{entropy((0.5, 0.5)):.3f} bit a binary site, {entropy(best):.4f} bit a ternary site: ratio {ratio:.4f}"
-    return exact(uniform and math.isclose(ratio, math.log2(3)), result, evidence=DERIVED)
-
-
-@check
-def folding_exact(tables: Tables) -> Finding:
-    """Eq. 17 on real test images: in float64 no spike differs and the logits agree to the bound."""
-    found = tables["equivalence"]
-    if found.empty:
-        return untested("no folded network has been compared yet")
-    spikes, differing = found["float64_spikes"].sum(), found["float64_differing_spikes"].sum()
-    worst = found["float64_largest_relative_logit_difference"].max()
-    logits = f"logits by at most {worst:.1e} (relative)" if worst else "logits not at all"
-    trained = (found["id"].map(tables["summary"].set_index("id")["neuron"]) == "trainable").sum()
-    result = (
-        f"{len(found)} networks, {trained} of them with trained amplitudes: "
-        f"{differing:,} of {spikes:,} spikes differ in float64, {logits}; "
-        f"{found['float32_differing_spikes'].sum():,} in float32"
-    )
-    holds = bool(found["passed"].astype(bool).all() and differing == 0 and (worst <= found["bound"]).all())
-    return exact(holds, result, tuple(dict.fromkeys(found["id"])))
-
-
-@check
-def folding_normalises(tables: Tables) -> Finding:
-    """Neuron layers that still have an amplitude after folding."""
-    found = tables["equivalence"]
-    if found.empty:
-        return untested("no network has been folded yet")
-    left, layers = found["layers_with_amplitude"].sum(), found["neuron_layers"].sum()
-    return exact(
-        left == 0, f"{left:,} of {layers:,} neuron layers keep an amplitude", tuple(dict.fromkeys(found["id"]))
-    )
-
-
-@check
-def folded_symbols(tables: Tables) -> Finding:
-    """The alphabet {-a, 0, a} divided by a: how many symbols it has."""
-    symbols = sorted({b * Fraction(3, 2) / Fraction(3, 2) for b in (-1, 0, 1)})
-    result = f"what remains after folding is {{{', '.join(str(s) for s in symbols)}}}: ternary, not binary"
-    return exact(symbols == [0, 1], result, evidence=DERIVED)
-
-
-@check
-def reset_equations(tables: Tables) -> Finding:
-    """Eqs. 1-3 and Eq. 4 side by side, in exact arithmetic, on every input sequence of a grid."""
-    threshold, decay = Fraction(1, 2), Fraction(1, 4)
-    levels = [Fraction(n, 4) for n in range(-4, 5)]
-    differing = total = 0
-    for inputs in product(levels, repeat=4):
-        v = u = Fraction(0)
-        o = 0
-        for x in inputs:
-            before = decay * v + x
-            fired = int(before >= threshold)
-            v = Fraction(0) if fired else before
-            u = decay * u * (1 - o) + x
-            o = int(u >= threshold)
-            differing += fired != o
-            total += 1
-    return exact(differing == 0, f"{differing} of {total:,} spikes differ, inputs −1 to 1 in quarters, T = 4")
-
-
-@check
-def additions_only(tables: Tables) -> Finding:
-    """From the energy stage: which layers behind the encoder get anything but (averages of) spikes; and the executor's
-    own count, where a network was executed."""
-    found = tables["energy_layers"]
-    if found.empty:
-        return untested("no operations have been counted yet")
-    behind = found[(found["input"] != "image") & (found["kind"] != "neurons")]
-    other = behind[behind["flops"] > 0]
-    # the classifier's input is pooled too: averaged over the picture
-    pooled = behind[behind["pooled"].astype(bool) | (behind["kind"] == "classifier")]
-    share = 100 * pooled["synops"].sum() / behind["synops"].sum()
-    result = (
-        f"{len(other)} of {len(behind)} layers behind the encoder multiply; {len(pooled)} get averages of spikes, "
-        f"sums of weights times a constant ({share:.2g} % of the synaptic operations)"
-    )
-    executed = tables["execution"]
-    multiplied = executed["decay_multiplications_per_image"].sum() + executed["differing_spikes"].sum()
-    if not executed.empty:
-        result += (
-            f"; {len(executed)} networks executed by additions alone: {executed['differing_spikes'].sum():,} of "
-            f"{executed['spikes'].sum():,} spikes differ from the dense network's, "
-            f"{executed['decay_multiplications_per_image'].sum():,.0f} multiplications behind the encoder"
-        )
-    return exact(other.empty and not multiplied, result, tuple(dict.fromkeys(found["id"])))
-
 
 # orderings -------------------------------------------------------------------------------------------
 
@@ -204,7 +42,7 @@ def _quantity(row: pd.Series, quantity: str) -> Sample | None:
 @check
 def ordering(tables: Tables, quantity: str, better: str, base: str) -> Finding:
     """Whether one neuron is above another wherever both ran, other things equal."""
-    groups, reduced = _groups(tables, better, base)
+    groups, reduced = groups_of(tables, better, base)
     found, words = [], []
     _, _, unit, digits = QUANTITIES[quantity]
     for group in groups:
@@ -213,10 +51,10 @@ def ordering(tables: Tables, quantity: str, better: str, base: str) -> Finding:
             continue
         outcome = verdicts.ordering_at_scale(first, second)
         found.append(outcome.verdict)
-        words.append(f"{_place(group[better])}: {outcome.difference:+.{digits}f} {unit} ({outcome.basis})")
+        words.append(f"{place(group[better])}: {outcome.difference:+.{digits}f} {unit} ({outcome.basis})")
     if not found:
-        return _absent(tables, better, base)
-    return at_scale(_together(found), "; ".join(words), _ids(groups), reduced)
+        return no_finished_pair(tables, better, base)
+    return at_scale(together(found), "; ".join(words), ids_of(groups), reduced)
 
 
 @check
@@ -234,7 +72,7 @@ def controlled(tables: Tables, questions: list[str]) -> Finding:
         off = ", ".join(f"{value:+.1f}" for value in pairs["rate_difference_points"])
         return untested(f"no threshold made the firing rates equal: they differ by {off} points")
     pairs = pairs[~unequal]
-    used, reduced = _full_or_all(pairs)
+    used, reduced = full_or_all(pairs)
     words = []
     for _, pair in used.iterrows():
         interval = "fewer than two seeds" if pd.isna(pair["interval_points"]) else f"± {pair['interval_points']:.2f}"
@@ -243,7 +81,7 @@ def controlled(tables: Tables, questions: list[str]) -> Finding:
     if unequal.any():
         words.append(f"{unequal.sum()} pair whose rates could not be made equal is left out")
     runs = tuple(dict.fromkeys(run for pair in zip(used["id"], used["base"], strict=True) for run in pair))
-    return at_scale(_together(list(used["verdict"])), "; ".join(words), runs, reduced)
+    return at_scale(together(list(used["verdict"])), "; ".join(words), runs, reduced)
 
 
 def _row(tables: Tables, table: int, dataset: str, architecture: str, timesteps: int, neuron: str) -> pd.Series:
@@ -284,7 +122,7 @@ def gain(
     if absent := [row["state"] for row in rows if not _ran(row)]:
         return untested(absent[0])
     runs = tuple(row["id"] for row in rows)
-    reduced = _reductions(row["reduced"] for row in rows)
+    reduced = reductions(row["reduced"] for row in rows)
     if reduced:
         found = verdicts.ordering_at_scale(*(sample(row, "last_epoch") for row in rows))
         return at_scale(found.verdict, f"{found.difference:+.2f} points ({found.basis})", runs, reduced)
@@ -334,7 +172,7 @@ def membrane_differs(tables: Tables) -> Finding:
     distances = distances[distances["between_layers"].notna() & (distances["variant"].fillna("") == "")]
     if distances.empty:
         return untested("no membrane distribution has been measured yet")
-    used, reduced = _full_or_all(distances)
+    used, reduced = full_or_all(distances)
     layers, mean, largest = (
         used[key].astype(float) for key in ("between_layers", "between_seeds", "between_seeds_largest")
     )
@@ -362,7 +200,7 @@ def amplitudes_differ(tables: Tables) -> Finding:
     layers = layers[(layers["neuron"] == "trainable") & (layers["variant"].fillna("") == "")]
     if layers.empty:
         return untested("no network with trainable amplitudes has been evaluated yet")
-    used, reduced = _full_or_all(layers)
+    used, reduced = full_or_all(layers)
     amplitudes = used.groupby(["id", "seed"])["amplitude"]
     spread = (amplitudes.max() - amplitudes.min()).astype(float)
     unmoved = int(((used["amplitude"].astype(float) - 1).abs() <= UNMOVED).sum())
@@ -381,26 +219,26 @@ EXTRA_TOLERANCE = 0.5
 @check
 def extra_energy(tables: Tables, claimed: float) -> Finding:
     """Energy of ternary over binary networks, by the paper's method at measured rates, against the claimed extra."""
-    groups, reduced = _groups(tables, "ternary", "binary")
+    groups, reduced = groups_of(tables, "ternary", "binary")
     groups = [g for g in groups if not any(_quantity(row, "energy") is None for row in g.values())]
     if not groups:
-        return _absent(tables, "ternary", "binary")
+        return no_finished_pair(tables, "ternary", "binary")
     extras, words, judged = [], [], []
     for group in groups:
         samples = [_quantity(group[name], "energy") for name in ("ternary", "binary")]
         extras.append(100 * (samples[0].mean / samples[1].mean - 1))
         low, high = verdicts.extra_interval(*samples)
         interval = "fewer than two seeds" if math.isinf(high) else f"95 % interval {low:+.2f} to {high:+.2f}"
-        words.append(f"{_place(group['ternary'])}: {extras[-1]:+.2f} % ({interval})")
+        words.append(f"{place(group['ternary'])}: {extras[-1]:+.2f} % ({interval})")
         judged.append(verdicts.within_at_scale(low, high, -math.inf, claimed + EXTRA_TOLERANCE))
     if reduced:
-        return at_scale(_together(judged), "; ".join(words), _ids(groups), reduced)
+        return at_scale(together(judged), "; ".join(words), ids_of(groups), reduced)
     own = [g for g in groups if g["ternary"]["dataset"] == "cifar10" and g["ternary"]["architecture"] == "resnet20"]
     if not own:
         return untested(f"Table 5's network has not run; others: {'; '.join(words)}")
     worst = max(extras[i] for i, g in enumerate(groups) if any(g is o for o in own))
     verdict = AGREES if abs(worst - claimed) <= EXTRA_TOLERANCE else ABOVE if worst > claimed else BELOW
-    return Finding(MEASURED, "; ".join(words), verdict, _ids(own))
+    return Finding(MEASURED, "; ".join(words), verdict, ids_of(own))
 
 
 @check
@@ -410,13 +248,13 @@ def firing_rate(tables: Tables, neuron: str) -> Finding:
     Of other networks the rates are named, but are another matter.
     """
     theirs = next(row for row in paper.energies() if row.neuron == neuron)
-    summary = _plain(tables["summary"])
+    summary = without_controls(tables["summary"])
     summary = summary[(summary["neuron"] == neuron) & summary["rate_mean_percent"].notna()]
     fits = (summary["dataset"] == paper.DATASET_OF_NAME[theirs.dataset]) & (summary["timesteps"] == theirs.timesteps)
     fits &= summary["architecture"].str.split("w").str[0] == theirs.architecture.lower()
-    rows, reduced = _full_or_all(summary[fits])
+    rows, reduced = full_or_all(summary[fits])
     if rows.empty:
-        seen = [f"{_place(row)}: {row['rate_mean_percent']:.1f} %" for _, row in summary.iterrows()]
+        seen = [f"{place(row)}: {row['rate_mean_percent']:.1f} %" for _, row in summary.iterrows()]
         return untested(f"Table 5's network has not run{'; others: ' if seen else ''}{'; '.join(seen)}")
     if reduced:
         words, judged = [], []
@@ -425,10 +263,10 @@ def firing_rate(tables: Tables, neuron: str) -> Finding:
             half = verdicts.mean_interval(ours)
             difference = ours.mean - theirs.sparsity_percent
             interval = "one seed" if math.isinf(half) else f"95 % interval ± {half:.2f}"
-            words.append(f"{_place(row)}: {ours.mean:.2f} % ({interval}), {difference:+.2f} points")
+            words.append(f"{place(row)}: {ours.mean:.2f} % ({interval}), {difference:+.2f} points")
             allowed = verdicts.TOLERANCE_POINTS
             judged.append(verdicts.within_at_scale(difference - half, difference + half, -allowed, allowed))
-        return at_scale(_together(judged), "; ".join(words), tuple(rows["id"]), reduced)
+        return at_scale(together(judged), "; ".join(words), tuple(rows["id"]), reduced)
     row = rows.iloc[0]
     rate, std = row["rate_mean_percent"], row["rate_std_percent"]
     ours = Sample(rate, None if pd.isna(std) else std, int(row["n"]))

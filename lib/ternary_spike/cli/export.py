@@ -1,3 +1,5 @@
+"""The verb ``export``."""
+
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The verb ``fold``."""
+
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The verb ``match``."""
+
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 

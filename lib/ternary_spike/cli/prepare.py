@@ -1,3 +1,5 @@
+"""The verb ``prepare``."""
+
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""The verb ``train``."""
+
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 

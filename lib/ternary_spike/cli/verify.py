@@ -1,3 +1,5 @@
+"""The verb ``verify``."""
+
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 

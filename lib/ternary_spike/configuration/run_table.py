@@ -10,12 +10,10 @@ from typing import Any
 from ternary_spike.configuration.user_text import read_user_text
 from ternary_spike.system.errors import UserError
 
+# what a selection can narrow, and of what kind its values are
+FACETS = {"tables": str, "datasets": str, "architectures": str, "neurons": str, "timesteps": int, "seeds": int}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
-
-
 LONGEST_NAME = 255  # of a file or folder, in bytes, in the usual file systems
-
-
 # the longest name that a run's id becomes part of is its page's in the report, while that is written
 LONGEST_ID = LONGEST_NAME - len("..html.12345678.partial")
 

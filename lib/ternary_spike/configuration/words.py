@@ -7,14 +7,10 @@ from typing import Any
 
 import yaml
 
-from ternary_spike.planning import plan as planning
+from ternary_spike.configuration.run_table import FACETS
 
 WORDS = {"true": True, "false": False, "null": None}
-
-
 WHOLE = re.compile("[-+]?[0-9]{1,19}")
-
-
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
@@ -23,7 +19,7 @@ def typed(given: Mapping[str, Any]) -> dict[str, Any]:
     found = {key: WORDS.get(value, value) if isinstance(value, str) else value for key, value in given.items()}
     if isinstance(energies := found.get("energy_picojoule"), dict):
         found["energy_picojoule"] = {key: _without_point(value) for key, value in energies.items()}
-    return found | {key: as_list(found[key], kind) for key, kind in planning.FACETS.items() if key in found}
+    return found | {key: as_list(found[key], kind) for key, kind in FACETS.items() if key in found}
 
 
 def as_list(value: Any, kind: type) -> list:

@@ -24,10 +24,6 @@ SPIKING = ("binary", "ternary", "trainable")
 NETWORK_OPTIONS = ("stem_batch_norm",)
 
 
-# what a selection can narrow, and of what kind its values are
-FACETS = {"tables": str, "datasets": str, "architectures": str, "neurons": str, "timesteps": int, "seeds": int}
-
-
 @dataclass(frozen=True)
 class DataSource:
     """Where a dataset comes from.

@@ -110,7 +110,7 @@ def make_plan(
         raise UserError(f"{table} has no rows; write one for each training")
     sources = {name: _source(name, settings) for name, settings in config["data"].items()}
     selection = planning.Selection(
-        **{facet: tuple(config[facet]) for facet in planning.FACETS}, controls=config["controls"]
+        **{facet: tuple(config[facet]) for facet in run_table.FACETS}, controls=config["controls"]
     )
 
     def unavailable(source: planning.DataSource) -> str | None:

@@ -14,7 +14,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from ternary_spike import __version__
+import ternary_spike
 from ternary_spike.models.network_input import require_finite
 from ternary_spike.reparam.network import IMAGE, FoldedNetwork, Operation, dynamics_of, pool_settings
 from ternary_spike.system.files import replaced
@@ -164,7 +164,7 @@ def to_onnx(network: FoldedNetwork, events: bool = False, spikes: bool = False) 
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="ternary_spike",
-        producer_version=__version__,
+        producer_version=ternary_spike.__version__,
     )
     onnx.checker.check_model(model, full_check=True)
     return model

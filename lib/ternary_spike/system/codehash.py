@@ -12,9 +12,22 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "ternary_spike"
-TRAINING = ("training", "data.prepared")
+TRAINING = ("training.loop", "data.prepared")
 # modules that training imports and that cannot change a number in its result; a recipe counts by its values
-INDIFFERENT = frozenset({"checkpoints", "codehash", "devices", "errors", "files", "provenance", "recipe", "runs"})
+INDIFFERENT = frozenset(
+    {
+        "configuration.recipe",
+        "system.codehash",
+        "system.devices",
+        "system.errors",
+        "system.files",
+        "system.provenance",
+        "training.checkpoints",
+        "training.record",
+    }
+)
+# where the errors and the files of a user are looked after: they change no number either
+SERVICES = frozenset({"system.errors", "system.files"})
 
 
 @cache
@@ -34,7 +47,7 @@ def code_hash(modules: Iterable[str], folder: Path | None = None, indifferent: f
     Raises:
         ValueError: if a module does not exist.
     """
-    folder = Path(__file__).parent if folder is None else Path(folder)
+    folder = Path(__file__).parents[1] if folder is None else Path(folder)
     trees: dict[str, ast.Module] = {}
     waiting = list(modules)
     while waiting:

@@ -11,8 +11,8 @@ import torch
 from tqdm import tqdm
 
 from ternary_spike.data.prepared import read_manifest
-from ternary_spike.measuring.evaluation import evaluate
 from ternary_spike.membrane import backends
+from ternary_spike.models.recording import recording
 from ternary_spike.system.codehash import training_code_hash
 from ternary_spike.system.files import (
     replaced_together,
@@ -228,12 +228,8 @@ def _record(run: TrainingState, manifest, files: dict[str, str], seconds: float,
 
 def _dead_layers(run: TrainingState) -> list[str]:
     """A warning for each neuron layer that emits no spike at all on a batch of the test set."""
-    x, labels = next(iter(run.test))
-    strict = torch.are_deterministic_algorithms_enabled()
-    # a GPU's histograms, which this does not look at, have no deterministic form
-    torch.use_deterministic_algorithms(strict, warn_only=True)
-    try:
-        layers = evaluate(run.model, [(x, labels)])["layers"]
-    finally:
-        torch.use_deterministic_algorithms(strict)
-    return [f"layer {layer['layer']} emits no spikes" for layer in layers if layer["rate"] == 0]
+    x, _ = next(iter(run.test))
+    silent = {}
+    with torch.no_grad(), recording(run.model.eval(), lambda name, u, b: silent.update({name: not b.any()})):
+        run.model(x)
+    return [f"layer {name} emits no spikes" for name, none in silent.items() if none]
