@@ -9,7 +9,7 @@ from torch import Tensor
 from ternary_spike.models.base import named_neurons
 from ternary_spike.models.recording import recording
 from ternary_spike.models.resnet import SpikingResNet
-from ternary_spike.neurons.base import LIF
+from ternary_spike.neurons.base import SpikingNeuron
 from ternary_spike.training.accuracy import accuracy
 
 MEMBRANE_RANGE = 4.0  # the histogram spans [-4, 4], in units of the membrane potential
@@ -103,7 +103,7 @@ def evaluate(model: SpikingResNet, batches: Iterable[tuple[Tensor, Tensor]]) -> 
         percent, loss = accuracy(model, counted())
     layers = []
     for name, neuron in named_neurons(model).items():
-        if isinstance(neuron, LIF):
+        if isinstance(neuron, SpikingNeuron):
             amplitude = None if neuron.amplitude is None else neuron.amplitude.detach().flatten().tolist()
             if amplitude is not None and len(amplitude) == 1:
                 amplitude = amplitude[0]

@@ -17,8 +17,8 @@ from ternary_spike.membrane import backends
 from ternary_spike.membrane.dynamics import Dynamics, gradients, membrane_dtype, spikes
 from ternary_spike.membrane.kernel import Kernel
 from ternary_spike.models.batch_norm import BatchNorm2d, synchronised_batch_norm_backward
-from ternary_spike.neurons.base import LIF
-from ternary_spike.reparam.known_modules import computes_as, has_forward_of
+from ternary_spike.neurons.base import SpikingNeuron
+from ternary_spike.models.known_modules import computes_as, has_forward_of
 
 
 def normalise_and_fire(bn: BatchNorm2d, neuron, y: Tensor, shortcut: Tensor | None = None) -> Tensor:
@@ -67,7 +67,10 @@ def _fusible(bn, neuron) -> bool:
         and computes_as(bn, BatchNorm2d)
         and bn.plain
         and bn.training
-        and computes_as(neuron, LIF)
+        and isinstance(neuron, SpikingNeuron)
+        and has_forward_of(neuron, SpikingNeuron)
+        and neuron.kernel is not None
+        and neuron.observer is None
         and neuron.training
         and (neuron.amplitude is None or neuron.amplitude.numel() == 1)
         and not _has_any_global_hook()
@@ -77,7 +80,7 @@ def _fusible(bn, neuron) -> bool:
     )
 
 
-def _fused(bn: BatchNorm2d, neuron: LIF, y: Tensor, shortcut: Tensor | None, timesteps: int) -> Tensor:
+def _fused(bn: BatchNorm2d, neuron: SpikingNeuron, y: Tensor, shortcut: Tensor | None, timesteps: int) -> Tensor:
     mean, inverse = bn.statistics(y.detach(), timesteps)
     return _NormalisedMultiStep.apply(
         y,
@@ -88,7 +91,7 @@ def _fused(bn: BatchNorm2d, neuron: LIF, y: Tensor, shortcut: Tensor | None, tim
         mean,
         inverse,
         bn.eps,
-        neuron.dynamics,
+        neuron.kernel,
         timesteps,
         bn.synchronised,
     )

@@ -1,48 +1,36 @@
-"""Watching the neuron layers of a model while it runs."""
+"""Watching the neuron layers of a network while it runs: each tells its observer what it computed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ternary_spike.membrane.dynamics import fire, integrate
 from ternary_spike.models.base import named_neurons
-from ternary_spike.models.resnet import SpikingResNet
-from ternary_spike.neurons.base import LIF
-from ternary_spike.reparam.known_modules import require_known_neuron
+from ternary_spike.neurons.base import SpikingNeuron
 
 
 @contextmanager
-def recording(model: SpikingResNet, observe: Callable[[str, Tensor, Tensor], None]) -> Iterator[None]:
-    """Call ``observe(layer, membrane potential, un-scaled spikes)`` whenever a spiking layer has run.
+def recording(model: nn.Module, observe: Callable[[str, Tensor, Tensor], None]) -> Iterator[None]:
+    """Call ``observe(layer, membrane potential before the reset, un-scaled spikes)`` whenever a spiking layer has run.
 
-    Both tensors are [T, B, C, H, W]. The un-scaled spikes b are taken from the membrane, not from the output a b:
-    where an amplitude is 0 the neuron still fires and resets.
-
-    Raises:
-        ValueError: if a layer has equations of its own: its potentials are computed from its input by those of LIF.
+    Both tensors are [T, B, C, H, W], as the layer itself computed them; gradients flow through both where they are
+    wanted. The spikes are un-scaled: where an amplitude is 0 the neuron still fires and resets.
     """
-    spiking = {name: neuron for name, neuron in named_neurons(model).items() if isinstance(neuron, LIF)}
-    for name, neuron in spiking.items():
-        require_known_neuron(name, neuron, "recorded")
-    handles = []
-    for name, neuron in spiking.items():
-
-        def hook(module, inputs, output, name=name):
-            u = integrate(inputs[0].detach(), None, module.dynamics)
-            observe(name, u, fire(u, module.dynamics))
-
-        handles.append(neuron.register_forward_hook(hook))
+    watched = {name: neuron for name, neuron in named_neurons(model).items() if isinstance(neuron, SpikingNeuron)}
+    before = {name: neuron.observer for name, neuron in watched.items()}
+    for name, neuron in watched.items():
+        neuron.observer = partial(observe, name)
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        for name, neuron in watched.items():
+            neuron.observer = before[name]
 
 
 @torch.no_grad()
-def count_neurons(model: SpikingResNet) -> int:
+def count_neurons(model: nn.Module) -> int:
     """Number of spiking neurons of a network, of one image at one timestep; 0 for the ReLU reference."""
     sizes = []
     was_training = model.training

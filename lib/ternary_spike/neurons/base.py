@@ -1,43 +1,69 @@
-"""What every spiking neuron layer has in common."""
+"""What every spiking neuron layer has in common: the loop over time, single steps, whoever watches, what it folds to.
 
+A published neuron is a subclass with one method, the equations of one timestep::
+
+    class IntegrateAndFire(SpikingNeuron):
+        def update(self, x, v):
+            u = x if v is None else v + x                 # charge
+            b = spike(u, self.firing)                     # fire
+            return u, b, u - self.firing.threshold * b    # soft reset
+
+Everything else has a default that is right for it, if slow; what a neuron says beyond that (``kernel``, ``folds``) must
+be true of its own ``update``. A subclass that changes an equation of its parent inherits neither.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor, nn
 
-from ternary_spike.membrane.dynamics import Dynamics
+from ternary_spike.membrane.dynamics import Dynamics, membrane_dtype
 from ternary_spike.membrane.multi_step import multi_step
 
+EQUATIONS = ("update", "emit", "forward", "step")
+CLAIMS = ("kernel", "folds")
 
-class LIF(nn.Module):
-    """A leaky integrate-and-fire layer with hard reset; what the three neurons share.
 
-    The constants are numbers and can be read (``neuron.threshold``), but not set: another value takes another neuron.
+@dataclass(frozen=True)
+class Folded:
+    """What a neuron layer is once its amplitude has moved into the weights behind it (Eqs. 15-17).
 
-    Args:
-        threshold: V_th (the paper gives none; 0.5 is the authors' code's). Fires at the boundary too.
-        decay: tau of Eq. 4; 0.25 in the paper.
-        surrogate: surrogate gradient, one of :data:`ternary_spike.membrane.surrogate.SURROGATES`.
-        window: half-width of the surrogate, in units of the membrane potential. Raising V_th to the window's edge
-            leaves firing neurons no gradient: vary both.
-        detach_reset: if True no gradient flows through the reset.
-
-    Raises:
-        ValueError: if a constant is no number (a tensor is none) or out of range, or the surrogate is unknown.
+    Attributes:
+        dynamics: charge, fire and hard reset of the layer that is left; it emits {-1, 0, 1} or {0, 1}.
+        amplitude: the factor that moved, a scalar or [C, 1, 1]; None for 1.
     """
 
-    signed: bool
-    #: attributes that cannot be set: nothing would read what is put there
-    fixed: tuple[str, ...] = ("threshold", "decay", "surrogate", "window", "detach_reset", "signed")
+    dynamics: Dynamics
+    amplitude: Tensor | None = None
 
-    def __init__(
-        self,
-        threshold: float = 0.5,
-        decay: float = 0.25,
-        surrogate: str = "clamp",
-        window: float = 1.0,
-        detach_reset: bool = False,
-    ) -> None:
+
+class SpikingNeuron(nn.Module):
+    """A layer of spiking neurons, of any published kind.
+
+    Attributes:
+        amplitude: what a spike is multiplied by, a scalar or [C, 1, 1]; None for 1.
+        observer: called with the membrane potential before the reset and the un-scaled spikes, both [T, ...], whenever
+            the layer has run; gradients flow through both. None if nobody watches.
+        signed: whether its spikes have a sign.
+    """
+
+    signed: bool = False
+    #: attributes that cannot be set: nothing would read what is put there
+    fixed: tuple[str, ...] = ("signed",)
+
+    def __init__(self) -> None:
         super().__init__()
-        self.dynamics = Dynamics(self.signed, threshold, decay, surrogate, window, detach_reset)
         self.amplitude: Tensor | None = None
+        self.observer: Callable[[Tensor, Tensor], None] | None = None
+
+    def __init_subclass__(cls, **arguments) -> None:
+        super().__init_subclass__(**arguments)
+        # Who changes an equation must not be computed, recorded or folded by the parent's.
+        if any(name in vars(cls) for name in EQUATIONS):
+            for claim in CLAIMS:
+                if claim not in vars(cls):
+                    setattr(cls, claim, vars(SpikingNeuron)[claim])
 
     def __setattr__(self, name: str, value) -> None:
         if name in self.fixed:
@@ -46,25 +72,35 @@ class LIF(nn.Module):
             )
         super().__setattr__(name, value)
 
-    @property
-    def threshold(self) -> float:
-        return self.dynamics.threshold
+    @classmethod
+    def build(cls, channels: int | None, **options) -> "SpikingNeuron":
+        """The layer for a place in a network that has so many channels; options are those of the run table."""
+        return cls(**options)
+
+    def update(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """One timestep: the neuron's equations.
+
+        Args:
+            x: input current [...], float32 or float64.
+            v: membrane potential kept from the timestep before, [...]; None at rest.
+
+        Returns:
+            The membrane potential before the reset, the un-scaled spike and the membrane potential kept, each [...].
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no update(x, v)")
+
+    def emit(self, b: Tensor) -> Tensor:
+        """What the layer emits for un-scaled spikes b [...]: a b (Eq. 14), in b's dtype."""
+        return b if self.amplitude is None else b * self.amplitude.to(b.dtype)
 
     @property
-    def decay(self) -> float:
-        return self.dynamics.decay
+    def kernel(self) -> Dynamics | None:
+        """Constants for which the fused kernels compute the same as ``update``; None if they do not."""
+        return None
 
-    @property
-    def surrogate(self) -> str:
-        return self.dynamics.surrogate
-
-    @property
-    def window(self) -> float:
-        return self.dynamics.window
-
-    @property
-    def detach_reset(self) -> bool:
-        return self.dynamics.detach_reset
+    def folds(self) -> Folded | None:
+        """What the layer is once folded; None, the default, if it cannot be."""
+        return None
 
     def forward(self, x: Tensor, v: Tensor | None = None, return_state: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Spikes of an input current through time.
@@ -77,17 +113,26 @@ class LIF(nn.Module):
         Returns:
             Spikes [T, ...], amplitude included; with ``return_state`` a pair (spikes, membrane potential [...]).
         """
-        spikes, last = multi_step(x, self.dynamics, self.amplitude, v, keep_state=return_state)
+        if self.kernel is None or self.observer is not None:
+            spikes, last = self._loop(x, v)
+        else:
+            spikes, last = multi_step(x, self.kernel, self.amplitude, v, keep_state=return_state)
         return (spikes, last) if return_state else spikes
 
     def step(self, x: Tensor, v: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One timestep: input current and membrane potential to spikes and membrane potential, each [...]."""
-        spikes, last = multi_step(x.unsqueeze(0), self.dynamics, self.amplitude, v)
+        spikes, last = self(x.unsqueeze(0), v, return_state=True)
         return spikes.squeeze(0), last
 
-    def extra_repr(self) -> str:
-        d = self.dynamics
-        return (
-            f"threshold={d.threshold}, decay={d.decay}, surrogate={d.surrogate!r}, window={d.window}, "
-            f"detach_reset={d.detach_reset}"
-        )
+    def _loop(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Spikes [T, ...] and the membrane potential kept at the end, timestep by timestep; tells the observer."""
+        wide = x.to(membrane_dtype(x))
+        v = v if v is None else v.to(wide.dtype)
+        potentials, spikes = [], []
+        for current in wide.unbind(0):
+            u, b, v = self.update(current, v)
+            potentials.append(u)
+            spikes.append(b)
+        if self.observer is not None:
+            self.observer(torch.stack(potentials), torch.stack(spikes))
+        return torch.stack([self.emit(b) for b in spikes]).to(x.dtype), v

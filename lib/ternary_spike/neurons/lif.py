@@ -1,4 +1,4 @@
-"""Spiking neurons as modules: binary, ternary and trainable ternary leaky integrate-and-fire.
+"""The paper's neurons as modules: binary, ternary and trainable ternary leaky integrate-and-fire.
 
 Multi-step use takes the whole sequence, time first, and starts from a membrane at rest::
 
@@ -12,10 +12,86 @@ Single-step use takes and returns the membrane potential explicitly; no neuron h
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ternary_spike.membrane.arguments import number, whole
-from ternary_spike.neurons.base import LIF
+from ternary_spike.membrane.dynamics import Dynamics, charge
+from ternary_spike.membrane.spike import spike
+from ternary_spike.neurons.base import Folded, SpikingNeuron
+
+
+class LIF(SpikingNeuron):
+    """A leaky integrate-and-fire layer with hard reset; what the three neurons share.
+
+    The constants are numbers and can be read (``neuron.threshold``), but not set: another value takes another neuron.
+
+    Args:
+        threshold: V_th (the paper gives none; 0.5 is the authors' code's). Fires at the boundary too.
+        decay: tau of Eq. 4; 0.25 in the paper.
+        surrogate: surrogate gradient, one of :data:`ternary_spike.membrane.surrogate.SURROGATES`.
+        window: half-width of the surrogate, in units of the membrane potential. Raising V_th to the window's edge
+            leaves firing neurons no gradient: vary both.
+        detach_reset: if True no gradient flows through the reset.
+
+    Raises:
+        ValueError: if a constant is no number (a tensor is none) or out of range, or the surrogate is unknown.
+    """
+
+    fixed = (*SpikingNeuron.fixed, "threshold", "decay", "surrogate", "window", "detach_reset")
+
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        decay: float = 0.25,
+        surrogate: str = "clamp",
+        window: float = 1.0,
+        detach_reset: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dynamics = Dynamics(self.signed, threshold, decay, surrogate, window, detach_reset)
+
+    @property
+    def threshold(self) -> float:
+        return self.dynamics.threshold
+
+    @property
+    def decay(self) -> float:
+        return self.dynamics.decay
+
+    @property
+    def surrogate(self) -> str:
+        return self.dynamics.surrogate
+
+    @property
+    def window(self) -> float:
+        return self.dynamics.window
+
+    @property
+    def detach_reset(self) -> bool:
+        return self.dynamics.detach_reset
+
+    def update(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Charge, fire and hard reset (Eqs. 4-5, 7-8); the reset sees the un-scaled spike (Eqs. 13-14)."""
+        u = charge(x, v, self.dynamics)
+        b = spike(u, self.dynamics)
+        fired = b.detach() if self.dynamics.detach_reset else b
+        return u, b, u * (1 - fired.abs())
+
+    @property
+    def kernel(self) -> Dynamics:
+        """The layer's constants: the fused kernels compute these very equations."""
+        return self.dynamics
+
+    def folds(self) -> Folded:
+        """The same neuron without its amplitude."""
+        return Folded(self.dynamics, None if self.amplitude is None else self.amplitude.detach())
+
+    def extra_repr(self) -> str:
+        d = self.dynamics
+        return (
+            f"threshold={d.threshold}, decay={d.decay}, surrogate={d.surrogate!r}, window={d.window}, "
+            f"detach_reset={d.detach_reset}"
+        )
 
 
 class BinaryLIF(LIF):
@@ -54,3 +130,8 @@ class TrainableTernaryLIF(LIF):
             raise ValueError(f"initial_amplitude must be finite, not {value}")
         del self.amplitude
         self.amplitude = nn.Parameter(torch.full(shape, value))
+
+    @classmethod
+    def build(cls, channels: int | None, amplitude_per: str = "layer", **options) -> "TrainableTernaryLIF":
+        """One amplitude for the layer, or with ``amplitude_per="channel"`` one for each of its channels."""
+        return cls(channels=channels if amplitude_per == "channel" else None, **options)

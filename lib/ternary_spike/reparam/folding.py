@@ -14,12 +14,13 @@ An amplitude a channel is folded the same way, along the input channels.
 import torch
 from torch import Tensor, nn
 
+from ternary_spike.membrane.dynamics import Dynamics
 from ternary_spike.models.batch_norm import BatchNorm2d
 from ternary_spike.models.blocks import BasicBlock, ConvUnit, Shortcut
 from ternary_spike.models.layers import AvgPool2d, Conv2d
 from ternary_spike.models.resnet import SpikingResNet
-from ternary_spike.neurons.base import LIF
-from ternary_spike.reparam.known_modules import require_known, require_known_neuron
+from ternary_spike.neurons.base import SpikingNeuron
+from ternary_spike.models.known_modules import NotFoldable, require_known
 from ternary_spike.reparam.network import IMAGE, FoldedNetwork, Operation
 
 
@@ -40,7 +41,7 @@ class _Folder:
         _require(name, conv, Conv2d if isinstance(conv, Conv2d) else nn.Conv2d)
         _require(name.replace("conv", "bn"), bn, BatchNorm2d)
         if bn.running_var is None:
-            raise ValueError(f"{name.replace('conv', 'bn')} has no running statistics, so it cannot be folded")
+            raise NotFoldable(f"{name.replace('conv', 'bn')} has no running statistics, so it cannot be folded")
         for option, known in {"groups": 1, "dilation": (1, 1), "padding_mode": "zeros"}.items():
             if getattr(conv, option) != known:
                 raise _unknown(name, conv, option)
@@ -70,14 +71,14 @@ class _Folder:
         return self._append(name, "add", (current, other))
 
     def spikes(self, name: str, neuron: nn.Module, source: str) -> str:
-        if not isinstance(neuron, LIF):
-            raise ValueError(f"only spiking networks can be folded, but layer {name} is {type(neuron).__name__}")
-        require_known_neuron(name, neuron, "folded")
+        folded = neuron.folds() if isinstance(neuron, SpikingNeuron) and "forward" not in vars(neuron) else None
+        if folded is None or type(folded.dynamics) is not Dynamics:
+            raise NotFoldable(f"layer {name}, {type(neuron).__name__}, does not say what it is once folded")
         _require_no_hooks(name, neuron)
-        d = neuron.dynamics
-        amplitude = torch.ones(()) if neuron.amplitude is None else neuron.amplitude.detach()
+        d = folded.dynamics
+        amplitude = torch.ones(()) if folded.amplitude is None else folded.amplitude
         if amplitude.numel() != 1 and (amplitude.dim() != 3 or amplitude[0].numel() != 1):
-            raise ValueError(
+            raise NotFoldable(
                 f"{name} has an amplitude of shape {tuple(amplitude.shape)}, which cannot be folded: it must be one "
                 "number, or one for each channel ([C, 1, 1])"
             )
@@ -102,19 +103,19 @@ def _or_zero(bias: Tensor | None) -> Tensor | float:
 
 
 def _require(name: str, module: nn.Module, base: type[nn.Module]) -> None:
-    require_known(name, module, base, "folded")
+    require_known(name, module, base)
     _require_no_hooks(name, module)
 
 
 def _require_no_hooks(name: str, module: nn.Module) -> None:
     if module._forward_hooks or module._forward_pre_hooks:
-        raise ValueError(
+        raise NotFoldable(
             f"{name} has a forward hook, which may change what it computes and cannot be folded; remove it first"
         )
 
 
-def _unknown(name: str, module: nn.Module, option: str) -> ValueError:
-    return ValueError(f"{name} has {option}={getattr(module, option)!r}, which a folded network does not have")
+def _unknown(name: str, module: nn.Module, option: str) -> NotFoldable:
+    return NotFoldable(f"{name} has {option}={getattr(module, option)!r}, which a folded network does not have")
 
 
 def _side(name: str, module: nn.Module, option: str) -> int:
@@ -138,7 +139,7 @@ def fold(model: SpikingResNet, dtype: torch.dtype = torch.float64) -> FoldedNetw
         The folded network, on the CPU. Its neuron layers have no amplitude.
 
     Raises:
-        ValueError: if a neuron layer of the model is not a spiking neuron, or a layer has an option, a method or a hook
+        NotFoldable: if a neuron layer does not say what it is once folded, or a layer has an option, a method or a hook
             of its own that the folded network would not have; the message names the layer.
     """
     f = _Folder(dtype)

@@ -9,8 +9,10 @@ from inspect import isfunction
 
 from torch import nn
 
-from ternary_spike.membrane.dynamics import Dynamics
-from ternary_spike.neurons.base import LIF
+
+class NotFoldable(ValueError):
+    """A network has a layer that cannot be folded; the message names it and says why."""
+
 
 # what may be replaced: none of them takes part in computing an output
 _FREE = {
@@ -38,30 +40,19 @@ def computes_as(module: object, base: type[nn.Module]) -> bool:
     return isinstance(module, base) and _replaced(type(module), base) is None and has_forward_of(module, base)
 
 
-def require_known(name: str, module: object, base: type[nn.Module], done: str) -> None:
-    """Raise ValueError with the layer's name if a module does not compute as a class of ours or torch's does.
+def require_known(name: str, module: object, base: type[nn.Module]) -> None:
+    """Raise NotFoldable with the layer's name if a module does not compute as a class of ours or torch's does.
 
     Args:
         name: of the layer, as in result files.
         module: the layer.
         base: the class.
-        done: what cannot be done with it, such as "folded".
     """
     kind = type(module).__name__
     if not isinstance(module, base):
-        raise ValueError(f"{name} is {kind}, which cannot be {done}: it must be the library's {base.__name__}")
+        raise NotFoldable(f"{name} is {kind}, which cannot be folded: it must be the library's {base.__name__}")
     if not computes_as(module, base):
         own = _replaced(type(module), base) or "forward"
-        raise ValueError(
-            f"{name} is {kind} with a {own} of its own, which cannot be {done}; use {base.__name__} as it is"
-        )
-
-
-def require_known_neuron(name: str, neuron: LIF, done: str) -> None:
-    """The same for a spiking neuron, whose dynamics must be the library's too."""
-    require_known(name, neuron, LIF, done)
-    if type(neuron.dynamics) is not Dynamics:
-        raise ValueError(
-            f"{name} is {type(neuron).__name__} with {type(neuron.dynamics).__name__} for its dynamics, which cannot "
-            f"be {done}; use Dynamics as it is"
+        raise NotFoldable(
+            f"{name} is {kind} with a {own} of its own, which cannot be folded; use {base.__name__} as it is"
         )

@@ -1,0 +1,229 @@
+"""Parts that plug in (neurons, normalisations, architectures, methods) and the options that a user may set.
+
+A registry maps a name of the run table to a :class:`Part`: where its code is, what it is, which options it has. It is
+data, so that the workflow can check a table, print help and draw a legend without importing torch. Whoever needs the
+code asks the part for it.
+
+A part need not be in a registry: ``mypackage.mymodule:MyNeuron`` names the code itself, wherever Python finds it.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+ELSEWHERE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Option:
+    """A value that a user may set: its default, what it may be, and what it means.
+
+    Attributes:
+        default: the value where nothing is said; its type is the option's type unless ``kind`` names another.
+        meaning: one sentence for the documentation.
+        kind: int, float, bool or str; None is the default's type.
+        low, high: smallest and largest number allowed, both included.
+        above, below: bounds of a number that are not included.
+        choices: what is allowed for text; empty for any.
+        absent: what None means, such as "for all"; None is allowed only where this is said.
+    """
+
+    default: Any
+    meaning: str
+    kind: type | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+    choices: tuple[str, ...] = ()
+    absent: str = ""
+
+    @property
+    def type(self) -> type:
+        """The type of the option's values."""
+        return self.kind or type(self.default)
+
+    @property
+    def rule(self) -> str:
+        """What is allowed, in words: "a whole number from 1 to 1024"."""
+        rule = self._rule_of_a_value()
+        return f"{rule}, or null {self.absent}" if self.absent else rule
+
+    def _rule_of_a_value(self) -> str:
+        if self.type is bool:
+            return "true or false"
+        if self.type is str:
+            if len(self.choices) == 1:
+                return f"{self.choices[0]} (the only one)"
+            return f"one of {', '.join(self.choices)}" if self.choices else "text"
+        name = "a whole number" if self.type is int else "a number"
+        if self.low > -math.inf and self.high < math.inf:
+            return f"{name} from {self.low:,} to {self.high:,}"
+        bounds = [("of at least", self.low), ("above", self.above), ("up to", self.high), ("below", self.below)]
+        words = " and ".join(f"{word} {bound:,}" for word, bound in bounds if math.isfinite(bound))
+        return f"{name} {words}".strip()
+
+    def value(self, given: Any, *, text: bool = False) -> Any:
+        """A given value as the option's type.
+
+        Args:
+            given: the value. A number may be text, because YAML 1.1 takes 1e-4 for text.
+            text: whether everything may be text, as a command line gives it.
+
+        Raises:
+            ValueError: with :attr:`rule` as its words, if it is not allowed.
+        """
+        if given is None and self.absent:
+            return None
+        found = self._typed(given, text)
+        if found is _MISSING:
+            raise ValueError(self.rule)
+        return found
+
+    def _typed(self, given: Any, text: bool) -> Any:
+        if self.type is bool:
+            if text and isinstance(given, str):
+                return {"true": True, "false": False}.get(given.lower(), _MISSING)
+            return given if isinstance(given, bool) else _MISSING
+        if self.type is str:
+            allowed = isinstance(given, str) and given.strip() and (not self.choices or given in self.choices)
+            return given if allowed else _MISSING
+        # True is an int to Python; written as a number it is a slip of the pen
+        if isinstance(given, bool):
+            return _MISSING
+        number = self._whole(given, text) if self.type is int else self._real(given)
+        if number is _MISSING or not math.isfinite(number):
+            return _MISSING
+        inside = self.low <= number <= self.high and self.above < number < self.below
+        return number if inside else _MISSING
+
+    @staticmethod
+    def _whole(given: Any, text: bool) -> Any:
+        if isinstance(given, str) and text and re.fullmatch(r"-?[0-9]{1,19}", given):
+            return int(given)
+        return given if isinstance(given, int) else _MISSING
+
+    @staticmethod
+    def _real(given: Any) -> Any:
+        try:
+            return float(given) if isinstance(given, int | float | str) else _MISSING
+        except (ValueError, OverflowError):
+            return _MISSING
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that plugs in.
+
+    Attributes:
+        home: module and name of its code, ``ternary_spike.neurons.lif:TernaryLIF``.
+        meaning: one sentence for help and documentation.
+        options: what a user may set, by name.
+        source: where it was published, as a citation; empty for what is nobody's.
+        level: "faithful", "partly" or "candidate" for a published method's part; empty where that says nothing.
+        spikes: for a neuron, whether it emits spikes (``relu`` does not).
+        fused: for a neuron, whether the fused kernels compute it.
+        folds: for a neuron or a normalisation, whether it can be folded into the weights (Eqs. 15-17).
+    """
+
+    home: str
+    meaning: str
+    options: Mapping[str, Option] = field(default_factory=dict)
+    source: str = ""
+    level: str = ""
+    spikes: bool = True
+    fused: bool = False
+    folds: bool = False
+
+    @property
+    def module(self) -> str:
+        """The module that its code lies in."""
+        return self.home.partition(":")[0]
+
+    def load(self) -> Any:
+        """Its code: the class or function that ``home`` names.
+
+        Raises:
+            ValueError: if the module has no such name.
+            ModuleNotFoundError: if there is no such module.
+        """
+        module, _, name = self.home.partition(":")
+        found = getattr(import_module(module), name, None)
+        if found is None:
+            raise ValueError(f"{module} has no {name}")
+        return found
+
+
+class Registry(Mapping[str, Part]):
+    """The parts of one kind by name.
+
+    Args:
+        kind: what they are, in one word ("neuron"), for messages.
+        parts: by the name that the run table uses.
+    """
+
+    def __init__(self, kind: str, parts: Mapping[str, Part]) -> None:
+        self.kind = kind
+        self._parts = dict(parts)
+
+    def __getitem__(self, name: str) -> Part:
+        """The part of a name, or of ``module:Name`` for code that is in no registry.
+
+        Raises:
+            ValueError: if the name is unknown, or the code cannot be imported.
+        """
+        if name in self._parts:
+            return self._parts[name]
+        if not ELSEWHERE.fullmatch(name):
+            raise ValueError(
+                f"unknown {self.kind} {name!r}: choose one of {', '.join(self._parts)}, or module:Name of your own"
+            )
+        return self._elsewhere(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts
+
+    def _elsewhere(self, name: str) -> Part:
+        """A part of a user's own, described by what its class says: OPTIONS, and the first line of its docstring."""
+        part = Part(name, "")
+        try:
+            code = part.load()
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"{self.kind} {name!r}: there is no module {error.name!r}; name its folder under `plugins`"
+            ) from None
+        meaning = (getattr(code, "__doc__", None) or "").strip().partition("\n")[0]
+        return Part(name, meaning, getattr(code, "OPTIONS", {}), folds=bool(getattr(code, "FOLDS", False)))
+
+    def options(self, name: str, given: Mapping[str, Any], *, text: bool = False) -> dict[str, Any]:
+        """A part's options with the right types; those that are not given are left out.
+
+        Args:
+            name: the part's.
+            given: values by option, as for :meth:`Option.value`.
+            text: whether they come from a command line.
+
+        Raises:
+            ValueError: if the part is unknown, has no such option, or not with that value.
+        """
+        known = self[name].options
+        if unknown := sorted(set(given) - set(known)):
+            allowed = f"choose from {', '.join(sorted(known))}" if known else "it has none"
+            raise ValueError(f"unknown option {', '.join(unknown)} for {self.kind} {name!r}: {allowed}")
+        found = {}
+        for key, value in given.items():
+            try:
+                found[key] = known[key].value(value, text=text)
+            except ValueError as error:
+                raise ValueError(f"{self.kind} option {key} is {value!r}, but must be {error}") from None
+        return found

@@ -1,0 +1,36 @@
+"""One spike with a surrogate gradient, for neurons that are written as a plain loop over timesteps."""
+
+import torch
+from torch import Tensor
+
+from ternary_spike.membrane import surrogate
+from ternary_spike.membrane.dynamics import Dynamics, fire
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, u: Tensor, firing: Dynamics) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.firing = firing
+        return fire(u, firing)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        (u,) = ctx.saved_tensors
+        f = ctx.firing
+        slope = surrogate.derivative(f.surrogate, u, signed=f.signed, threshold=f.threshold, window=f.window)
+        return grad * slope, None
+
+
+def spike(u: Tensor, firing: Dynamics) -> Tensor:
+    """Un-scaled spikes of a membrane potential (Eqs. 5 and 8), through which a surrogate gradient flows.
+
+    Args:
+        u: membrane potential before the reset, any shape, float32 or float64.
+        firing: whether spikes are signed, the threshold, the surrogate and its window; its decay is not used.
+
+    Returns:
+        b in {0, 1} or {-1, 0, 1}, of u's shape and dtype.
+    """
+    return _Spike.apply(u, firing)
