@@ -71,12 +71,24 @@ def test_make_neuron_passes_options_on():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("quaternary", {}, "unknown neuron 'quaternary': choose one of binary, ternary, trainable, relu"),
+        (
+            "quaternary",
+            {},
+            "unknown neuron 'quaternary': choose one of binary, ternary, trainable, relu, or module:Name of your own",
+        ),
         ("ternary", {"treshold": 1.0}, "unknown option treshold for neuron 'ternary'"),
         ("ternary", {"amplitude_per": "channel"}, "unknown option amplitude_per"),
-        ("trainable", {"amplitude_per": "pixel"}, "amplitude_per must be 'layer' or 'channel', not 'pixel'"),
-        ("relu", {"threshold": 1.0}, "the relu reference takes no neuron options, but got threshold"),
-        ("binary", {"threshold": -1.0}, "threshold must be above 0"),
+        (
+            "trainable",
+            {"amplitude_per": "pixel"},
+            "neuron option amplitude_per is 'pixel', but must be one of layer, channel",
+        ),
+        ("relu", {"threshold": 1.0}, "unknown option threshold for neuron 'relu': it has none"),
+        (
+            "binary",
+            {"threshold": -1.0},
+            "neuron option threshold is -1.0, but must be a number from 1e-30 to 1,000,000",
+        ),
     ],
 )
 def test_bad_options_raise_one_line(name, options, message):

@@ -270,7 +270,7 @@ def row(*cells: str) -> list[list[str]]:
             row("imagenet", "resnet20", "2", "binary", "", "", "imagenet"),
             ["resnet20 cannot take images of 1x1"],
         ),
-        ({}, row("cifar10", "resnet20", "2", "relu", "x", "threshold=1", "cifar10"), ["relu", "no neuron options"]),
+        ({}, row("cifar10", "resnet20", "2", "relu", "x", "threshold=1", "cifar10"), ["relu", "it has none"]),
         (
             {},
             row("cifar10", "resnet20", "2", "ternary", "x", "initial_amplitude=2", "cifar10"),

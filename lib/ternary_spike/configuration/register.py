@@ -62,9 +62,9 @@ class Option:
             return f"one of {', '.join(self.choices)}" if self.choices else "text"
         name = "a whole number" if self.type is int else "a number"
         if self.low > -math.inf and self.high < math.inf:
-            return f"{name} from {self.low:,} to {self.high:,}"
+            return f"{name} from {_plain(self.low)} to {_plain(self.high)}"
         bounds = [("of at least", self.low), ("above", self.above), ("up to", self.high), ("below", self.below)]
-        words = " and ".join(f"{word} {bound:,}" for word, bound in bounds if math.isfinite(bound))
+        words = " and ".join(f"{word} {_plain(bound)}" for word, bound in bounds if math.isfinite(bound))
         return f"{name} {words}".strip()
 
     def value(self, given: Any, *, text: bool = False) -> Any:
@@ -113,6 +113,11 @@ class Option:
             return float(given) if isinstance(given, int | float | str) else _MISSING
         except (ValueError, OverflowError):
             return _MISSING
+
+
+def _plain(bound: float) -> str:
+    """A bound as people write it: 1,000,000 and not 1000000.0."""
+    return f"{int(bound):,}" if float(bound).is_integer() else f"{bound:g}"
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ from typing import Any
 
 from ternary_spike.configuration import recipe as recipes
 from ternary_spike.configuration.run_table import COLUMNS, _require_short, run_id
+from ternary_spike.neurons.registry import NEURONS
 from ternary_spike.system.errors import UserError
 
 RUNNABLE, NOT_RUN = "runnable", "not run"
 #: a threshold that is not given but found: the one at which a run fires as often as this neuron does
 RATE_OF = re.compile(r"rate_of_(\w+)")
-SPIKING = ("binary", "ternary", "trainable")
+SPIKING = tuple(name for name, neuron in NEURONS.items() if neuron.spikes)
 #: what stands among a row's options and is the network's, not its neurons'
 NETWORK_OPTIONS = ("stem_batch_norm",)
 

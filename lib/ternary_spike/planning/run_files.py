@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ternary_spike.neurons.registry import NEURONS
+
 # in the order in which the stages run; the first file of each is there once the stage has succeeded
 STAGES = {
     "train": ("run.json", "history.csv"),
@@ -26,8 +28,8 @@ def expected_files(neuron: str, first_seed: bool) -> tuple[str, ...]:
     """Names of the files that a finished run has.
 
     Args:
-        neuron: name of its neuron; ``relu`` is the network without spikes.
+        neuron: name of its neuron.
         first_seed: whether it is the seed of its run that stands for all in what is made once.
     """
-    stages = WITHOUT_SPIKES if neuron == "relu" else STAGES
+    stages = STAGES if NEURONS[neuron].spikes else WITHOUT_SPIKES
     return tuple(name for stage in stages if first_seed or stage not in ONCE for name in STAGES[stage])

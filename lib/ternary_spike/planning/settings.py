@@ -15,18 +15,14 @@ from ternary_spike.configuration import run_table
 from ternary_spike.configuration.schema import checked
 from ternary_spike.configuration.strict_yaml import StrictLoader
 from ternary_spike.configuration.user_text import read_user_text
-from ternary_spike.configuration.words import scalar
 from ternary_spike.data import registry
 from ternary_spike.data.dataset import Dataset
+from ternary_spike.neurons.registry import NEURONS
 from ternary_spike.planning import plan as planning
 from ternary_spike.system.errors import UserError
 
 # in the path of a clone
 UNUSABLE = {":": "parts the folders of PYTHONPATH", "{": "begins a wildcard", "}": "ends a wildcard"}
-NUMBERS, FLAGS = ("threshold", "decay", "window", "initial_amplitude"), ("detach_reset",)
-
-
-LARGEST = 1e6  # of an option that is a number, either sign; float32 would hold more
 
 
 def require_plain_folder(path: Path) -> None:
@@ -52,25 +48,10 @@ def neuron_options(neuron: str, words: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         UserError: if the neuron does not have an option, or not with this value.
     """
-    from ternary_spike.neurons.registry import make_neuron
-
-    options = {key: scalar(text) for key, text in words.items()}
-    for key, value in options.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
-        if key in NUMBERS and not number:
-            raise UserError(
-                f"neuron option {key} is {words[key]!r}, but must be a number from {-LARGEST:g} to {LARGEST:g}"
-            )
-        if key in FLAGS and not isinstance(value, bool):
-            raise UserError(f"neuron option {key} is {words[key]!r}, but must be true or false")
     try:
-        if "channels" in options:  # the layer's, which the network gives
-            raise ValueError("channels is no option; amplitude_per=channel gives each channel an amplitude")
-        make_neuron(neuron, channels=1, **options)
-    except (ValueError, TypeError) as error:
-        given = ", ".join(f"{key}={value}" for key, value in words.items())
-        raise UserError(f"neuron options {given}: {error}") from None
-    return options
+        return NEURONS.options(neuron, words, text=True)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def recipe_changes(config: Mapping[str, Any]) -> dict[str, Any]:
