@@ -2,8 +2,8 @@
 
 Both run the same pure functions of :mod:`ternary_spike.membrane.dynamics` on tensors [S, n, ...], S timesteps of n
 rows, and give the same spikes to the bit. Eager goes through the rows in pieces that fit the processor's cache, so that
-its many small operations touch main memory as rarely as a fused kernel. Compiled fuses them into one; that takes seconds at
-first, once for each number of timesteps and dtype, never for each layer's shape.
+its many small operations touch main memory as rarely as a fused kernel. Compiled fuses them into one; that takes
+seconds at first, once for each number of timesteps and dtype, never for each layer's shape.
 
 The backend is set for the process (:func:`use`), eager until then. A training run asks :func:`choose` once, from its
 whole plan, and stores the answer, so that a resumed run goes on with the same.
