@@ -1,7 +1,9 @@
 """Watching neuron layers: the un-scaled spikes, whatever the amplitude, and nothing left behind."""
 
+import pytest
 import torch
 
+from ternary_spike import TernaryLIF
 from ternary_spike.models.base import named_neurons
 from ternary_spike.models.recording import count_neurons, recording
 from ternary_spike.models.resnet import SpikingResNet
@@ -34,3 +36,66 @@ def test_spikes_are_unscaled_and_membranes_before_the_reset():
     seen.clear()
     model(x)
     assert not seen
+
+
+class SoftReset(TernaryLIF):
+    """Subtracts the threshold where it fires; says nothing else of itself."""
+
+    def update(self, x, v):
+        u = x if v is None else 0.25 * v + x
+        b = (u >= 0.5).to(u.dtype) - (u <= -0.5).to(u.dtype)
+        return u, b, u - 0.5 * b
+
+
+def test_a_neuron_with_equations_of_its_own_is_recorded_by_these():
+    torch.manual_seed(0)
+    neuron, x, seen = SoftReset(), torch.randn(4, 3, 5), []
+    neuron.observer = lambda u, b: seen.append((u, b))
+    y = neuron(x)
+    v = torch.zeros(3, 5)
+    for t, (u, b) in enumerate(zip(*seen[0], strict=True)):
+        assert torch.equal(u, 0.25 * v + x[t]) and torch.equal(b, y[t])
+        v = u - 0.5 * b
+    assert not torch.equal(seen[0][0], observed(TernaryLIF(), x)[0])  # the base's potentials are others
+
+
+def observed(neuron, x):
+    seen = []
+    neuron.observer = lambda *told: seen.append(told)
+    neuron(x)
+    return seen[0]
+
+
+@pytest.mark.parametrize("detach_reset", [False, True])
+def test_watching_changes_neither_spikes_nor_gradients(detach_reset):
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 50, dtype=torch.float64)
+    results = []
+    for watched in (False, True):
+        neuron = TernaryLIF(detach_reset=detach_reset)
+        neuron.observer = (lambda u, b: None) if watched else None
+        leaf = x.clone().requires_grad_()
+        y = neuron(leaf)
+        (y * torch.arange(4.0).view(4, 1, 1)).sum().backward()
+        results.append((y.detach(), leaf.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=1e-14, atol=1e-15)
+
+
+def test_gradients_flow_through_what_is_observed():
+    neuron = TernaryLIF()
+    x = torch.tensor([[0.3], [0.2]], requires_grad=True)
+    seen = []
+    neuron.observer = lambda u, b: seen.append(u)
+    neuron(x)
+    seen[0].sum().backward()
+    assert x.grad.flatten().tolist() == pytest.approx([1.25, 1.0])  # u[1] = 0.25 u[0] + x[1] where nothing fires
+
+
+def test_a_layer_that_tells_nothing_is_named():
+    model, x = random_network(1, "resnet6w4", "ternary", 12)
+    named_neurons(model)["stage1.block1.2"].forward = lambda x: x
+    message = r"layer stage1\.block1\.2, TernaryLIF, ran without telling"
+    with pytest.raises(ValueError, match=message), recording(model, lambda *_: None):
+        model(x)
+    assert all(neuron.observer is None for neuron in named_neurons(model).values())

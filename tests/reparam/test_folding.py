@@ -118,7 +118,7 @@ def test_random_networks_fold_exactly(seed, architecture, neuron, timesteps, siz
 
 
 def test_folding_a_network_without_spikes_is_refused():
-    with pytest.raises(ValueError, match=r"only spiking networks.*stem1.*ReLU"):
+    with pytest.raises(ValueError, match="layer stem1, ReLU, does not say what it is once folded"):
         fold(SpikingResNet("resnet6", "relu", 1))
 
 

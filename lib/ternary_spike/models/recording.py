@@ -17,13 +17,28 @@ def recording(model: nn.Module, observe: Callable[[str, Tensor, Tensor], None]) 
 
     Both tensors are [T, B, C, H, W], as the layer itself computed them; gradients flow through both where they are
     wanted. The spikes are un-scaled: where an amplitude is 0 the neuron still fires and resets.
+
+    Raises:
+        ValueError: at the end, if the network ran and one of its spiking layers told nothing.
     """
     watched = {name: neuron for name, neuron in named_neurons(model).items() if isinstance(neuron, SpikingNeuron)}
     before = {name: neuron.observer for name, neuron in watched.items()}
+    told = set()
+
+    def tell(name: str, u: Tensor, b: Tensor) -> None:
+        told.add(name)
+        observe(name, u, b)
+
     for name, neuron in watched.items():
-        neuron.observer = partial(observe, name)
+        neuron.observer = partial(tell, name)
     try:
         yield
+        if silent := [name for name in watched if name not in told]:
+            kind = type(watched[silent[0]]).__name__
+            raise ValueError(
+                f"layer {silent[0]}, {kind}, ran without telling its observer what it computed; a forward of its own "
+                "must call self.observer(u, b) where there is one"
+            )
     finally:
         for name, neuron in watched.items():
             neuron.observer = before[name]
