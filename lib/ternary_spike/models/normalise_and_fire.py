@@ -17,8 +17,8 @@ from ternary_spike.membrane import backends
 from ternary_spike.membrane.dynamics import Dynamics, gradients, membrane_dtype, spikes
 from ternary_spike.membrane.kernel import Kernel
 from ternary_spike.models.batch_norm import BatchNorm2d, synchronised_batch_norm_backward
-from ternary_spike.neurons.base import SpikingNeuron
 from ternary_spike.models.known_modules import computes_as, has_forward_of
+from ternary_spike.neurons.base import SpikingNeuron
 
 
 def normalise_and_fire(bn: BatchNorm2d, neuron, y: Tensor, shortcut: Tensor | None = None) -> Tensor:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from ternary_spike.membrane.arguments import whole
 from ternary_spike.models.blocks import BasicBlock, ConvUnit
+from ternary_spike.models.known_modules import has_forward_of
 from ternary_spike.models.layers import AvgPool2d
 from ternary_spike.models.network_input import check_input
 from ternary_spike.models.registry import parse_architecture, require_image_size
 from ternary_spike.neurons.registry import make_neuron
-from ternary_spike.models.known_modules import has_forward_of
 
 
 class SpikingResNet(nn.Module):

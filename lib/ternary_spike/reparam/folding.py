@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from ternary_spike.membrane.dynamics import Dynamics
 from ternary_spike.models.batch_norm import BatchNorm2d
 from ternary_spike.models.blocks import BasicBlock, ConvUnit, Shortcut
+from ternary_spike.models.known_modules import NotFoldable, require_known
 from ternary_spike.models.layers import AvgPool2d, Conv2d
 from ternary_spike.models.resnet import SpikingResNet
 from ternary_spike.neurons.base import SpikingNeuron
-from ternary_spike.models.known_modules import NotFoldable, require_known
 from ternary_spike.reparam.network import IMAGE, FoldedNetwork, Operation
 
 
