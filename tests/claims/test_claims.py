@@ -11,8 +11,7 @@ from ternary_spike.report.notebooks import prose
 from ternary_spike.system.errors import UserError
 from ternary_spike.tables import collect
 from ternary_spike.tables.verdicts import FULL, SCALE
-
-from . import fixture
+from tests.report import fixture
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 WHOLE = {"label": "ImageNet", "train_samples": 1_281_167, "test_samples": 50_000, "epochs": 320}

@@ -11,8 +11,7 @@ from ternary_spike.system.errors import UserError
 from ternary_spike.tables import collect
 from ternary_spike.tables.columns import COLUMNS, TEXT
 from ternary_spike.tables.membrane_distances import distribution_distance, membrane_distances
-
-from . import fixture
+from tests.report import fixture
 
 FULL = {"label": "CIFAR-10", "train_samples": 50_000, "test_samples": 10_000, "epochs": 400}
 

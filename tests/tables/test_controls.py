@@ -12,8 +12,8 @@ from ternary_spike.membrane.dynamics import Dynamics
 from ternary_spike.report.notebooks import execute
 from ternary_spike.report.site import build
 from ternary_spike.tables import collect, controls
+from tests.report import fixture
 
-from . import fixture
 from .test_site import check_pages, collected
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "controls.py"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ternary_spike.membrane.dynamics import fire, integrate, reset
-from ternary_spike.neurons.base import LIF
+from ternary_spike.neurons.lif import LIF
 
 
 def input_current(timesteps: int) -> Tensor:
