@@ -12,7 +12,7 @@ import torch
 from benchmarks.plain import plain_loop
 
 from ternary_spike import BinaryLIF, SpikingResNet, TernaryLIF, TrainableTernaryLIF
-from ternary_spike.membrane import backends, compiled
+from ternary_spike.membrane import backends, compiled, kernel
 from ternary_spike.membrane import multi_step as through_time
 from ternary_spike.membrane.dynamics import Dynamics
 from ternary_spike.membrane.kernel import Kernel
@@ -200,7 +200,7 @@ def test_eager_pieces_equal_one_piece(monkeypatch):
     grad = torch.randn_like(x)
     results = []
     for piece in (1 << 20, 64, 1):
-        monkeypatch.setattr(backends, "PIECE", piece)
+        monkeypatch.setattr(kernel, "PIECE", piece)
         leaf, a = x.clone().requires_grad_(), torch.tensor(1.3, dtype=torch.float64, requires_grad=True)
         v = torch.ones(4, 6, 5, 5, dtype=torch.float64, requires_grad=True)
         spikes, last = multi_step(leaf, Dynamics(), a, v)
@@ -225,11 +225,11 @@ def kernels(rows: int, channels: int):
 
 
 def test_rows_of_1024_give_the_same():
-    for kernel, sequences, shared in kernels(80, 64):
-        outputs, sums = backends.run(kernel, sequences, shared)
+    for computed, sequences, shared in kernels(80, 64):
+        outputs, sums = backends.run(computed, sequences, shared)
         in_rows, repeated = compiled.in_lanes(sequences, shared)
         steps = [None if s is None else list(s) for s in in_rows]
-        others, other_sums = kernel._whole(kernel, steps, repeated, by_row=True)
+        others, other_sums = kernel._whole(computed, steps, repeated, by_row=True)
         for ours, other in zip(outputs, others, strict=True):
             assert other.shape[1:] == (5, compiled.LANES) and torch.equal(ours.flatten(), other.flatten())
         torch.testing.assert_close([shares.sum() for shares in other_sums], sums)
@@ -257,9 +257,9 @@ def test_a_gpus_kernels_read_and_write_each_tensor_once_and_round_every_operatio
     found = json.loads(done.stdout.splitlines()[-1])
     assert len(found) == 8
     inputs = {"neuron forward": 1, "neuron backward": 2, "normalised forward": 2, "normalised backward": 3}
-    for name, (kernel, *rest) in found.items():
+    for name, (counted, *rest) in found.items():
         case, dtype = name.split(", ")
-        accesses = kernel["accesses"]
+        accesses = counted["accesses"]
         loads, stores = accesses.pop("ld v4.b32"), accesses.pop("st v4.b32")
         # scale and shift, in float32, at most as often as there are outputs: rows may share them
         per_channel = ("normalised" in case) * 2 * (2 if dtype == "bfloat16" else 1)
@@ -268,8 +268,8 @@ def test_a_gpus_kernels_read_and_write_each_tensor_once_and_round_every_operatio
         expected = {"ld b32": 1} | ({} if "forward" in case else {"st b32": 1})
         assert accesses == expected | ({"ld b8": 1} if "normalised" in case else {}), name
         assert not rest, name
-        assert kernel["contracted"] == 0 or "backward" in case, name
-        assert kernel["spilled_bytes"] == 0, name
+        assert counted["contracted"] == 0 or "backward" in case, name
+        assert counted["spilled_bytes"] == 0, name
 
 
 def test_without_a_compiler_one_line_says_so_and_eager_goes_on(tmp_path):

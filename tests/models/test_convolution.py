@@ -132,5 +132,7 @@ def test_nothing_goes_past_the_one_place():
     }
     ours = "from ternary_spike.models.convolution import conv2d"
     assert {path: [use for use in uses if use != ours] for path, uses in found.items() if uses != [ours]} == {
-        "lib/ternary_spike/convolution.py": ["return F.conv2d(x, weight, bias, stride, padding, dilation, groups)"]
+        "lib/ternary_spike/models/convolution.py": [
+            "return F.conv2d(x, weight, bias, stride, padding, dilation, groups)"
+        ]
     }

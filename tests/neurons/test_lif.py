@@ -76,14 +76,14 @@ def test_make_neuron_passes_options_on():
             {},
             "unknown neuron 'quaternary': choose one of binary, ternary, trainable, relu, or module:Name of your own",
         ),
-        ("ternary", {"treshold": 1.0}, "unknown option treshold for neuron 'ternary'"),
+        ("ternary", {"treshold": 1.0}, "unknown option treshold=1.0 for neuron 'ternary'"),
         ("ternary", {"amplitude_per": "channel"}, "unknown option amplitude_per"),
         (
             "trainable",
             {"amplitude_per": "pixel"},
             "neuron option amplitude_per is 'pixel', but must be one of layer, channel",
         ),
-        ("relu", {"threshold": 1.0}, "unknown option threshold for neuron 'relu': it has none"),
+        ("relu", {"threshold": 1.0}, "unknown option threshold=1.0 for neuron 'relu': it has none"),
         (
             "binary",
             {"threshold": -1.0},

@@ -12,7 +12,7 @@ from ternary_spike.system.allocator import raise_thresholds
 COUNT = """
 import resource
 import torch
-from ternary_spike.allocator import keep_freed_memory
+from ternary_spike.system.allocator import keep_freed_memory
 {call}
 for _ in range(30):  # until the heap is as large as it gets
     torch.ones(2**24)

@@ -13,8 +13,7 @@ from ternary_spike.report.notebooks import execute
 from ternary_spike.report.site import build
 from ternary_spike.tables import collect, controls
 from tests.report import fixture
-
-from .test_site import check_pages, collected
+from tests.report.test_site import check_pages, collected
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "controls.py"
 RUN = "digits-resnet8-T2-"

@@ -335,7 +335,7 @@ def test_the_history_can_be_watched_while_the_training_runs(data, tmp_path):
 
 def test_deterministic_algorithms_suffice_for_a_training(data, undisturbed, tmp_path):
     """On a CPU they are the usual ones: the setting changes no bit, and is recorded."""
-    code = "from ternary_spike import devices; devices.make_deterministic(); import runpy; runpy.run_module("
+    code = "from ternary_spike.system import devices; devices.make_deterministic(); import runpy; runpy.run_module("
     code += "'tests.helpers.kill_training', run_name='__main__')"
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'lib'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code, data, tmp_path / "c", tmp_path / "out"]

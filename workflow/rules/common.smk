@@ -15,6 +15,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from ternary_spike.configuration import run_table
 from ternary_spike.configuration.schema import checked, load_schema
+from ternary_spike.configuration.words import typed, word
 from ternary_spike.data import registry
 from ternary_spike.planning import failures, settings
 from ternary_spike.planning import plan as planning
@@ -37,7 +38,7 @@ def schema(name):
 try:
     for file in workflow.configfiles if workflow.is_main_process else []:
         settings.require_plain_file(file)
-    config = checked(settings.typed(config), schema("config"), "configuration")
+    config = checked(typed(config), schema("config"), "configuration")
     RECIPES = repository_path(config["recipes"])
     RESULTS = f"results/{config['preset']}"
     PLAN = settings.make_plan(
@@ -201,7 +202,7 @@ def option_words(option, values, prefix=""):
 
 def recipe_words(changes):
     """The options of the command line that change a recipe."""
-    return option_words("--set", {key: settings.word(value) for key, value in changes.items()})
+    return option_words("--set", {key: word(value) for key, value in changes.items()})
 
 
 def training_recipe(wildcards):

@@ -224,7 +224,8 @@ class Registry(Mapping[str, Part]):
         known = self[name].options
         if unknown := sorted(set(given) - set(known)):
             allowed = f"choose from {', '.join(sorted(known))}" if known else "it has none"
-            raise ValueError(f"unknown option {', '.join(unknown)} for {self.kind} {name!r}: {allowed}")
+            words = ", ".join(f"{key}={given[key]}" for key in unknown)
+            raise ValueError(f"unknown option {words} for {self.kind} {name!r}: {allowed}")
         found = {}
         for key, value in given.items():
             try:
