@@ -275,7 +275,8 @@ def test_a_gpus_kernels_read_and_write_each_tensor_once_and_round_every_operatio
 def test_without_a_compiler_one_line_says_so_and_eager_goes_on(tmp_path):
     code = """
 import torch
-from ternary_spike import TernaryLIF, backends
+from ternary_spike import TernaryLIF
+from ternary_spike.membrane import backends
 x = torch.randn(2, 5000)
 expected = TernaryLIF()(x)
 backends.use("compiled")

@@ -45,7 +45,7 @@ def test_with_locks_the_number_is_not_asked(tmp_path):
 
 
 def test_gpus_are_not_shared_out_without_locks(tmp_path, without_locks):
-    with pytest.raises(UserError, match=rf"{tmp_path} : no locks on this disk.*set TMPDIR"):
+    with pytest.raises(UserError, match=rf"{tmp_path} is on a disk without locks.*set TMPDIR"):
         devices.claim(["0"], tmp_path)
 
 

@@ -34,7 +34,7 @@ def test_a_second_clone_takes_from_the_cache_what_the_first_one_trained(tmp_path
 
     # another equation: nothing of the cache fits, and what the first clone has stays as it is
     before = [(first / path).read_bytes() for path in TRAINED]
-    edit(second / "lib/ternary_spike/surrogate.py", "\ndef ", "\nADDED = 1\n\n\ndef ")
+    edit(second / "lib/ternary_spike/membrane/surrogate.py", "\ndef ", "\nADDED = 1\n\n\ndef ")
     changed = smoke(second, "--cache", "--", *TRAINED)
     assert changed.status == 0, changed.text
     assert trained_in(second) == len(TRAINED)

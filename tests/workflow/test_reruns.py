@@ -21,20 +21,20 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def comment(folder):
-    with (folder / "lib/ternary_spike/dynamics.py").open("a") as file:
+    with (folder / "lib/ternary_spike/membrane/dynamics.py").open("a") as file:
         file.write("\n# a comment\n")
     with (folder / "workflow/rules/training.smk").open("a") as file:
         file.write("\n# a comment\n")
 
 
 def docstring(folder):
-    edit(folder / "lib/ternary_spike/neurons.py", '"""', '"""Said differently: ')
+    edit(folder / "lib/ternary_spike/neurons/lif.py", '"""', '"""Said differently: ')
 
 
 def plotting(folder):
     with (folder / "notebooks/comparison.py").open("a") as file:
         file.write("\n# %%\n1 + 1\n")
-    with (folder / "lib/ternary_spike/energy.py").open("a") as file:
+    with (folder / "lib/ternary_spike/reparam/energy.py").open("a") as file:
         file.write("\nADDED = 1\n")
 
 
@@ -70,8 +70,12 @@ def other_resources(folder):
 
 def new_column(folder):
     """As a later version of the run table might have it."""
-    plan = folder / "lib/ternary_spike/plan.py"
-    edit(plan, '"control": (_flag', '"remark": (str, "text"),\n    "control": (_flag')
+    plan = folder / "lib/ternary_spike/planning/plan.py"
+    edit(
+        folder / "lib/ternary_spike/configuration/run_table.py",
+        '"control": (_flag',
+        '"remark": (str, "text"),\n    "control": (_flag',
+    )
     edit(plan, 'if key != "seeds"', 'if key not in ("seeds", "remark")')
     schema = folder / "workflow/schemas/experiments.schema.yaml"
     edit(schema, "properties:\n", "properties:\n  remark: {type: string}\n")
@@ -108,7 +112,7 @@ def test_a_fresh_clone_with_results_trains_nothing(finished):
 
 
 def test_a_changed_equation_trains_every_run(finished):
-    edit(finished / "lib/ternary_spike/surrogate.py", "\ndef ", "\nADDED = 1\n\n\ndef ")
+    edit(finished / "lib/ternary_spike/membrane/surrogate.py", "\ndef ", "\nADDED = 1\n\n\ndef ")
     assert smoke(finished, "--dry-run").jobs("train") == SMOKE_RUNS
 
 

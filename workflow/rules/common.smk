@@ -111,14 +111,18 @@ ALIVE = clear_stale_locks()
 def shell_prefix():
     """What precedes every rule's command: strict bash, the library and this Python within reach, word of a signal."""
 
+    def literal(text):
+        """Text that Snakemake, which formats the prefix, leaves as it is."""
+        return text.replace("{", "{{").replace("}", "}}")
+
     def quoted(text):
-        return shlex.quote(str(text)).replace("{", "{{").replace("}", "}}")
+        return literal(shlex.quote(str(text)))
 
     path = "" if CONDA else f'PATH={quoted(Path(sys.executable).parent)}:"$PATH" '
     return (
         f"set -euo pipefail; export PYTHONNOUSERSITE=1 WORKFLOW_PYTHON={quoted(sys.executable)} {path}"
         f"PYTHONPATH={quoted(LIBRARY)}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
-        + failures.SHELL_FUNCTION.replace("{", "{{").replace("}", "}}")
+        f"{literal(failures.SHELL_FUNCTION)}"
     )
 
 
@@ -186,7 +190,7 @@ def training_options(wildcards):
     run = planned(wildcards)
     words = option_words("--neuron-option", run.given_options) + recipe_words(run.changes)
     for key, value in sorted(run.network_options.items()):
-        words += ["--" + key.replace("_", "-"), value]
+        words += [f"--{key.replace('_', '-')}", value]
     words += ["--deterministic"] if config["deterministic"] else []
     # a search for the threshold has the same options, but not yet its result
     matched = run.target and "seed" in wildcards.keys()
