@@ -1,6 +1,7 @@
 """What the stages behind training have in common: a trained run, its data, a device."""
 
 from argparse import Namespace
+from pathlib import Path
 
 import torch
 
@@ -8,9 +9,12 @@ from ternary_spike.configuration.recipe import from_dict
 from ternary_spike.data.loading import EvaluationBatches, evaluation_batch_size
 from ternary_spike.data.prepared import read_manifest
 from ternary_spike.models.resnet import SpikingResNet
-from ternary_spike.reparam.network import STRUCTURE_FILE, FoldedNetwork
+from ternary_spike.reparam.network import NOT_FOLDABLE, STRUCTURE_FILE, FoldedNetwork
+from ternary_spike.reparam.refusal import refusal_of
 from ternary_spike.system import devices
 from ternary_spike.system.errors import UserError
+from ternary_spike.system.files import write_json
+from ternary_spike.system.provenance import provenance
 from ternary_spike.training.record import RECORD, WEIGHTS, load_model, require_same_data
 
 # Pictures at a time where every spike of two networks is held at once: 250 would take 6 GB for ResNet20 on CIFAR.
@@ -60,6 +64,22 @@ def open_folded(args: Namespace, record: dict) -> FoldedNetwork:
             f"{args.folded / STRUCTURE_FILE} was folded from another training than {args.run}; fold this one again"
         )
     return network
+
+
+def not_foldable(args: Namespace, record: dict) -> str | None:
+    """Why the run was not folded, if the files of ``--folded`` say that it could not be.
+
+    Raises:
+        UserError: if a file is unusable, or of another training than the run's.
+    """
+    return refusal_of(args.folded, record["files"][WEIGHTS])
+
+
+def pass_on(reason: str, path: Path, record: dict, device: torch.device, started: str) -> None:
+    """Write, as the result of a stage that takes a folded network, why there is none; say it in one line."""
+    content = {**of_run(record), NOT_FOLDABLE: reason, "provenance": provenance(device, started)}
+    write_json(path, content)
+    print(f"{record['id']}: not foldable: {reason}")
 
 
 def of_run(record: dict) -> dict[str, str]:

@@ -5,7 +5,10 @@ from pathlib import Path
 
 from ternary_spike.cli._options import add_folded_run, add_machine, picojoule, samples
 
-HELP = "count a folded network's operations on the test set and estimate its energy, the paper's way and exactly"
+HELP = (
+    "count a folded network's operations on the test set, or one's that is not foldable on itself, and estimate its "
+    "energy, the paper's way and exactly"
+)
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -23,24 +26,34 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     import torch
 
-    from ternary_spike.cli._stages import of_run, open_folded, open_run
-    from ternary_spike.reparam.energy import Constants, measure
-    from ternary_spike.system.files import replaced_together, sha256_of, write_csv, write_json
+    from ternary_spike.cli._stages import not_foldable, of_run, open_folded, open_run
+    from ternary_spike.reparam.energy import COLUMNS, Constants, measure, measure_itself
+    from ternary_spike.reparam.network import NOT_FOLDABLE
+    from ternary_spike.system.files import csv_text, replaced_together, sha256_of, write_json, write_text
     from ternary_spike.system.progress import watched
     from ternary_spike.system.provenance import now, provenance
 
     started = now()
-    record, _, batches, device = open_run(args, args.samples)
-    network = open_folded(args, record).to(torch.float32).to(device)
+    record, model, batches, device = open_run(args, args.samples)
     constants = Constants(args.flop_picojoule, args.synop_picojoule, args.sign_picojoule)
-    rows, totals = measure(network, (x for x, _ in watched(batches, f"{record['id']}: counting", "batch")), constants)
+    inputs = (x for x, _ in watched(batches, f"{record['id']}: counting", "batch"))
+    if reason := not_foldable(args, record):
+        rows, totals = measure_itself(model.to(device), inputs, constants)
+        totals = {NOT_FOLDABLE: reason, "counted_on": "the network itself", **totals}
+    else:
+        rows, totals = measure(open_folded(args, record).to(torch.float32).to(device), inputs, constants)
     with replaced_together(args.out, "energy.json") as folder:
-        write_csv(folder / "energy.csv", rows)
+        write_text(folder / "energy.csv", csv_text(rows, COLUMNS))
         files = {"energy.csv": sha256_of(folder / "energy.csv")}
         content = {**of_run(record), **totals, "files": files, "provenance": provenance(device, started)}
         write_json(folder / "energy.json", content)
+    print(f"{record['id']}: {_outcome(totals)}, in {args.out}")
+
+
+def _outcome(totals: dict) -> str:
+    """What was counted, in words."""
+    if "not_counted" in totals:
+        return f"not counted: {totals['not_counted']}"
     exact = next(m for m in totals["methods"] if m["method"] == "exact count")
-    print(
-        f"{record['id']}: {exact['synops']:.0f} synaptic operations an image, {exact['energy_microjoule']:.3f} µJ, "
-        f"in {args.out}"
-    )
+    where = f", counted on {totals['counted_on']}" if "counted_on" in totals else ""
+    return f"{exact['synops']:.0f} synaptic operations an image{where}, {exact['energy_microjoule']:.3f} µJ"

@@ -18,7 +18,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     from dataclasses import asdict
 
-    from ternary_spike.cli._stages import of_run, open_folded, open_run
+    from ternary_spike.cli._stages import not_foldable, of_run, open_folded, open_run, pass_on
     from ternary_spike.reparam.executor import compare_with_dense
     from ternary_spike.system.files import write_json
     from ternary_spike.system.progress import watched
@@ -27,6 +27,9 @@ def run(args: Namespace) -> None:
     started = now()
     args.device = "cpu"
     record, _, batches, device = open_run(args, args.samples)
+    if reason := not_foldable(args, record):
+        pass_on(reason, args.out, record, device, started)
+        return
     network = open_folded(args, record)
     images = watched([image for x, _ in batches for image in x], f"{record['id']}: executing", "image")
     result, operations = compare_with_dense(network, images)

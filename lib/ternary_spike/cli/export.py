@@ -16,7 +16,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from ternary_spike.cli._stages import COMPARED, of_run, open_folded, open_run
+    from ternary_spike.cli._stages import COMPARED, not_foldable, of_run, open_folded, open_run, pass_on
     from ternary_spike.reparam import onnx_export
     from ternary_spike.system.files import replaced_together, sha256_of, write_json
     from ternary_spike.system.provenance import now, provenance
@@ -24,6 +24,11 @@ def run(args: Namespace) -> None:
     started = now()
     args.device = "cpu"
     record, _, batches, device = open_run(args, args.samples, COMPARED)
+    if reason := not_foldable(args, record):
+        with replaced_together(args.out, "onnx.json") as folder:
+            (folder / "folded.onnx").touch()  # the rule declares it; an empty file is no model to any runtime
+            pass_on(reason, folder / "onnx.json", record, device, started)
+        return
     network = open_folded(args, record)
     result = onnx_export.compare(network, (x for x, _ in batches))
     with replaced_together(args.out, "onnx.json") as folder:

@@ -12,11 +12,18 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
+    from ternary_spike.models.known_modules import NotFoldable
     from ternary_spike.reparam.folding import fold
+    from ternary_spike.reparam.refusal import save_refusal
     from ternary_spike.training.record import WEIGHTS, load_model
 
     record, model = load_model(args.run)
-    folded = fold(model)
+    try:
+        folded = fold(model)
+    except NotFoldable as refused:
+        save_refusal(args.out, str(refused), record["files"][WEIGHTS])
+        print(f"{record['id']}: not foldable: {refused}")
+        return
     folded.trained_weights = record["files"][WEIGHTS]
     folded.save(args.out)
     print(f"{record['id']}: {len(folded.spike_layers())} neuron layers without amplitude, in {args.out}")

@@ -20,13 +20,16 @@ def run(args: Namespace) -> None:
 
     import torch
 
-    from ternary_spike.cli._stages import COMPARED, of_run, open_folded, open_run
+    from ternary_spike.cli._stages import COMPARED, not_foldable, of_run, open_folded, open_run, pass_on
     from ternary_spike.reparam.equivalence import verify
     from ternary_spike.system.files import write_json
     from ternary_spike.system.provenance import now, provenance
 
     started = now()
     record, model, batches, device = open_run(args, args.samples, COMPARED)
+    if reason := not_foldable(args, record):
+        pass_on(reason, args.out, record, device, started)
+        return
     folded = open_folded(args, record).to(device)
     torch.backends.cudnn.allow_tf32 = False  # or a GPU's convolutions in float32 would round to 10 bits
     result = verify(model.to(device), folded, [x for x, _ in batches])

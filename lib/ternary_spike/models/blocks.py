@@ -1,4 +1,9 @@
-"""The units that a spiking ResNet is made of."""
+"""The units that a spiking ResNet is made of.
+
+Beside its ``forward`` a unit has ``fold(folder, name, source)``, which says the same once more for
+:mod:`ternary_spike.reparam`: it calls the folder's methods for its layers in the order of computation. ``name`` is the
+unit's own in result files; ``source`` and what is returned are names of values. ``neurons(name)`` has its neurons.
+"""
 
 from torch import Tensor, nn
 
@@ -25,6 +30,14 @@ class ConvUnit(nn.Module):
             return normalise_and_fire(self.bn, self.neuron, self.conv(x))
         return normalise_and_fire_static(self.bn, self.neuron, self.conv(x), timesteps)
 
+    def fold(self, folder, name: str, source: str) -> str:
+        """What :meth:`forward` and :meth:`encode` are once folded."""
+        return folder.spikes(name, self.neuron, folder.conv(f"{name}.conv", self.conv, self.bn, source))
+
+    def neurons(self, name: str) -> dict[str, nn.Module]:
+        """The neuron layer, by the unit's name."""
+        return {name: self.neuron}
+
 
 class Shortcut(nn.Module):
     """The projection where a block changes the shape: [T, B, C, H, W] to [T, B, C', H', W']."""
@@ -38,6 +51,11 @@ class Shortcut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bn(self.conv(x if self.pool is None else self.pool(x)))
+
+    def fold(self, folder, name: str, source: str) -> str:
+        """What :meth:`forward` is once folded."""
+        pooled = source if self.pool is None else folder.pool(f"{name}.pool", self.pool, source)
+        return folder.conv(f"{name}.conv", self.conv, self.bn, pooled)
 
 
 class BasicBlock(nn.Module):
@@ -60,3 +78,14 @@ class BasicBlock(nn.Module):
         return normalise_and_fire(
             self.bn2, self.neuron2, self.conv2(y), x if self.shortcut is None else self.shortcut(x)
         )
+
+    def fold(self, folder, name: str, source: str) -> str:
+        """What :meth:`forward` is once folded."""
+        spikes = folder.spikes(f"{name}.1", self.neuron1, folder.conv(f"{name}.conv1", self.conv1, self.bn1, source))
+        current = folder.conv(f"{name}.conv2", self.conv2, self.bn2, spikes)
+        shortcut = source if self.shortcut is None else folder.unit(f"{name}.shortcut", self.shortcut, source)
+        return folder.spikes(f"{name}.2", self.neuron2, folder.add(f"{name}.add", current, shortcut))
+
+    def neurons(self, name: str) -> dict[str, nn.Module]:
+        """The two neuron layers, in the order of computation."""
+        return {f"{name}.1": self.neuron1, f"{name}.2": self.neuron2}

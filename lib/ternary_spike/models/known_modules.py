@@ -26,7 +26,7 @@ _CALLS = ("__call__", "_wrapped_call_impl", "_call_impl")
 def _replaced(kind: type, base: type) -> str | None:
     """A method of the base, or of its own bases, that a subclass replaces; None if there is none."""
     bases = base.__mro__[: base.__mro__.index(nn.Module)]
-    methods = {name for part in bases for name, value in vars(part).items() if isfunction(value)}
+    methods = {name for part in bases for name, value in vars(part).items() if isfunction(value)} | {"forward"}
     return next((m for m in [*sorted(methods - _FREE), *_CALLS] if getattr(kind, m) is not getattr(base, m)), None)
 
 

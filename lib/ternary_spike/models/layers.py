@@ -38,3 +38,7 @@ class AvgPool2d(nn.AvgPool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return over_time(super().forward, x)
+
+    def fold(self, folder, name: str, source: str) -> str:
+        """Pooling passes an amplitude through to what is behind it: pool(a b) = a pool(b)."""
+        return folder.pool(name, self, source)

@@ -5,6 +5,7 @@ membrane. A layer's spikes so enter the next convolution and, on an identity sho
 """
 
 import math
+from collections.abc import Iterator
 
 from torch import Tensor, nn
 
@@ -115,6 +116,22 @@ class SpikingResNet(nn.Module):
                 spikes = block(spikes)
         # the classifier is linear: scoring each timestep and averaging is scoring the average
         return self.classifier(spikes.mean(dim=(0, 3, 4)))
+
+    def units(self) -> Iterator[tuple[str, nn.Module]]:
+        """What computes the last spikes, in the order of computation, by the names used in every result file."""
+        for i, unit in enumerate(self.stem):
+            yield f"stem{i + 1}", unit
+        if self.stem_pool is not None:
+            yield "stem.pool", self.stem_pool
+        for s, stage in enumerate(self.stages):
+            for b, block in enumerate(stage):
+                yield f"stage{s + 1}.block{b + 1}", block
+
+    def fold(self, folder, name: str, source: str) -> str:
+        """What :meth:`forward` is once folded; see :mod:`ternary_spike.models.blocks`."""
+        for where, unit in self.units():
+            source = folder.unit(where, unit, source)
+        return folder.classifier("classifier", self.classifier, source)
 
 
 def require_stem_batch_norm(choice: str) -> None:

@@ -6,13 +6,21 @@ and k = 1 comparison for a binary, 2 for a ternary spike. It leaves open which m
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from ternary_spike.reparam import synops
+from ternary_spike.models.known_modules import NotFoldable
+from ternary_spike.reparam import emitted, synops
 from ternary_spike.reparam.network import IMAGE, FoldedNetwork
+from ternary_spike.reparam.wiring import Wiring
+
+#: of energy.csv
+COLUMNS = (
+    *("layer", "kind", "input", "pooled", "macs", "input_neurons", "input_rate", "flops", "synops"),
+    *("energy_microjoule", "sign", "not_counted"),
+)
 
 
 @dataclass(frozen=True)
@@ -94,24 +102,68 @@ def measure(
         A row for each layer (for energy.csv) and the totals by method (for energy.json). All counts are means for one
         sample, over all its timesteps unless said otherwise.
     """
-    c = constants or Constants()
-    static = True
+    inputs = _Inputs(batches)
+    counted, spikes, samples = synops.count(network, inputs)
+    return _measured(network, counted, spikes, samples, {}, inputs.static, constants)
 
-    def watched():
-        nonlocal static
-        for x in batches:
-            static = x.dim() == 4
+
+def measure_itself(
+    model: nn.Module, batches: Iterable[Tensor], constants: Constants | None = None
+) -> tuple[list[dict], dict]:
+    """Count a network's operations on real inputs as it is, folded or not, and turn them into energy.
+
+    Args:
+        model: the trained network; put into evaluation mode.
+        batches, constants: as for :func:`measure`.
+
+    Returns:
+        As :func:`measure`. What cannot be counted has no number and says why in "not_counted": in the row of a layer
+        whose input is not spikes, and in the totals, which then have no energy by any method.
+    """
+    inputs = _Inputs(batches)
+    try:
+        wiring = Wiring().network(model)
+    except NotFoldable as unknown:
+        return [], {"samples": sum(len(x) for x in inputs), "methods": [], "not_counted": str(unknown)}
+    return _measured(wiring, *emitted.count(model, wiring, inputs), inputs.static, constants)
+
+
+class _Inputs:
+    """Batches of inputs, which remember whether they were static images."""
+
+    def __init__(self, batches: Iterable[Tensor]) -> None:
+        self.batches = batches
+        self.static = True
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for x in self.batches:
+            self.static = x.dim() == 4
             yield x
 
-    counted, spikes, samples = synops.count(network, watched())
-    layers, shapes, timesteps = synops.layers(network), network.shapes(), network.timesteps
-    neurons = {name: math.prod(shapes[name]) for name in network.spike_layers()}
-    rates = {name: spikes[name] / (neurons[name] * timesteps) for name in neurons}
-    signed = {op.name: op.settings["signed"] for op in network.operations if op.kind == "spikes"}
 
-    rows = [_of_connections(layer, counted, neurons, rates, 1 if static else timesteps, c) for layer in layers]
+def _measured(
+    network: FoldedNetwork,
+    counted: dict[str, float],
+    spikes: dict[str, float],
+    samples: int,
+    others: dict[str, str],
+    static: bool,
+    constants: Constants | None,
+) -> tuple[list[dict], dict]:
+    """Rows and totals from the counts; ``others`` are the neuron layers whose output is no spikes, and what it is."""
+    c = constants or Constants()
+    shapes, timesteps = network.shapes(), network.timesteps
+    neurons = {name: math.prod(shapes[name]) for name in network.spike_layers()}
+    rates = {name: spikes[name] / (neurons[name] * timesteps) for name in neurons if name in spikes}
+    signed = {op.name: op.settings["signed"] for op in network.operations if op.kind == "spikes"}
+    passes = 1 if static else timesteps
+    rows = [
+        _of_connections(layer, counted.get(layer.name), neurons, rates, passes, others.get(layer.source, ""), c)
+        for layer in synops.layers(network)
+    ]
     for name, size in neurons.items():
-        rows.append(_of_neurons(name, size, rates[name], comparisons_per_spike(signed[name]) * size * timesteps, c))
+        sign = None if name in others else comparisons_per_spike(signed[name]) * size * timesteps
+        rows.append(_of_neurons(name, size, rates.get(name), sign, others.get(name, ""), c))
     return rows, totals(network, rows, samples, static, c)
 
 
@@ -156,10 +208,21 @@ def totals(
     timesteps = network.timesteps
     of_neurons = [row for row in rows if row["kind"] == "neurons"]
     total_neurons = sum(row["input_neurons"] for row in of_neurons)
-    means = mean_rates(network, {row["layer"]: row["input_rate"] for row in of_neurons})
     encoder_macs = sum(row["macs"] for row in rows if row["input"] == IMAGE)
-    k = comparisons_per_spike(any(op.settings["signed"] for op in network.operations if op.kind == "spikes"))
     a = synops.paper_count(network)
+    found = {
+        "samples": samples,
+        "timesteps": timesteps,
+        "constants_picojoule": asdict(c),
+        "neurons": total_neurons,
+        "encoder_macs": encoder_macs,
+        "macs": sum(row["macs"] for row in rows),
+        "paper_operation_count": {**asdict(a), "total": a.total},
+    }
+    if reasons := [row["not_counted"] for row in rows if row.get("not_counted")]:
+        return {**found, "methods": [], "not_counted": "; ".join(dict.fromkeys(reasons))}
+    means = mean_rates(network, {row["layer"]: row["input_rate"] for row in of_neurons})
+    k = comparisons_per_spike(any(op.settings["signed"] for op in network.operations if op.kind == "spikes"))
     estimates = []
     for encoder, flops in [("every timestep", encoder_macs * timesteps)] + [("once", encoder_macs)] * static:
         for mean, rate in means.items():
@@ -169,26 +232,22 @@ def totals(
             )
         exact, signs = (sum(row[column] for row in rows) for column in ("synops", "sign"))
         estimates.append(estimate("exact count", encoder, None, flops, exact, signs, c))
-    return {
-        "samples": samples,
-        "timesteps": timesteps,
-        "constants_picojoule": asdict(c),
-        "neurons": total_neurons,
-        "encoder_macs": encoder_macs,
-        "macs": sum(row["macs"] for row in rows),
-        "paper_operation_count": {**asdict(a), "total": a.total},
-        "rates": means,
-        "methods": [asdict(e) for e in estimates],
-    }
+    return {**found, "rates": means, "methods": [asdict(e) for e in estimates]}
 
 
 def _of_connections(
-    layer: synops.Layer, counted: dict, neurons: dict, rates: dict, encoder_passes: int, constants: Constants
+    layer: synops.Layer,
+    additions: float | None,
+    neurons: dict,
+    rates: dict,
+    encoder_passes: int,
+    not_counted: str,
+    constants: Constants,
 ) -> dict:
     """A row of energy.csv for a layer's weights, or for a shortcut."""
     from_image = layer.source == IMAGE
-    additions = 0.0 if from_image else counted[layer.name]
-    flops = layer.macs * encoder_passes if from_image else 0
+    additions = 0.0 if from_image else additions
+    flops = layer.macs * encoder_passes if from_image else None if not_counted else 0
     return {
         "layer": layer.name,
         "kind": "shortcut" if layer.kind == "add" else layer.kind,
@@ -196,15 +255,18 @@ def _of_connections(
         "pooled": layer.pooled,
         "macs": layer.macs,
         "input_neurons": 0 if from_image else neurons[layer.source],
-        "input_rate": None if from_image else rates[layer.source],
+        "input_rate": rates.get(layer.source),
         "flops": flops,
         "synops": additions,
-        "energy_microjoule": energy_microjoule(flops, additions, 0, constants),
+        "energy_microjoule": None if not_counted else energy_microjoule(flops, additions, 0, constants),
         "sign": 0,
+        "not_counted": not_counted,
     }
 
 
-def _of_neurons(name: str, size: int, rate: float, sign: float, constants: Constants) -> dict:
+def _of_neurons(
+    name: str, size: int, rate: float | None, sign: float | None, not_counted: str, constants: Constants
+) -> dict:
     """A row of energy.csv for a layer's neurons."""
     return {
         "layer": name,
@@ -216,6 +278,7 @@ def _of_neurons(name: str, size: int, rate: float, sign: float, constants: Const
         "input_rate": rate,
         "flops": 0,
         "synops": 0.0,
-        "energy_microjoule": energy_microjoule(0, 0, sign, constants),
+        "energy_microjoule": None if not_counted else energy_microjoule(0, 0, sign, constants),
         "sign": sign,
+        "not_counted": not_counted,
     }

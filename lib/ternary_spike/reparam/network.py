@@ -30,6 +30,7 @@ from ternary_spike.system.files import read_json, read_tensors, replaced_togethe
 FORMAT = "ternary-spike folded network"
 WEIGHTS_FILE = "folded.safetensors"
 STRUCTURE_FILE = "folded.json"
+NOT_FOLDABLE = "not_foldable"  # in the place of all else in the structure's file: why there is no folded network
 
 Observer = Callable[[str, Tensor, Tensor], None]
 
@@ -218,11 +219,14 @@ class FoldedNetwork:
         """Read a folded network.
 
         Raises:
-            UserError: if a file is missing or corrupt, or the structure does not fit its weights.
+            UserError: if a file is missing or corrupt, the structure does not fit its weights, or the files say that
+                the network could not be folded.
         """
         folder = Path(folder)
         path = folder / STRUCTURE_FILE
         structure = read_json(path)
+        if isinstance(structure, dict) and NOT_FOLDABLE in structure:
+            raise UserError(f"{path} holds no folded network, which is not foldable: {structure[NOT_FOLDABLE]}")
         try:
             if structure["format"] != FORMAT:
                 raise ValueError(f"its format is {structure['format']!r}")

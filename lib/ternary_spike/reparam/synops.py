@@ -141,7 +141,7 @@ def count(network: FoldedNetwork, batches: Iterable[Tensor]) -> tuple[dict[str, 
         Synaptic operations per sample by layer (its name in :func:`layers`; the image's layer is not among them),
         spikes per sample by neuron layer, and the number of samples.
     """
-    by_site: dict[str, Tensor] = {}  # number of spikes at each site (H, W)
+    by_site: dict[str, Tensor] = {}
     samples = 0
 
     def observe(layer: str, _membrane: Tensor, spikes: Tensor) -> None:
@@ -152,10 +152,22 @@ def count(network: FoldedNetwork, batches: Iterable[Tensor]) -> tuple[dict[str, 
     for x in batches:
         network.run(x, observe)
         samples += len(x)
-    synops = {
+    return *per_sample(network, by_site, samples), samples
+
+
+def per_sample(
+    network: FoldedNetwork, by_site: dict[str, Tensor], samples: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Additions by layer that receives spikes, and spikes by neuron layer, as means for one sample.
+
+    Args:
+        network: says where spikes go.
+        by_site: number of spikes at each site (H, W), by neuron layer; layers behind others have no additions.
+        samples: how many inputs caused them.
+    """
+    additions = {
         layer.name: (by_site[layer.source].cpu() * layer.fan_out).sum().item() / samples
         for layer in layers(network)
-        if layer.fan_out is not None
+        if layer.fan_out is not None and layer.source in by_site
     }
-    spikes = {name: counts.sum().item() / samples for name, counts in by_site.items()}
-    return synops, spikes, samples
+    return additions, {name: counts.sum().item() / samples for name, counts in by_site.items()}
