@@ -237,7 +237,7 @@ for found in sets:
     energy = report.energy_by_method(found)
     display(
         report.table(
-            energy[energy["encoder"] == "every timestep"],
+            energy[energy["encoder"].isin(("every timestep", ""))],
             [
                 report.neuron(),
                 report.text("Method", "method"),

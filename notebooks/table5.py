@@ -28,6 +28,12 @@ table5 = results.table("table5")
 layers = results.table("energy_layers").merge(results.named, on="id")
 claims = results.table("claims").set_index("id")
 
+
+def reason(rows):
+    """The column that says what was not counted and why, where there is one."""
+    return [report.text("Not counted", "not_counted", long=True)] if (rows["not_counted"] != "").any() else []
+
+
 # %% [markdown]
 # ## The rule
 #
@@ -96,7 +102,8 @@ report.table(
 # as the paper does, or once, which a static image allows.
 
 # %%
-samples = sorted(set(results.table("energy")["samples"]))
+energy = results.table("energy")
+samples = sorted(set(energy.loc[energy["not_counted"] == "", "samples"]))
 report.note(
     f"Counted on {' or '.join(f'{number:,}' for number in samples)} test images, the same share of each class, so that "
     "rates differ a little from those over the whole test set elsewhere."
@@ -117,6 +124,7 @@ report.table(
         report.number("Sign, k", "sign_mean", 1, scale=1e-3),
         report.spread("Energy, µJ", "energy", "microjoule", 3),
         report.number("Over binary, %", "extra_percent", 1, sign=True),
+        *reason(means),
     ],
     "Energy per image by method, mean ± standard deviation over seeds",
     "energy",
@@ -124,7 +132,7 @@ report.table(
 )
 
 # %%
-for place, here in means.groupby("place", sort=False):
+for place, here in means[means["not_counted"] == ""].groupby("place", sort=False):
     ways = list(dict.fromkeys(zip(here["method"], here["encoder"], strict=True)))
     names = [name for name in report.NEURONS if name in set(here["neuron"])]
     figure, axes = report.subplots(height=0.5 + 0.42 * len(ways), width=5.8)
@@ -160,12 +168,13 @@ for place, here in means.groupby("place", sort=False):
 # ## Operations layer by layer
 #
 # Mean over seeds. Pooled inputs are averages of spikes: sums of weights times a constant, additions still, but of
-# inputs that are not ternary.
+# inputs that are not ternary. A network that is not foldable is counted on itself; a layer whose input is no spikes is
+# not counted, since it multiplies.
 
 # %%
 counted = layers[layers["kind"] != "neurons"].groupby(["id", "neuron", "layer"], sort=False)
 counted = counted.agg({"kind": "first", "input": "first", "pooled": "first", "input_rate": "mean", "macs": "mean",
-                       "flops": "mean", "synops": "mean"}).reset_index()  # fmt: skip
+                       "flops": "mean", "synops": "mean", "not_counted": "first"}).reset_index()  # fmt: skip
 counted = counted.drop(columns="neuron").merge(results.named, on="id").sort_values("id", kind="stable")
 report.table(
     counted,
@@ -179,6 +188,7 @@ report.table(
         report.number("Dense MACs", "macs", 0),
         report.number("FLOPs", "flops", 0),
         report.number("Additions", "synops", 0),
+        *reason(counted),
     ],
     "Operations per image: dense multiply-accumulates of one timestep, and what spikes cause in all timesteps",
     "energy_layers",

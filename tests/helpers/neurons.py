@@ -22,4 +22,5 @@ class Graded(TernaryLIF):
     """Emits a number of its own where it fires: no spikes."""
 
     def emit(self, b):
-        return b * (1 + b.flatten().cumsum(0).view_as(b).abs())
+        count = b.detach().abs().flatten().cumsum(0).view_as(b)
+        return b * (1 + 0.1 * (count % 3))

@@ -16,14 +16,16 @@ from torch.nn.utils import parametrizations
 
 from ternary_spike import TernaryLIF, TrainableTernaryLIF
 from ternary_spike.membrane.dynamics import Dynamics
+from ternary_spike.models.base import named_neurons
 from ternary_spike.models.batch_norm import BatchNorm2d
+from ternary_spike.models.blocks import BasicBlock, ConvUnit
 from ternary_spike.models.layers import AvgPool2d, Conv2d
 from ternary_spike.models.resnet import SpikingResNet
 from ternary_spike.reparam import onnx_export, synops
 from ternary_spike.reparam.equivalence import compare
 from ternary_spike.reparam.executor import AdditionOnlyExecutor, Operations
 from ternary_spike.reparam.folding import fold
-from tests.helpers.networks import random_network
+from tests.helpers.networks import random_network, recalibrate
 
 SIDE = 9
 
@@ -300,6 +302,65 @@ def test_a_network_with_a_forward_of_its_own_is_refused():
 
     with pytest.raises(ValueError, match="the network is Louder"):
         fold(Louder("resnet6w4", "ternary", 2))
+
+
+class Louder(BasicBlock):
+    def forward(self, x):
+        return super().forward(2 * x)
+
+
+class Twice(nn.Module):
+    """A unit of a user's own: two of the stem's in a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = ConvUnit(4, 4, 3, 1, False, lambda _: TrainableTernaryLIF(0.7))
+        self.second = ConvUnit(4, 4, 3, 1, False, lambda _: TrainableTernaryLIF(1.4))
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+    def fold(self, folder, name, source):
+        source = folder.unit(f"{name}.first", self.first, source)
+        return folder.unit(f"{name}.second", self.second, source)
+
+    def neurons(self, name):
+        return self.first.neurons(f"{name}.first") | self.second.neurons(f"{name}.second")
+
+
+class Quieter(Twice):
+    def forward(self, x):
+        return super().forward(0.5 * x)
+
+
+def test_a_unit_with_a_forward_of_its_own_is_not_folded_as_its_base():
+    for unit, base in ((Louder(4, 4, 1, False, lambda _: TernaryLIF()), "BasicBlock"), (Quieter(), "Twice")):
+        model, _ = network()
+        model.stages[0][0] = unit
+        with pytest.raises(ValueError, match=f"stage1.block1 is {type(unit).__name__} with a forward .*use {base}"):
+            fold(model)
+
+
+def test_a_unit_that_plugs_in_brings_its_own_fold():
+    model, x = network()
+    torch.manual_seed(3)
+    model.stages[0][0] = Twice()
+    recalibrate(model, x, torch.Generator().manual_seed(3))
+    agrees(model, x)
+    assert list(named_neurons(model))[:3] == ["stem1", "stage1.block1.first", "stage1.block1.second"]
+    assert list(fold(model).spike_layers()) == list(named_neurons(model))
+
+
+def test_a_unit_names_all_of_its_spiking_neurons():
+    """Or one of them would be watched by nobody, in silence."""
+    model, _ = network()
+    model.stages[0][0] = nn.Sequential(TernaryLIF())
+    with pytest.raises(ValueError, match=r"stage1\.block1, Sequential, has spiking neurons that it does not name"):
+        named_neurons(model)
+    model, _ = network()
+    model.stages[0][0].third = TernaryLIF()
+    with pytest.raises(ValueError, match=r"stage1\.block1, BasicBlock, has spiking neurons that it does not name"):
+        named_neurons(model)
 
 
 def test_a_subclass_that_computes_what_its_base_does_is_folded():

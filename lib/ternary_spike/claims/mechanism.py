@@ -4,7 +4,10 @@ import math
 from fractions import Fraction
 from itertools import product
 
+import pandas as pd
+
 from ternary_spike.claims.findings import DERIVED, Finding, Tables, check, exact, untested
+from ternary_spike.tables.columns import NOT_COUNTED, NOT_FOLDABLE
 
 
 @check
@@ -23,20 +26,35 @@ def capacity(tables: Tables) -> Finding:
     return exact(uniform and math.isclose(ratio, math.log2(3)), result, evidence=DERIVED)
 
 
+def _foldable(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The rows of networks that were folded, and how many could not be, in words."""
+    folded = rows[rows[NOT_FOLDABLE] == ""]
+    others = len(rows) - len(folded)
+    return folded, f"; {others} not foldable: {_reasons(rows[NOT_FOLDABLE])}" if others else ""
+
+
+def _reasons(cells: pd.Series) -> str:
+    """The reasons in a column, each once."""
+    return "; ".join(dict.fromkeys(cell for cell in cells if cell))
+
+
 @check
 def folding_exact(tables: Tables) -> Finding:
     """Eq. 17 on real test images: in float64 no spike differs and the logits agree to the bound."""
-    found = tables["equivalence"]
+    found, others = _foldable(tables["equivalence"])
     if found.empty:
-        return untested("no folded network has been compared yet")
-    spikes, differing = found["float64_spikes"].sum(), found["float64_differing_spikes"].sum()
+        return untested(f"no folded network has been compared yet{others}")
+    spikes, differing, single = (
+        int(found[column].sum())
+        for column in ("float64_spikes", "float64_differing_spikes", "float32_differing_spikes")
+    )
     worst = found["float64_largest_relative_logit_difference"].max()
     logits = f"logits by at most {worst:.1e} (relative)" if worst else "logits not at all"
     trained = (found["id"].map(tables["summary"].set_index("id")["neuron"]) == "trainable").sum()
     result = (
         f"{len(found)} networks, {trained} of them with trained amplitudes: "
         f"{differing:,} of {spikes:,} spikes differ in float64, {logits}; "
-        f"{found['float32_differing_spikes'].sum():,} in float32"
+        f"{single:,} in float32{others}"
     )
     holds = bool(found["passed"].astype(bool).all() and differing == 0 and (worst <= found["bound"]).all())
     return exact(holds, result, tuple(dict.fromkeys(found["id"])))
@@ -45,13 +63,12 @@ def folding_exact(tables: Tables) -> Finding:
 @check
 def folding_normalises(tables: Tables) -> Finding:
     """Neuron layers that still have an amplitude after folding."""
-    found = tables["equivalence"]
+    found, others = _foldable(tables["equivalence"])
     if found.empty:
-        return untested("no network has been folded yet")
-    left, layers = found["layers_with_amplitude"].sum(), found["neuron_layers"].sum()
-    return exact(
-        left == 0, f"{left:,} of {layers:,} neuron layers keep an amplitude", tuple(dict.fromkeys(found["id"]))
-    )
+        return untested(f"no network has been folded yet{others}")
+    left, layers = (int(found[column].sum()) for column in ("layers_with_amplitude", "neuron_layers"))
+    result = f"{left:,} of {layers:,} neuron layers keep an amplitude{others}"
+    return exact(left == 0, result, tuple(dict.fromkeys(found["id"])))
 
 
 @check
@@ -89,7 +106,9 @@ def additions_only(tables: Tables) -> Finding:
     found = tables["energy_layers"]
     if found.empty:
         return untested("no operations have been counted yet")
-    behind = found[(found["input"] != "image") & (found["kind"] != "neurons")]
+    behind = found[(found["input"] != "image") & (found["kind"] != "neurons") & (found[NOT_COUNTED] == "")]
+    if behind.empty:
+        return untested(f"nothing could be counted: {_reasons(found[NOT_COUNTED])}")
     other = behind[behind["flops"] > 0]
     # the classifier's input is pooled too: averaged over the picture
     pooled = behind[behind["pooled"].astype(bool) | (behind["kind"] == "classifier")]
@@ -98,12 +117,14 @@ def additions_only(tables: Tables) -> Finding:
         f"{len(other)} of {len(behind)} layers behind the encoder multiply; {len(pooled)} get averages of spikes, "
         f"sums of weights times a constant ({share:.2g} % of the synaptic operations)"
     )
-    executed = tables["execution"]
+    if left_out := int((found[NOT_COUNTED] != "").sum()):
+        result += f"; {left_out} layers not counted: {_reasons(found[NOT_COUNTED])}"
+    executed, others = _foldable(tables["execution"])
     multiplied = executed["decay_multiplications_per_image"].sum() + executed["differing_spikes"].sum()
     if not executed.empty:
         result += (
-            f"; {len(executed)} networks executed by additions alone: {executed['differing_spikes'].sum():,} of "
-            f"{executed['spikes'].sum():,} spikes differ from the dense network's, "
-            f"{executed['decay_multiplications_per_image'].sum():,.0f} multiplications behind the encoder"
+            f"; {len(executed)} networks executed by additions alone: {int(executed['differing_spikes'].sum()):,} of "
+            f"{int(executed['spikes'].sum()):,} spikes differ from the dense network's, "
+            f"{executed['decay_multiplications_per_image'].sum():,.0f} multiplications behind the encoder{others}"
         )
     return exact(other.empty and not multiplied, result, tuple(dict.fromkeys(found["id"])))

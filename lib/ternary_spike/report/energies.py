@@ -11,11 +11,11 @@ def energy_by_method(results: Results) -> pd.DataFrame:
     Returns:
         ``id``, ``neuron``, ``variant``, ``place`` (the id without its neuron), ``method``, ``encoder``; ``rate_mean``
         (of 1), ``synops_mean``, ``sign_mean``, ``energy_mean_microjoule`` and their ``std``; ``extra_percent`` over the
-        binary network counted alike, NaN without one.
+        binary network counted alike, NaN without one; ``not_counted``, why a run has one row without method or numbers.
     """
     energy = results.table("energy").merge(results.named, on="id")
     quantities = ["rate", "synops", "sign", "energy_microjoule"]
-    groups = energy.groupby(["id", "neuron", "variant", "method", "encoder"], sort=False)
+    groups = energy.groupby(["id", "neuron", "variant", "method", "encoder", "not_counted"], sort=False)
     means = groups[quantities].agg(["mean", "std"])
     means.columns = [f"{name}_{kind}" for name, kind in means.columns]
     means = means.rename(columns={f"energy_microjoule_{kind}": f"energy_{kind}_microjoule" for kind in ("mean", "std")})

@@ -74,7 +74,12 @@ def _pair(first: pd.Series, second: pd.Series, energy: pd.Series) -> dict:
         "difference_points": samples[0].mean - samples[1].mean,
         "interval_points": half if math.isfinite(half) else None,
         "synops_ratio": first["synops_mean_per_image"] / second["synops_mean_per_image"],
-        "energy_ratio": energy["every timestep", first["id"]] / energy["every timestep", second["id"]],
-        "energy_ratio_once": energy["once", first["id"]] / energy["once", second["id"]],
+        "energy_ratio": _ratio(energy, "every timestep", first["id"], second["id"]),
+        "energy_ratio_once": _ratio(energy, "once", first["id"], second["id"]),
         "verdict": ordering_at_scale(*samples).verdict,
     }
+
+
+def _ratio(energy: pd.Series, encoder: str, first: str, second: str) -> float:
+    """One run's energy over another's; NaN where one of them has none."""
+    return energy.get((encoder, first), math.nan) / energy.get((encoder, second), math.nan)

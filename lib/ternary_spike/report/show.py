@@ -95,6 +95,15 @@ def number(label: str, key: str, digits: int = 2, scale: float = 1.0, sign: bool
     return Column(label, cell, lambda row: row.get(key), numeric=True)
 
 
+def scientific(label: str, key: str) -> Column:
+    """A column of numbers of any size, such as 3.0e-14."""
+
+    def cell(row: pd.Series) -> str:
+        return DASH if missing(row.get(key)) else f"{row[key]:.1e}"
+
+    return Column(label, cell, lambda row: row.get(key), numeric=True)
+
+
 def signed(label: str, key: str, digits: int = 2) -> Column:
     """A column of differences."""
     return number(label, key, digits, sign=True)

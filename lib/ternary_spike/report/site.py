@@ -327,11 +327,16 @@ def _duration(seconds: float) -> str:
 
 def _fold(equivalence: pd.DataFrame) -> dict | None:
     """The fold's figures for the front page."""
+    refused = equivalence["not_foldable"] != ""
+    reasons = list(dict.fromkeys(equivalence.loc[refused, "not_foldable"]))
+    equivalence = equivalence[~refused]
     if equivalence.empty:
-        return None
+        return {"networks": 0, "refused": int(refused.sum()), "reasons": reasons} if reasons else None
     worst = equivalence["float64_largest_relative_logit_difference"].max()
     return {
         "networks": len(equivalence),
+        "refused": int(refused.sum()),
+        "reasons": reasons,
         "spikes": f"{int(equivalence['float64_spikes'].sum()):,}",
         "differing": f"{int(equivalence['float64_differing_spikes'].sum()):,}",
         "logits": f"to {worst:.1e}" if worst else "exactly",

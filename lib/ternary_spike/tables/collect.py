@@ -85,10 +85,10 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
         notes = [state for state in dict.fromkeys(done["state"]) if state != "done"]
         if len(done) == 0:
             state = "; ".join(unfinished)
-        elif unfinished or notes:
+        elif unfinished or any(not note.startswith("done; ") for note in notes):
             state = "; ".join([f"{len(done)} of {len(group)} seeds", *unfinished, *notes])
         else:
-            state = "done"
+            state = "; ".join(["done", *(note.removeprefix("done; ") for note in notes)])
         rows.append(
             {
                 "id": run,

@@ -1,5 +1,8 @@
 """The tables that `collect` writes: every column and its meaning. Text columns are listed in :data:`TEXT`."""
 
+#: columns that say why a row has no numbers; empty where it has
+NOT_FOLDABLE, NOT_COUNTED = "not_foldable", "not_counted"
+
 _RUN = {
     "id": "run id: dataset, network, T, neuron and variant",
     "dataset": "the dataset's name in the run table",
@@ -9,7 +12,10 @@ _RUN = {
     "variant": "what sets a control apart; empty for the neurons as the paper describes them",
     "tables": "the paper's tables that the run belongs to",
     "control": "whether the paper lacks the run",
-    "state": "done, or why there is no number: not run: reason, failed: reason, incomplete, failed: reason",
+    "state": (
+        "done, or why there is no number: not run: reason, failed: reason, incomplete, failed: reason; then what a "
+        "finished run cannot give: not foldable: reason, not counted: reason"
+    ),
     "reduced": "how the run differs from one of the paper's; empty for a full run",
 }
 _SEED = {"id": _RUN["id"], "seed": "seed"}
@@ -135,6 +141,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "other_additions_per_image": "additions of biases, of a projection's current, and of what a membrane kept",
         "exponent_shifts_per_image": "decays of a membrane by a power of two",
         "comparisons_per_image": "comparisons with the threshold",
+        NOT_FOLDABLE: "why there is no folded network to execute; empty where there is",
     },
     "onnx": {
         **_SEED,
@@ -143,6 +150,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "differing_spikes": "spikes that differ in float32",
         "largest_logit_difference": "largest difference of the logits",
         "class_agreement_percent": "images with the same class",
+        NOT_FOLDABLE: "why there is no folded network to export; empty where there is",
     },
     "equivalence": {
         **_SEED,
@@ -161,6 +169,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         },
         "neuron_layers": "neuron layers of the folded network",
         "layers_with_amplitude": "those that still scale their spikes",
+        NOT_FOLDABLE: "why there is no folded network to compare; empty where there is",
     },
     "energy": {
         **_SEED,
@@ -170,10 +179,11 @@ COLUMNS: dict[str, dict[str, str]] = {
         **_ENERGY,
         "energy_microjoule": "energy per image",
         "encoder_share": "the encoder's share of it",
+        NOT_COUNTED: "why there is no number; empty where there is",
     },
     "energy_layers": {
         **_SEED,
-        "layer": "layer of the folded network",
+        "layer": "layer of the folded network, or of the network itself where that is not foldable",
         "kind": "conv, classifier, shortcut or neurons",
         "input": "whose spikes it gets; image for the encoder",
         "pooled": "whether average pooling lies between",
@@ -184,6 +194,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "synops": "additions per image",
         "energy_microjoule": "energy per image",
         "sign": "comparisons per image",
+        NOT_COUNTED: "why there is no number; empty where there is",
     },
     "history": {
         **_SEED,
@@ -278,6 +289,6 @@ TEXT = frozenset(
         *("data_label", "data_checksum", "recipe", "commit", "code_hash", "device", "cpu", "python", "torch"),
         *("started", "finished", "warnings", "missing", "layer", "kind", "input", "method", "encoder", "citation"),
         *("type", "verdict", "basis", "group", "statement", "where", "evidence", "result", "runs", "notebook"),
-        *("target", "question", "base"),
+        *("target", "question", "base", NOT_FOLDABLE, NOT_COUNTED),
     }
 )

@@ -122,7 +122,8 @@ def energy_table(summary: pd.DataFrame, energy: pd.DataFrame) -> list[dict]:
     absent = [row.neuron for row in paper.energies() if row.neuron not in planned]
     rows += [{"kind": "ours", "neuron": neuron, "state": NOT_PLANNED} for neuron in absent]
     for _, run in ours.iterrows():
-        found = energy[energy["id"] == run["id"]] if len(energy) else energy
+        # of a run whose operations could not be counted the state says why
+        found = energy[(energy["id"] == run["id"]) & (energy["not_counted"] == "")] if len(energy) else energy
         base = {"kind": "ours", **{key: run[key] for key in ("id", "neuron", "state", "reduced")}}
         if len(found) == 0:
             rows.append(base)

@@ -1,10 +1,11 @@
 """One run's rows of the tables, from the files that its stages left.
 
-A row says of a planned run what it gave, or why it gave nothing: "not run: reason", "failed: reason". A damaged file
-spoils its own run's rows and nobody else's.
+A row says of a planned run what it gave, or why it gave nothing: "not run: reason", "failed: reason". Of a run that is
+done it says what it cannot give: "done; not foldable: reason", "done; not counted: reason". A damaged file spoils its
+own run's rows and nobody else's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from ternary_spike import paper
 from ternary_spike.planning.run_files import expected_files, run_folder
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import read_json, require_sha256
-from ternary_spike.tables.columns import COLUMNS
+from ternary_spike.tables.columns import COLUMNS, NOT_COUNTED, NOT_FOLDABLE
 from ternary_spike.tables.membrane_distances import membrane_distances
 
 IDENTITY = ("dataset", "architecture", "timesteps", "neuron")
@@ -80,18 +81,39 @@ def _read_stages(found: RunRows, folder: Path) -> None:
             found.run["entropy_bits"] = _over_neurons(layers, "entropy_bits")
             found.evaluation = evaluation
         found.layers += layers
+    if (folded := _read_of(folder / "folded.json", record)) is not None and NOT_FOLDABLE in folded:
+        found.run["state"] += f"; not foldable: {folded[NOT_FOLDABLE]}"
     if (checked := _read_of(folder / "equivalence.json", record)) is not None:
-        found.equivalence.append(_equivalence(key, checked, _read_of(folder / "folded.json", record)))
+        found.equivalence.append(_of_folded(key, checked, lambda: _equivalence(checked, folded)))
     if (executed := _read_of(folder / "execution.json", record)) is not None:
-        found.execution.append(_execution(key, executed))
+        found.execution.append(_of_folded(key, executed, lambda: _execution(executed)))
     if (exported := _read_of(folder / "onnx.json", record)) is not None:
-        found.onnx.append({**key, **{name: exported[name] for name in COLUMNS["onnx"] if name not in key}})
+        numbers = COLUMNS["onnx"].keys() - {*key, NOT_FOLDABLE}
+        found.onnx.append(_of_folded(key, exported, lambda: {name: exported[name] for name in numbers}))
     if (counted := _read_of(folder / "energy.json", record)) is not None:
-        found.run["synops"] = _chosen(counted["methods"], COUNTED_METHOD)["synops"]
-        found.run["energy_microjoule"] = _chosen(counted["methods"], HEADLINE_METHOD)["energy_microjoule"]
-        found.energy += [{**key, **method, "samples": counted["samples"]} for method in counted["methods"]]
+        _add_energy(found, key, counted)
     found.history += [{**cells, **key} for cells in _read_csv(folder / "history.csv", record)]
-    found.energy_layers += [{**cells, **key} for cells in _read_csv(folder / "energy.csv", counted)]
+    for cells in _read_csv(folder / "energy.csv", counted):
+        reason = cells.get(NOT_COUNTED)  # pandas reads an empty cell as NaN; files of earlier versions have none
+        found.energy_layers.append({**cells, **key, NOT_COUNTED: reason if isinstance(reason, str) else ""})
+
+
+def _of_folded(key: dict, result: dict, numbers: Callable[[], dict]) -> dict:
+    """A row of a table about folded networks: numbers, or why there is no folded network."""
+    if NOT_FOLDABLE in result:
+        return {**key, NOT_FOLDABLE: result[NOT_FOLDABLE]}
+    return {**key, **numbers(), NOT_FOLDABLE: ""}
+
+
+def _add_energy(found: RunRows, key: dict, counted: dict) -> None:
+    """Add the rows of energy.json: one for each method, or a single one that says why nothing was counted."""
+    if NOT_COUNTED in counted:
+        found.run["state"] += f"; not counted: {counted[NOT_COUNTED]}"
+        found.energy.append({**key, "samples": counted["samples"], NOT_COUNTED: counted[NOT_COUNTED]})
+        return
+    found.run["synops"] = _chosen(counted["methods"], COUNTED_METHOD)["synops"]
+    found.run["energy_microjoule"] = _chosen(counted["methods"], HEADLINE_METHOD)["energy_microjoule"]
+    found.energy += [{**key, **method, "samples": counted["samples"], NOT_COUNTED: ""} for method in counted["methods"]]
 
 
 def _read(path: Path):
@@ -263,8 +285,9 @@ def _over_neurons(layers: list[dict], column: str) -> float:
     return sum(layer[column] * layer["neurons"] for layer in layers) / sum(layer["neurons"] for layer in layers)
 
 
-def _equivalence(key: dict, found: dict, folded: dict) -> dict:
-    row = {**key, "samples": found["samples"], "bound": found["bound"], "passed": found["passed"]}
+def _equivalence(found: dict, folded: dict) -> dict:
+    """A row of equivalence.csv."""
+    row = {"samples": found["samples"], "bound": found["bound"], "passed": found["passed"]}
     for precision in ("float64", "float32"):
         part = found[precision]
         row |= {
@@ -278,11 +301,10 @@ def _equivalence(key: dict, found: dict, folded: dict) -> dict:
     return row | {"neuron_layers": len(layers), "layers_with_amplitude": len(amplitudes)}
 
 
-def _execution(key: dict, found: dict) -> dict:
+def _execution(found: dict) -> dict:
     """A row of execution.csv: the executor's operations for each image."""
     operations, samples = found["operations"], found["samples"]
     return {
-        **key,
         "samples": samples,
         "spikes": found["spikes"],
         "differing_spikes": found["differing_spikes"],
