@@ -154,6 +154,13 @@ def write_run(folder: Path, row: dict, **wanted) -> Path:
     return run
 
 
+def refuse(run: Path, reason: str) -> None:
+    """Make of a run's files those of a network that is not foldable, and is counted on itself."""
+    for name in ("folded", "equivalence", "execution", "onnx"):
+        if (run / f"{name}.json").exists():
+            _json(run / f"{name}.json", {"not_foldable": reason})
+
+
 def demo(folder: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> Path:
     """A finished demo: three neurons on the digits; returns the plan's path."""
     rows = [plan_row("digits", "resnet8", 2, neuron, seed) for neuron in LAST for seed in seeds]

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from ternary_spike import paper
+from ternary_spike import claims, paper
 from ternary_spike.planning.plan_file import PLAN_COLUMNS
 from ternary_spike.system.errors import UserError
 from ternary_spike.tables import collect
@@ -160,6 +160,44 @@ def test_network_without_spikes(tmp_path):
     tables = tables_of(tmp_path, [row])
     assert only(tables["runs"])["state"] == "done"
     assert only(tables["runs"])["missing"] == ""
+
+
+REASON = "layer stem1, Soft, does not say what it is once folded"
+
+
+def test_what_is_not_foldable_says_so_beside_what_is(tmp_path):
+    rows = [cifar(seed, neuron=neuron) for neuron in ("binary", "ternary") for seed in (0, 1)]
+    folders = [fixture.write_run(tmp_path, row, **FULL) for row in rows]
+    for folder in folders[2:]:
+        fixture.refuse(folder, REASON)
+    tables = tables_of(tmp_path, rows)
+    assert list(tables["runs"]["state"]) == ["done"] * 2 + [f"done; not foldable: {REASON}"] * 2
+    assert list(tables["summary"]["state"]) == ["done", f"done; not foldable: {REASON}"]
+    found = tables["equivalence"]
+    assert list(found["not_foldable"]) == ["", "", REASON, REASON]
+    assert list(found["float64_spikes"].notna()) == [True, True, False, False]
+    assert list(tables["execution"]["not_foldable"]) == list(tables["onnx"]["not_foldable"]) == ["", REASON]
+    # its operations are counted on itself
+    assert list(tables["table5"].query("neuron == 'ternary' and kind == 'ours'")["n"]) == [2] * 8
+    judged = claims.judge(tables).set_index("id")
+    exact = judged.loc["folding-output-invariant"]
+    assert exact["verdict"] == "holds" and f"2 not foldable: {REASON}" in exact["result"]
+    assert exact["result"].startswith("2 networks") and exact["runs"] == rows[0]["id"]
+    assert f"{REASON}" in judged.loc["additions-only", "result"]
+
+
+def test_what_is_not_counted_keeps_its_rows(tmp_path):
+    rows = [cifar(0, neuron=neuron) for neuron in ("binary", "ternary")]
+    folders = [fixture.write_run(tmp_path, row, **FULL) for row in rows]
+    content = json.loads((folders[1] / "energy.json").read_text())
+    (folders[1] / "energy.json").write_text(json.dumps(content | {"methods": [], "not_counted": "stem1 is none"}))
+    tables = tables_of(tmp_path, rows)
+    assert list(tables["runs"]["state"]) == ["done", "done; not counted: stem1 is none"]
+    energy = tables["energy"].groupby("id", sort=False)["not_counted"].agg(["first", "size"])
+    assert list(energy["first"]) == ["", "stem1 is none"] and list(energy["size"]) == [8, 1]
+    mine = only(tables["table5"].query("neuron == 'ternary' and kind == 'ours'"))
+    assert mine["state"] == "done; not counted: stem1 is none" and pd.isna(mine["synops"])
+    assert pd.isna(only(tables["summary"].query("neuron == 'ternary'"))["energy_mean_microjoule"])
 
 
 def test_every_own_row_stands_in_its_table_whatever_ran(tmp_path):

@@ -18,6 +18,7 @@ from ternary_spike.planning.run_files import RUN_FILES, run_folder
 from ternary_spike.report import figures, notebooks, palette, reference, rulegraph, show
 from ternary_spike.report.benchmarks import PLACE as BENCHMARKS
 from ternary_spike.report.benchmarks import benchmark_files
+from ternary_spike.report.folds import fold_in_figures
 from ternary_spike.report.results import Results
 from ternary_spike.report.templating import environment
 from ternary_spike.system.errors import UserError
@@ -178,7 +179,6 @@ class _Site:
     def write_front(self) -> Path:
         """The front page."""
         done = self.results.done
-        equivalence = self.results.table("equivalence")
         absent = self.summary[self.summary["n"] == 0]
         reasons = absent.groupby("state", sort=False).size().sort_values(ascending=False)
         headline = self.claims[self.claims["headline"].astype(bool)]
@@ -199,7 +199,7 @@ class _Site:
             picture=Markup(figures.drawn_before(self.results, "accuracy-and-rate") or ""),
             headline=headline.to_dict("records"),
             counts=self._counts(),
-            fold=_fold(equivalence),
+            fold=fold_in_figures(self.results.table("equivalence")),
             energy=[row for row in headline.to_dict("records") if row["group"] == "energy"],
             provenance=self._provenance(),
             graph=Markup(graph) if graph else None,
@@ -323,27 +323,6 @@ def _duration(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds / 86_400:.3g} days"
-
-
-def _fold(equivalence: pd.DataFrame) -> dict | None:
-    """The fold's figures for the front page."""
-    refused = equivalence["not_foldable"] != ""
-    reasons = list(dict.fromkeys(equivalence.loc[refused, "not_foldable"]))
-    equivalence = equivalence[~refused]
-    if equivalence.empty:
-        return {"networks": 0, "refused": int(refused.sum()), "reasons": reasons} if reasons else None
-    worst = equivalence["float64_largest_relative_logit_difference"].max()
-    return {
-        "networks": len(equivalence),
-        "refused": int(refused.sum()),
-        "reasons": reasons,
-        "spikes": f"{int(equivalence['float64_spikes'].sum()):,}",
-        "differing": f"{int(equivalence['float64_differing_spikes'].sum()):,}",
-        "logits": f"to {worst:.1e}" if worst else "exactly",
-        "bound": f"{equivalence['bound'].max():.0e}",
-        "differing32": f"{int(equivalence['float32_differing_spikes'].sum()):,}",
-        "agreement32": f"{equivalence['float32_class_agreement_percent'].min():.2f}",
-    }
 
 
 def _highlighting() -> str:
