@@ -35,8 +35,9 @@ class _Layer:
             return  # who told nothing is named by `recording`
         silent = b == 0
         self.by_site = self.by_site + (~silent).sum(dim=(0, 1, 2)).double()
-        worth = (emitted * b).masked_fill(silent, float("inf")), (-emitted * b).masked_fill(silent, float("inf"))
-        lowest = torch.stack([values.amin(dim=(0, 1, 3, 4)) for values in worth])
+        worth = emitted * b  # of a spike of 1, since b b = 1
+        extremes = [(sign * worth).masked_fill_(silent, float("inf")).amin(dim=(0, 1, 3, 4)) for sign in (1, -1)]
+        lowest = torch.stack(extremes)
         self.amplitudes = lowest if self.amplitudes is None else torch.minimum(self.amplitudes, lowest)
         if not (silent | (b.abs() == 1)).all():
             self.wrong = "spikes other than -1, 0 and 1"
