@@ -6,7 +6,7 @@ from pathlib import Path
 import jupytext
 
 
-def shown(notebook: Path, results: Path, **parameters) -> list:
+def shown(notebook: Path, results: Path) -> list:
     """What the cells of a notebook show, in order: their last expressions, and what they give to ``display``."""
     found: list = []
     space = {"display": found.append, "__name__": "__main__"}
@@ -22,5 +22,5 @@ def shown(notebook: Path, results: Path, **parameters) -> list:
         except SystemExit:
             break
         if "parameters" in cell.metadata.get("tags", []):
-            space |= {"results": str(results), **parameters}
+            space["results"] = str(results)
     return [value for value in found if value is not None]
