@@ -44,6 +44,7 @@ def test_defaults_changes_and_json(tmp_path):
     # 1e-4 without a point is text to YAML 1.1
     assert (recipe.epochs, recipe.weight_decay, recipe.mean, recipe.std) == (5, 1e-4, (0.5,), (0.2,))
     assert (recipe.schedule, recipe.flip, recipe.train_samples) == ("cosine", False, None)
+    assert load(minimal(tmp_path), {"epochs": 0}).epochs == 0  # a network may be converted and not trained
     assert Recipe(**json.loads(json.dumps(recipe.as_dict()))) == recipe
     with pytest.raises(FrozenInstanceError):
         recipe.epochs = 3
@@ -52,16 +53,21 @@ def test_defaults_changes_and_json(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
-        ("epochs", "0", "a whole number from 1 to 1,000,000,000"),
-        ("epochs", "2.0", "a whole number from 1 to 1,000,000,000"),
-        ("epochs", "yes", "a whole number from 1 to 1,000,000,000"),
-        ("epochs", "many", "a whole number from 1 to 1,000,000,000"),
+        ("epochs", "-1", "a whole number from 0 to 1,000,000,000"),
+        ("epochs", "2.0", "a whole number from 0 to 1,000,000,000"),
+        ("epochs", "yes", "a whole number from 0 to 1,000,000,000"),
+        ("epochs", "many", "a whole number from 0 to 1,000,000,000"),
+        ("batch_size", "0", "a whole number from 1 to 1,000,000,000"),
         ("learning_rate", "0", "a number above 0"),
         ("learning_rate", ".inf", "a number above 0"),
         ("learning_rate", "true", "a number above 0"),
-        ("momentum", "1", "from 0 to below 1"),
+        ("momentum", "1", "of at least 0 and below 1"),
         ("weight_decay", "-1e-4", "at least 0"),
-        ("schedule", "step", "cosine"),
+        ("schedule", "linear", "cosine, step, multi_step, constant"),
+        ("optimiser", "lion", "sgd, adam, adamw"),
+        ("milestones", "[5, 2.5]", "a list of 1 to 100 whole numbers"),
+        ("gradient_clipping", "0", "a number above 0, or null for any"),
+        ("label_smoothing", "1", "below 1"),
         ("precision", "float16", "float32, bfloat16"),
         ("flip", "1", "true or false"),
         ("autoaugment", "true", "none, cifar10"),
@@ -92,6 +98,15 @@ def test_a_wrong_value_names_file_key_value_and_what_is_allowed(tmp_path, key, v
         ("sources: all", "sources must be a mapping"),
         ("]", "not a YAML mapping"),
         ("random_resized_crop: true\ncrop_padding: 4", "must be 0 where random_resized_crop"),
+        ("schedule: step", "schedule_epochs is None, but must be a whole number where schedule is step"),
+        ("schedule: constant\nschedule_epochs: 5", "schedule_epochs is 5, but must be null where schedule is constant"),
+        ("schedule: multi_step", "milestones is None, but must be a list of epochs where schedule is multi_step"),
+        ("milestones: [5]", "milestones is (5,), but must be null where schedule is cosine"),
+        (
+            "schedule: multi_step\nmilestones: [5, 5]",
+            "milestones is (5, 5), but must be epochs that follow",
+        ),
+        ("schedule_factor: 0.5", "schedule_factor is 0.5, but must be left out where schedule is cosine"),
     ],
 )
 def test_a_malformed_file_is_one_line(tmp_path, text, problem):

@@ -38,7 +38,7 @@ def option_table() -> str:
     text = _table("dataset", "option", "default", "allowed", "meaning")
     for name in registry.names():
         for key, option in registry.describe(name).options.items():
-            allowed = ", ".join(f"`{choice}`" for choice in option.choices) or "a whole number of at least 1"
+            allowed = ", ".join(f"`{choice}`" for choice in option.choices) or option.rule
             text += _row(f"`{name}`", f"`{key}`", f"`{option.default}`", allowed, option.meaning)
     return text
 
@@ -47,7 +47,7 @@ def key_table() -> str:
     """A row for each key of a recipe."""
     text = _table("key", "allowed", "meaning")
     for name, key in FIELDS.items():
-        text += _row(f"`{name}`", key.metadata["rule"], key.metadata["meaning"])
+        text += _row(f"`{name}`", key.metadata["option"].rule, key.metadata["option"].meaning)
     return text
 
 

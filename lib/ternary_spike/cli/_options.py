@@ -1,11 +1,12 @@
 """Options that several verbs have, and the reading of numbers and of KEY=VALUE."""
 
-import math
 import re
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from ternary_spike.configuration.register import Option
 from ternary_spike.system.errors import UserError
 
 MOST_TIMESTEPS = 1024
@@ -30,30 +31,26 @@ def add_machine(parser: ArgumentParser, device: bool = True) -> None:
     parser.add_argument("--threads", type=whole(1, 4096), help="CPU threads; torch's choice by default")
 
 
-def whole(low: int, high: int) -> Callable[[str], int]:
-    """The type of an option that is a whole number from ``low`` to ``high``."""
+def value_of(option: Option) -> Callable[[str], Any]:
+    """The type of an option of the command line whose values are those of ``option``."""
 
-    def convert(text: str) -> int:
-        if not re.fullmatch("-?[0-9]{1,19}", text) or not low <= int(text) <= high:
-            raise ArgumentTypeError(f"{text!r}, but must be a whole number from {low} to {high}")
-        return int(text)
+    def convert(text: str) -> Any:
+        try:
+            return option.value(text, text=True)
+        except ValueError as error:
+            raise ArgumentTypeError(f"{text!r}, but must be {error}") from None
 
     return convert
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number from ``low`` to ``high``."""
+    return value_of(Option(low, "", low=low, high=high))
 
 
 def real(low: float, high: float) -> Callable[[str], float]:
     """The type of an option that is a number from ``low`` to ``high``."""
-
-    def convert(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not low <= number <= high:
-            raise ArgumentTypeError(f"{text!r}, but must be a number from {low:g} to {high:g}")
-        return number
-
-    return convert
+    return value_of(Option(low, "", low=low, high=high))
 
 
 def identifier(text: str) -> str:

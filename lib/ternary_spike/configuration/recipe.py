@@ -4,14 +4,14 @@ A recipe file is a flat mapping of the fields of :class:`Recipe`. Its ``sources`
 the value comes from: the paper, the authors' code or our choice, and why.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ternary_spike.configuration.register import Option
 from ternary_spike.configuration.strict_yaml import StrictLoader
 from ternary_spike.configuration.user_text import read_user_text
 from ternary_spike.system.errors import UserError
@@ -19,145 +19,138 @@ from ternary_spike.system.errors import UserError
 ORIGINS = ("paper", "authors' code", "our choice")
 
 
-def _value(rule: str, convert: Callable[[Any], Any], meaning: str, default: Any = MISSING) -> Any:
-    """A field of :class:`Recipe`; ``convert`` returns the value or raises ValueError where ``rule`` is broken."""
-    return field(default=default, metadata={"rule": rule, "convert": convert, "meaning": meaning})
-
-
 MOST, MOST_PIXELS = 10**9, 4096
 
 
-def _integer(low: int, high: int = MOST) -> tuple[str, Callable[[Any], int]]:
-    def convert(value: Any) -> int:
-        # True is an int to Python, and 5.0 is not to us: both are slips of the pen here
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError
-        return value
-
-    return f"a whole number from {low} to {high:,}", convert
-
-
-def _number(rule: str, accepted: Callable[[float], bool]) -> tuple[str, Callable[[Any], float]]:
-    def convert(value: Any) -> float:
-        # YAML 1.1 takes 1e-4 for text, because the exponent's mantissa lacks a point
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError
-        number = float(value)
-        if not math.isfinite(number) or not accepted(number):
-            raise ValueError
-        return number
-
-    return rule, convert
-
-
-def _choice(*choices: str) -> tuple[str, Callable[[Any], str]]:
-    def convert(value: Any) -> str:
-        if value not in choices:
-            raise ValueError
-        return value
-
-    return "one of " + ", ".join(choices) if len(choices) > 1 else f"{choices[0]} (the only one)", convert
-
-
-def _flag() -> tuple[str, Callable[[Any], bool]]:
-    def convert(value: Any) -> bool:
-        if not isinstance(value, bool):
-            raise ValueError
-        return value
-
-    return "true or false", convert
-
-
-def _text() -> tuple[str, Callable[[Any], str]]:
-    def convert(value: Any) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError
-        return value
-
-    return "text", convert
-
-
-def _channels(rule: str, accepted: Callable[[float], bool]) -> tuple[str, Callable[[Any], tuple[float, ...]]]:
-    _, number = _number("", accepted)
-
-    def convert(value: Any) -> tuple[float, ...]:
-        if not isinstance(value, list | tuple) or not 1 <= len(value) <= 4:
-            raise ValueError
-        return tuple(number(v) for v in value)
-
-    return rule, convert
-
-
-def _optional(rule: str, convert: Callable[[Any], Any], absent: str) -> tuple[str, Callable[[Any], Any]]:
-    return f"{rule}, or null {absent}", lambda value: None if value is None else convert(value)
+def _value(meaning: str, default: Any = MISSING, **rule: Any) -> Any:
+    """A field of :class:`Recipe`: what it means, its default if it has one, and what it may be (an Option's fields)."""
+    return field(default=default, metadata={"option": Option(default, meaning, **rule)})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training besides network, neuron, data and seed. Its values are checked when made.
+    """Everything that decides a training besides network, neuron, method, data and seed; its values are checked.
 
     Raises:
-        ValueError: if a value has the wrong type or lies outside of what is allowed.
+        ValueError: if a value has the wrong type or lies outside of what is allowed, or two contradict each other.
     """
 
-    name: str = _value(*_text(), "the recipe's name")
-    epochs: int = _value(*_integer(1), "passes over the training set; the cosine ends with the last")
-    batch_size: int = _value(*_integer(1), "pictures a step, all processes together")
-    learning_rate: float = _value(*_number("a number above 0", lambda x: x > 0), "SGD's learning rate at the start")
-    momentum: float = _value(*_number("a number from 0 to below 1", lambda x: 0 <= x < 1), "SGD's momentum")
-    weight_decay: float = _value(
-        *_number("a number of at least 0", lambda x: x >= 0), "L2 decay of convolution and linear weights"
+    name: str = _value("the recipe's name", kind=str)
+    epochs: int = _value(
+        "passes over the training set; 0 leaves the network as its method makes it", kind=int, low=0, high=MOST
     )
-    schedule: str = _value(*_choice("cosine"), "the learning rate's course, stepped once an epoch", "cosine")
+    batch_size: int = _value("pictures a step, all processes together", kind=int, low=1, high=MOST)
+    learning_rate: float = _value("the highest learning rate: at the start, or behind the warm-up", kind=float, above=0)
+    momentum: float = _value("SGD's momentum; of Adam and AdamW the first beta", kind=float, low=0, below=1)
+    weight_decay: float = _value("L2 decay; of AdamW apart from the gradient", kind=float, low=0)
+    weight_decay_on: str = _value(
+        "what decays: weights of convolutions and linear layers, or all parameters",
+        "weights",
+        choices=("weights", "all"),
+    )
+    optimiser: str = _value(
+        "Adam's and AdamW's second beta is 0.999, their epsilon 1e-8", "sgd", choices=("sgd", "adam", "adamw")
+    )
+    schedule: str = _value(
+        "the learning rate's course, an epoch a step: to 0 by a cosine, or times schedule_factor, or constant",
+        "cosine",
+        choices=("cosine", "step", "multi_step", "constant"),
+    )
+    schedule_epochs: int | None = _value(
+        "step: epochs between two steps. cosine: epochs from the highest rate to 0, and as many back",
+        None,
+        kind=int,
+        low=1,
+        high=MOST,
+        absent="for all that follow the warm-up",
+    )
+    milestones: tuple[int, ...] | None = _value(
+        "multi_step: after how many epochs each step comes, the warm-up's included",
+        None,
+        kind=int,
+        low=1,
+        high=MOST,
+        most=100,
+        absent="for the other schedules",
+    )
+    schedule_factor: float = _value("step and multi_step: factor of the learning rate at each step", 0.1, above=0)
+    warmup_epochs: int = _value(
+        "epochs at the beginning in which the learning rate rises with each step, in equal parts", 0, low=0, high=MOST
+    )
+    gradient_clipping: float | None = _value(
+        "largest norm of all gradients together; longer ones are shortened", None, kind=float, above=0, absent="for any"
+    )
+    label_smoothing: float = _value(
+        "the share of the cross-entropy's target that all classes divide equally", 0.0, low=0, below=1
+    )
     precision: str = _value(
-        *_choice("float32", "bfloat16"),
         "of convolutions and linear layers in training; the membrane is float32",
         "float32",
+        choices=("float32", "bfloat16"),
     )
     train_samples: int | None = _value(
-        *_optional(*_integer(1), "for all"), "size of a class-balanced subset to train on", None
+        "size of a class-balanced subset to train on", None, kind=int, low=1, high=MOST, absent="for all"
     )
     crop_padding: int = _value(
-        *_integer(0, MOST_PIXELS), "zero padding, in pixels, before a random crop of the same size", 0
+        "zero padding, in pixels, before a random crop of the same size", 0, low=0, high=MOST_PIXELS
     )
     random_resized_crop: bool = _value(
-        *_flag(), "a random part of random aspect, resized to the input's size (pictures of varying size)", False
+        "a random part of random aspect, resized to the input's size (pictures of varying size)", False
     )
-    flip: bool = _value(*_flag(), "mirror left to right with probability 1/2", False)
+    flip: bool = _value("mirror left to right with probability 1/2", False)
     roll: int = _value(
-        *_integer(0, MOST_PIXELS), "shift by up to so many pixels along both axes; what leaves comes in opposite", 0
+        "shift by up to so many pixels along both axes; what leaves comes in opposite", 0, low=0, high=MOST_PIXELS
     )
-    autoaugment: str = _value(*_choice("none", "cifar10"), "AutoAugment policy, fill 128", "none")
-    cutout: int = _value(*_integer(0, MOST_PIXELS), "side of the black square, in pixels; its edges are clipped", 0)
+    autoaugment: str = _value("AutoAugment policy, fill 128", "none", choices=("none", "cifar10"))
+    cutout: int = _value("side of the black square, in pixels; its edges are clipped", 0, low=0, high=MOST_PIXELS)
     evaluation_crop: float = _value(
-        *_number("a number above 0 and up to 1", lambda x: 0 < x <= 1),
-        "the centre crop's share of the shorter side (pictures of varying size)",
-        1.0,
+        "the centre crop's share of the shorter side (pictures of varying size)", 1.0, above=0, high=1
     )
     mean: tuple[float, ...] | None = _value(
-        *_optional(*_channels("a list of 1 to 4 numbers from 0 to 1", lambda x: 0 <= x <= 1), "for raw counts"),
-        "each channel's mean, of pixels in 0..1",
-        None,
+        "each channel's mean, of pixels in 0..1", None, kind=float, low=0, high=1, most=4, absent="for raw counts"
     )
     std: tuple[float, ...] | None = _value(
-        *_optional(*_channels("a list of 1 to 4 numbers above 0", lambda x: x > 0), "for raw counts"),
         "each channel's standard deviation, of pixels in 0..1",
         None,
+        kind=float,
+        above=0,
+        most=4,
+        absent="for raw counts",
     )
 
     def __post_init__(self) -> None:
         for key in fields(self):
             value = getattr(self, key.name)
             try:
-                object.__setattr__(self, key.name, key.metadata["convert"](value))
-            except (ValueError, OverflowError):
-                raise ValueError(f"{key.name} is {value!r}, but must be {key.metadata['rule']}") from None
+                object.__setattr__(self, key.name, key.metadata["option"].value(value))
+            except ValueError as error:
+                raise ValueError(f"{key.name} is {value!r}, but must be {error}") from None
         if (self.mean is None) != (self.std is None) or (self.mean and len(self.mean) != len(self.std)):
             raise ValueError(
                 f"mean is {self.mean!r} and std is {self.std!r}, but both or none must be lists of one length"
             )
         if self.random_resized_crop and self.crop_padding:
             raise ValueError(f"crop_padding is {self.crop_padding!r}, but must be 0 where random_resized_crop is true")
+        self._require_one_schedule()
+
+    def _require_one_schedule(self) -> None:
+        """Raise ValueError where the schedule lacks a value or leaves one unread."""
+        schedule = self.schedule
+        if schedule == "step" and self.schedule_epochs is None:
+            raise ValueError("schedule_epochs is None, but must be a whole number where schedule is step")
+        if self.schedule_epochs is not None and schedule not in ("cosine", "step"):
+            raise ValueError(
+                f"schedule_epochs is {self.schedule_epochs}, but must be null where schedule is {schedule}"
+            )
+        if (self.milestones is None) == (schedule == "multi_step"):
+            needed = "a list of epochs" if self.milestones is None else "null"
+            raise ValueError(f"milestones is {self.milestones}, but must be {needed} where schedule is {schedule}")
+        if list(self.milestones or ()) != sorted(set(self.milestones or ())):
+            raise ValueError(f"milestones is {self.milestones}, but must be epochs that follow one another")
+        if self.schedule_factor != FIELDS["schedule_factor"].default and schedule not in ("step", "multi_step"):
+            raise ValueError(
+                f"schedule_factor is {self.schedule_factor:g}, but must be left out where schedule is {schedule}"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """The values as JSON knows them: lists for tuples."""
@@ -238,7 +231,7 @@ def from_dict(values: Mapping[str, Any], where: Path | str) -> Recipe:
 
 def rule_of(key: str) -> str:
     """What is allowed as a key's value, in words."""
-    return FIELDS[key].metadata["rule"]
+    return FIELDS[key].metadata["option"].rule
 
 
 def sources(path: Path) -> dict[str, str]:

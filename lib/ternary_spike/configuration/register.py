@@ -30,6 +30,7 @@ class Option:
         above, below: bounds of a number that are not included.
         choices: what is allowed for text; empty for any.
         absent: what None means, such as "for all"; None is allowed only where this is said.
+        most: for a list, how many values of this kind it may hold; 0 for a single value.
     """
 
     default: Any
@@ -41,6 +42,7 @@ class Option:
     below: float = math.inf
     choices: tuple[str, ...] = ()
     absent: str = ""
+    most: int = 0
 
     @property
     def type(self) -> type:
@@ -61,6 +63,8 @@ class Option:
                 return f"{self.choices[0]} (the only one)"
             return f"one of {', '.join(self.choices)}" if self.choices else "text"
         name = "a whole number" if self.type is int else "a number"
+        if self.most:
+            name = f"a list of 1 to {self.most} {name.removeprefix('a ')}s"
         if self.low > -math.inf and self.high < math.inf:
             return f"{name} from {_plain(self.low)} to {_plain(self.high)}"
         bounds = [("of at least", self.low), ("above", self.above), ("up to", self.high), ("below", self.below)]
@@ -79,10 +83,16 @@ class Option:
         """
         if given is None and self.absent:
             return None
-        found = self._typed(given, text)
+        found = self._listed(given, text) if self.most else self._typed(given, text)
         if found is _MISSING:
             raise ValueError(self.rule)
         return found
+
+    def _listed(self, given: Any, text: bool) -> Any:
+        if not isinstance(given, list | tuple) or not 1 <= len(given) <= self.most:
+            return _MISSING
+        values = tuple(self._typed(value, text) for value in given)
+        return _MISSING if _MISSING in values else values
 
     def _typed(self, given: Any, text: bool) -> Any:
         if self.type is bool:
@@ -96,7 +106,7 @@ class Option:
         if isinstance(given, bool):
             return _MISSING
         number = self._whole(given, text) if self.type is int else self._real(given)
-        if number is _MISSING or not math.isfinite(number):
+        if number is _MISSING or (isinstance(number, float) and not math.isfinite(number)):
             return _MISSING
         inside = self.low <= number <= self.high and self.above < number < self.below
         return number if inside else _MISSING
@@ -133,6 +143,7 @@ class Part:
         spikes: for a neuron, whether it emits spikes (``relu`` does not).
         fused: for a neuron, whether the fused kernels compute it.
         folds: for a neuron or a normalisation, whether it can be folded into the weights (Eqs. 15-17).
+        from_run: for a method, whether it starts from another run: its teacher, or the network that it converts.
     """
 
     home: str
@@ -143,6 +154,7 @@ class Part:
     spikes: bool = True
     fused: bool = False
     folds: bool = False
+    from_run: bool = False
 
     @property
     def module(self) -> str:
@@ -199,7 +211,7 @@ class Registry(Mapping[str, Part]):
         return name in self._parts
 
     def _elsewhere(self, name: str) -> Part:
-        """A part of a user's own, described by what its class says: OPTIONS, and the first line of its docstring."""
+        """A part of a user's own, described by its class: OPTIONS, FOLDS, FROM_RUN, its docstring's first line."""
         part = Part(name, "")
         try:
             code = part.load()
@@ -208,7 +220,8 @@ class Registry(Mapping[str, Part]):
                 f"{self.kind} {name!r}: there is no module {error.name!r}; name its folder under `plugins`"
             ) from None
         meaning = (getattr(code, "__doc__", None) or "").strip().partition("\n")[0]
-        return Part(name, meaning, getattr(code, "OPTIONS", {}), folds=bool(getattr(code, "FOLDS", False)))
+        says = {key: bool(getattr(code, key.upper(), False)) for key in ("folds", "from_run")}
+        return Part(name, meaning, getattr(code, "OPTIONS", {}), **says)
 
     def options(self, name: str, given: Mapping[str, Any], *, text: bool = False) -> dict[str, Any]:
         """A part's options with the right types; those that are not given are left out.

@@ -4,20 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Option:
-    """A setting of a preparation.
-
-    Attributes:
-        default: its value if nothing is said; its type is the setting's type.
-        choices: what is allowed for text; empty for whole numbers of at least 1.
-        meaning: one sentence for the documentation.
-    """
-
-    default: Any
-    meaning: str
-    choices: tuple[str, ...] = ()
+from ternary_spike.configuration.register import Option
 
 
 @dataclass(frozen=True)

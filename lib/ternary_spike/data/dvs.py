@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ternary_spike.data.dataset import Dataset, Option, subset_label
+from ternary_spike.configuration.register import Option
+from ternary_spike.data.dataset import Dataset, subset_label
 from ternary_spike.data.fetching import fetching
 from ternary_spike.system.cores import default_workers
 from ternary_spike.system.errors import UserError
@@ -55,20 +56,22 @@ DATASETS = {
                 "last-tenth",
                 "recordings of each class for testing, by recording number: last-tenth (900 to 999), first-tenth (0 to "
                 "99, TEBN's), random-tenth (by split_seed), last-three-tenths (700 to 999, the TET code's)",
-                tuple(SPLITS),
+                choices=tuple(SPLITS),
             ),
-            "split_seed": Option(1, "decides random-tenth; of no effect on the other splits"),
+            "split_seed": Option(1, "decides random-tenth; of no effect on the other splits", low=1),
             "slicing": Option(
-                "number", "frames of equally many events (number) or of equal duration (time)", ("number", "time")
+                "number",
+                "frames of equally many events (number) or of equal duration (time)",
+                choices=("number", "time"),
             ),
             "resize": Option(
                 "sum",
                 "sum keeps every event of 128x128 at its place in the smaller frame; nearest (the authors') keeps the "
                 "events of every seventh pixel only",
-                ("sum", "nearest"),
+                choices=("sum", "nearest"),
             ),
-            "frames": Option(10, "T, frames of a recording"),
-            "size": Option(48, "side of the frames, in pixels"),
+            "frames": Option(10, "T, frames of a recording", low=1),
+            "size": Option(48, "side of the frames, in pixels", low=1),
         },
     )
 }

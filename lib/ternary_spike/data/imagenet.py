@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ternary_spike.data.dataset import Dataset, Option, subset_label
+from ternary_spike.configuration.register import Option
+from ternary_spike.data.dataset import Dataset, subset_label
 from ternary_spike.system.errors import UserError
 
 if TYPE_CHECKING:  # a job of the workflow asks what there is when it starts, and must not wait for torch
@@ -42,7 +43,7 @@ DATASETS = {
         train_samples=PICTURES["train"],
         test_samples=PICTURES["test"],
         sources={"imagefolder": "ImageNet", "subset": "ImageNet subset"},
-        options={"image_size": Option(224, "side of the crops that the network sees, in pixels")},
+        options={"image_size": Option(224, "side of the crops that the network sees, in pixels", low=1)},
     )
 }
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ternary_spike.data.dataset import Dataset, Option
+from ternary_spike.configuration.register import Option
+from ternary_spike.data.dataset import Dataset
 from ternary_spike.system.errors import UserError
 
 if TYPE_CHECKING:  # a job of the workflow asks what there is when it starts, and must not wait for torch
@@ -158,11 +159,7 @@ def _resolved(
 
 
 def _converted(dataset: str, name: str, option: Option, value: Any) -> Any:
-    if option.choices:
-        if value not in option.choices:
-            raise UserError(f"{dataset}: {name} is {value!r}, but must be one of {', '.join(option.choices)}")
-        return value
-    text = str(value)
-    if isinstance(value, bool) or not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise UserError(f"{dataset}: {name} is {value!r}, but must be a whole number of at least 1")
-    return int(text)
+    try:
+        return option.value(value, text=True)
+    except ValueError as error:
+        raise UserError(f"{dataset}: {name} is {value!r}, but must be {error}") from None
