@@ -38,7 +38,7 @@ from ternary_spike.membrane import backends  # noqa: E402
 from ternary_spike.models.blocks import BasicBlock  # noqa: E402
 from ternary_spike.system import allocator, devices  # noqa: E402
 from ternary_spike.system.provenance import now  # noqa: E402
-from ternary_spike.training.optimiser import Sgd  # noqa: E402
+from ternary_spike.training.step import TrainingStep  # noqa: E402
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Passes over a normalised layer's activations that no fusion saves. Forward: read for the statistics; read, write
@@ -120,16 +120,16 @@ def variants(architecture: str, timesteps: int, batch: int, steps: int, precisio
                 Path(folder), architecture, timesteps, steps, device, batch_size=batch, precision=precision
             )
         if change is not None:
-            run.model = run.called = change(run.model).to(device)
-            run.optimiser = Sgd(run.model, 0.9, 1e-4)
+            run.model = change(run.model).to(device)
+            run.update = TrainingStep(run.model, run.method, run.plan.recipe)
         if repeat:
             model = run.model
-            run.called = lambda x: model(x.unsqueeze(1).repeat(1, timesteps, 1, 1, 1))
+            run.update.called = lambda x: model(x.unsqueeze(1).repeat(1, timesteps, 1, 1, 1))
         if graph:
             backends.use(backend)
             sample, _ = next(iter(run.train.epoch(0)))
             with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False):
-                run.called = torch.cuda.make_graphed_callables(run.model.train(), (sample,))
+                run.update.called = torch.cuda.make_graphed_callables(run.model.train(), (sample,))
 
         def epoch() -> None:
             backends.use(backend)

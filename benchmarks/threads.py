@@ -13,12 +13,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lib"))
 
 import torch
-from torch.nn import functional as F
 
+from ternary_spike.configuration.recipe import Recipe
+from ternary_spike.methods.registry import PAPERS_WAY, make_method
 from ternary_spike.models.resnet import SpikingResNet
 from ternary_spike.system import allocator, cores, provenance
 from ternary_spike.system.files import csv_text, write_listed
-from ternary_spike.training.optimiser import Sgd
+from ternary_spike.training.step import TrainingStep
 
 # architecture, timesteps, channels, size, pictures a step; the demo's batch, and as many of CIFAR's as take a second
 CASES = [
@@ -34,17 +35,14 @@ def fastest(case: tuple, threads: tuple[int, int], rounds: int) -> list[float]:
     architecture, timesteps, channels, size, batch = case
     torch.manual_seed(0)
     model = SpikingResNet(architecture, "ternary", timesteps, 10, channels, size).to(memory_format=torch.channels_last)
-    optimiser = Sgd(model, 0.9, 1e-4)
+    update = TrainingStep(model, make_method(PAPERS_WAY), Recipe("threads", 1, batch, 0.01, 0.9, 1e-4))
     images = torch.randn(batch, channels, size, size).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(batch) % 10
     times = [[], []]
     for turn in range(2 * (rounds + 1)):
         torch.set_num_threads(threads[turn % 2])
         begun = time.perf_counter()
-        loss = F.cross_entropy(model(images), labels)
-        optimiser.zero_gradients()
-        loss.backward()
-        optimiser.step(0.01)
+        update(images, labels, 0.01)
         times[turn % 2].append(time.perf_counter() - begun)
     return [min(each[1:]) for each in times]
 

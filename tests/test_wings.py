@@ -82,7 +82,7 @@ for wing in sys.argv[1:]:
 
 
 def test_what_needs_no_torch_does_not_import_it():
-    modules = [*WITHOUT_TORCH, "models.registry"]
+    modules = [*WITHOUT_TORCH, "models.registry", "methods.registry"]
     done = subprocess.run([sys.executable, "-c", BLOCKED, *modules], capture_output=True, text=True, env={**os.environ})
     assert done.returncode == 0, done.stderr[-2000:]
 

@@ -30,8 +30,13 @@ def prepare_tiny(folder: Path, train: int = 96, test: int = 40) -> Path:
     return folder
 
 
-def tiny_plan(data: Path, neuron: str = "trainable", seed: int = 0, **recipe) -> TrainingPlan:
-    """A plan for the tiny data: width 4, two timesteps, three epochs of three steps unless told otherwise."""
+def tiny_plan(
+    data: Path, neuron: str = "trainable", seed: int = 0, method: dict | None = None, **recipe
+) -> TrainingPlan:
+    """A plan for the tiny data: width 4, two timesteps, three epochs of three steps unless told otherwise.
+
+    ``method`` has the plan's fields that say how to train: method, method_options, source.
+    """
     settings = {
         "name": "tiny",
         "epochs": 3,
@@ -53,4 +58,5 @@ def tiny_plan(data: Path, neuron: str = "trainable", seed: int = 0, **recipe) ->
         "neuron_options": {},
         "stem_batch_norm": "per_step",
     }
-    return TrainingPlan(f"tiny-resnet6w4-T2-{neuron}", data, model, Recipe(**(settings | recipe)), dict(recipe), seed)
+    name, chosen = f"tiny-resnet6w4-T2-{neuron}", Recipe(**(settings | recipe))
+    return TrainingPlan(name, data, model, chosen, dict(recipe), seed, **(method or {}))

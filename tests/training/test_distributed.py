@@ -61,10 +61,11 @@ def test_gradients_and_statistics_of_unequal_parts_are_those_of_one_batch(tmp_pa
 
 
 @pytest.mark.full
-def test_a_training_by_two_processes_is_that_of_one(recipe, tmp_path):  # noqa: F811
+@pytest.mark.parametrize("method", ["cross_entropy", "tests.helpers.methods:AtEachTimestep"])
+def test_a_training_by_two_processes_is_that_of_one(recipe, tmp_path, method):  # noqa: F811
     data = prepare_tiny(tmp_path / "data", train=90)  # the last batch, of 26, splits evenly, 90 does not divide by 4
-    main(train_words(data, recipe, tmp_path / "one"))
-    run(torchrun("ternary_spike", train_words(data, recipe, tmp_path / "two")))
+    main(train_words(data, recipe, tmp_path / "one", method=method))
+    run(torchrun("ternary_spike", train_words(data, recipe, tmp_path / "two", method=method)))
     one, two = (read_json(tmp_path / n / "run" / "run.json") for n in ("one", "two"))
     assert two["cost"]["processes"] == 2 and one["cost"]["processes"] == 1
     rows = [list(csv.DictReader((tmp_path / n / "run" / "history.csv").open())) for n in ("one", "two")]

@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ternary_spike.cli._options import add_machine, identifier, key_values, seed, timesteps
+from ternary_spike.methods.registry import PAPERS_WAY
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -16,6 +17,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=seed, required=True, help="decides initialisation, order and augmentation")
     parser.add_argument(
         "--neuron-option", action="append", default=[], metavar="KEY=VALUE", help="option of the neurons: threshold=1.0"
+    )
+    parser.add_argument("--method", default=PAPERS_WAY, help="how to train; the paper's way by default, %(default)s")
+    parser.add_argument(
+        "--method-option", action="append", default=[], metavar="KEY=VALUE", help="option of the method"
+    )
+    parser.add_argument(
+        "--source", type=Path, help="folder of the finished run that the method starts from: its teacher, for one"
     )
     parser.add_argument(
         "--stem-batch-norm", choices=("per_step", "over_time"), default="per_step", help="statistics of the stem's BN"
@@ -43,6 +51,7 @@ def training_plan(args: Namespace):
 
     from ternary_spike.configuration import recipe
     from ternary_spike.data.prepared import read_manifest
+    from ternary_spike.methods.registry import METHODS
     from ternary_spike.planning.settings import neuron_options
     from ternary_spike.system import allocator, devices
     from ternary_spike.system.errors import UserError
@@ -72,6 +81,13 @@ def training_plan(args: Namespace):
         "neuron_options": neuron_options(args.neuron, key_values(args.neuron_option, "--neuron-option")),
         "stem_batch_norm": args.stem_batch_norm,
     }
-    name = args.id or f"{manifest.dataset}-{args.architecture}-T{args.timesteps}-{args.neuron}"
+    method_options = METHODS.options(args.method, key_values(args.method_option, "--method-option"), text=True)
+    name = args.id or _name(manifest.dataset, args)
     changed = {key: chosen.as_dict()[key] for key in changes}
-    return TrainingPlan(name, args.data, model, chosen, changed, args.seed)
+    return TrainingPlan(name, args.data, model, chosen, changed, args.seed, args.method, method_options, args.source)
+
+
+def _name(dataset: str, args: Namespace) -> str:
+    """A run's name where none is given; a method of one's own goes by its class."""
+    method = "" if args.method == PAPERS_WAY else f"-{args.method.rpartition(':')[2]}"
+    return f"{dataset}-{args.architecture}-T{args.timesteps}-{args.neuron}{method}"

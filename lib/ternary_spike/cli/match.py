@@ -115,9 +115,8 @@ def _finished(plan, folder: Path) -> bool:
         record = read_record(folder)
     except UserError:
         return False
-    wanted = {"model": plan.model, "recipe": plan.recipe.as_dict(), "seed": plan.seed}
     return (
-        all(record[key] == value for key, value in wanted.items())
+        all(key in record and record[key] == value for key, value in plan.decisive().items())
         and record["data"]["checksum"] == read_manifest(plan.data).checksum
         and record["provenance"]["code_hash"] == training_code_hash()
     )

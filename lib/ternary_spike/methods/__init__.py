@@ -1,1 +1,1 @@
-"""Ways to train: one module for each published method."""
+"""Ways to train: what a published method changes in a training beyond neuron, network and recipe."""

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from ternary_spike.membrane.arguments import whole
+from ternary_spike.models.base import SpikingNetwork
 from ternary_spike.models.blocks import BasicBlock, ConvUnit
 from ternary_spike.models.known_modules import has_forward_of
 from ternary_spike.models.layers import AvgPool2d
-from ternary_spike.models.network_input import check_input
 from ternary_spike.models.registry import parse_architecture, require_image_size
 from ternary_spike.neurons.registry import make_neuron
 
 
-class SpikingResNet(nn.Module):
-    """A spiking ResNet whose class scores are the mean over time of a classifier on globally pooled spikes.
+class SpikingResNet(SpikingNetwork):
+    """A spiking ResNet.
 
     Args:
         architecture: a name for :func:`parse_architecture`.
@@ -48,20 +48,17 @@ class SpikingResNet(nn.Module):
         neuron_options: dict | None = None,
         stem_batch_norm: str = "per_step",
     ) -> None:
-        super().__init__()
         spec = parse_architecture(architecture)
         require_stem_batch_norm(stem_batch_norm)
-        self.timesteps = whole("timesteps", timesteps)
+        super().__init__(timesteps, in_channels, image_size)
         num_classes = whole("num_classes", num_classes)
-        self.in_channels = in_channels = whole("in_channels", in_channels)
-        self.image_size = whole("image_size", image_size)
         require_image_size(architecture, image_size)
 
         def make(channels: int) -> nn.Module:
             return make_neuron(neuron, channels=channels, **(neuron_options or {}))
 
         self.stem = nn.ModuleList()
-        channels = in_channels
+        channels = self.in_channels
         for kernel, stride in spec.stem:
             self.stem.append(ConvUnit(channels, spec.width, kernel, stride, stem_batch_norm == "per_step", make))
             channels = spec.width
@@ -87,19 +84,8 @@ class SpikingResNet(nn.Module):
                 nn.init.normal_(module.weight, 0.0, 1.0 / module.in_features)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Class scores of a batch.
-
-        Args:
-            x: static images [B, C, H, W], shown at each of the T timesteps, or event frames [B, T, C, H, W].
-
-        Returns:
-            Class scores [B, num_classes], averaged over time.
-
-        Raises:
-            ValueError: if the input's channels or timesteps are not the network's, or it is not floating point.
-        """
-        check_input(x, self.in_channels, self.timesteps)
+    def features(self, x: Tensor) -> Tensor:
+        """The last stage's spikes [T, B, C, H, W]."""
         first = self.stem[0]
         if x.dim() == 5:
             spikes = first(x.transpose(0, 1))
@@ -114,8 +100,7 @@ class SpikingResNet(nn.Module):
         for stage in self.stages:
             for block in stage:
                 spikes = block(spikes)
-        # the classifier is linear: scoring each timestep and averaging is scoring the average
-        return self.classifier(spikes.mean(dim=(0, 3, 4)))
+        return spikes
 
     def units(self) -> Iterator[tuple[str, nn.Module]]:
         """What computes the last spikes, in the order of computation, by the names used in every result file."""

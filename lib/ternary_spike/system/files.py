@@ -178,9 +178,9 @@ def csv_text(rows: list[dict], columns: Iterable[str] | None = None) -> str:
     return text.getvalue()
 
 
-def write_csv(path: Path, rows: list[dict]) -> None:
-    """Write rows with the same keys as CSV, atomically, where a record beside it will hold its checksum."""
-    write_text(path, csv_text(rows))
+def write_csv(path: Path, rows: list[dict], columns: Iterable[str] | None = None) -> None:
+    """Write rows as :func:`csv_text` has them, atomically, where a record beside them will hold their checksum."""
+    write_text(path, csv_text(rows, columns))
 
 
 def write_listed(path: Path, text: str) -> None:

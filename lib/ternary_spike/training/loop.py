@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from ternary_spike.data.prepared import read_manifest
+from ternary_spike.data.prepared import Manifest, read_manifest
 from ternary_spike.membrane import backends
 from ternary_spike.models.recording import recording
 from ternary_spike.system.codehash import training_code_hash
@@ -27,7 +28,7 @@ from ternary_spike.system.provenance import commit, commit_warnings, now, proven
 from ternary_spike.training import checkpoints
 from ternary_spike.training.distributed import Processes
 from ternary_spike.training.record import HISTORY, RECORD, WEIGHTS
-from ternary_spike.training.state import TrainingPlan, TrainingState, peak_memory
+from ternary_spike.training.state import HISTORY_COLUMNS, TrainingPlan, TrainingState, peak_memory
 
 CHECKPOINT_SECONDS = 300  # beside every epoch's end, so that no more than this is lost within a long one
 LOSS_CHECK_STEPS = 50  # how often the device is asked whether the loss is still finite
@@ -75,15 +76,9 @@ def train(
     """
     manifest = read_manifest(plan.data)
     require_writable(out)
-    code_hash = training_code_hash()
-    decisive = {
-        "code": code_hash,
-        "recipe": plan.recipe.as_dict(),
-        "model": plan.model,
-        "data": manifest.checksum,
-        "seed": plan.seed,
-    }
-    folder = Path(checkpoint_root) / checkpoints.key_of(decisive)
+    code_hash, decisive = training_code_hash(), plan.decisive()
+    key = checkpoints.key_of({"code": code_hash, "data": manifest.checksum, **decisive})
+    folder = Path(checkpoint_root) / key
     started, clock = now(), time.monotonic()
     processes = Processes(device)
     first = processes.rank == 0
@@ -108,7 +103,8 @@ def train(
         record = None
         if first:
             seconds = run.seconds + time.monotonic() - clock
-            record = _write_results(run, manifest, out, seconds, started, code_hash)
+            made = {"seconds": seconds, "started": started, "code_hash": code_hash, "decisive": decisive}
+            record = _write_results(run, manifest, out, **made)
             for name in (checkpoints.FILE, HISTORY):
                 (folder / name).unlink(missing_ok=True)
     processes.close()
@@ -116,85 +112,115 @@ def train(
 
 
 def _run_epochs(run: TrainingState, folder: Path, stop: list[int], clock: float, report: Callable[[str], None]) -> None:
-    recipe, first = run.plan.recipe, run.processes.rank == 0
-
-    def save() -> None:
-        run.check_losses()
-        run.check_weights()
-        tensors = run.tensors()
-        if first:
-            checkpoints.save(folder, tensors, run.state(run.seconds + time.monotonic() - clock))
-        run.remember_checkpoint()
-
-    saved = time.monotonic()
-    bar = tqdm(
-        total=recipe.epochs * run.train.steps,
-        initial=run.epoch * run.train.steps + run.step,
-        desc=f"{run.plan.run} seed {run.plan.seed}",
-        unit="step",
-        disable=not (first and sys.stderr.isatty()),
-    )
-    with bar:
-        while run.epoch < recipe.epochs:
-            run.model.train()
+    """Train what is left of the training, and keep its state on the disk."""
+    keeper = _Keeper(run, folder, stop, clock)
+    with _Progress(run, report) as progress:
+        while run.epoch < run.plan.recipe.epochs:
+            run.begin_epoch()
             earlier, begun = run.epoch_seconds, time.monotonic()
             for x, labels in run.train.epoch(run.epoch, run.step):
                 run.train_step(x, labels)
-                bar.update()
+                progress.step()
                 if run.step % LOSS_CHECK_STEPS == 0:
                     run.check_losses()
-                stopping, due = run.processes.any(bool(stop), time.monotonic() - saved > CHECKPOINT_SECONDS)
-                if stopping or due:
-                    run.epoch_seconds = earlier + time.monotonic() - begun
-                    save()
-                    saved = time.monotonic()
-                if stopping:
-                    name = signal.Signals(stop[0]).name if stop else "another process"
-                    raise Interrupted(
-                        f"stopped by {name} at epoch {run.epoch + 1}, step {run.step}; the same command goes on there"
-                    )
+                keeper.after_step(earlier + time.monotonic() - begun)
             run.check_losses()
             run.check_weights()
             row = run.finish_epoch(earlier + time.monotonic() - begun)
-            run.epoch_seconds = 0.0
-            save()
-            saved = time.monotonic()
-            if first:  # to be watched; among the results there is none before the last epoch
-                write_csv(folder / HISTORY, run.history)
-            if not bar.disable:
-                bar.set_postfix(loss=f"{row['train_loss']:.3f}", test=f"{row['test_accuracy_percent']:.2f}%")
-            else:
-                report(
-                    f"{run.plan.run} seed {run.plan.seed}: epoch {row['epoch']}/{recipe.epochs}, "
-                    f"loss {row['train_loss']:.4f}, test {row['test_accuracy_percent']:.2f} %, "
-                    f"{row['images_per_second']:.0f} images/s"
-                )
+            keeper.save()
+            if run.processes.rank == 0:  # to be watched; among the results there is none before the last epoch
+                write_csv(folder / HISTORY, run.history, HISTORY_COLUMNS)
+            progress.epoch(row)
 
 
-def _write_results(run: TrainingState, manifest, out: Path, seconds: float, started: str, code_hash: str) -> dict:
+class _Keeper:
+    """Keeps a training's state on the disk: whenever it is asked to, from time to time, and when a signal says stop."""
+
+    def __init__(self, run: TrainingState, folder: Path, stop: list[int], clock: float) -> None:
+        self.run, self.folder, self.stop, self.clock = run, folder, stop, clock
+        self.saved = time.monotonic()
+
+    def save(self) -> None:
+        run = self.run
+        run.check_losses()
+        run.check_weights()
+        tensors = run.tensors()
+        if run.processes.rank == 0:
+            checkpoints.save(self.folder, tensors, run.state(run.seconds + time.monotonic() - self.clock))
+        run.remember_checkpoint()
+        self.saved = time.monotonic()
+
+    def after_step(self, epoch_seconds: float) -> None:
+        """Save if it is time to. Raises Interrupted, with the state saved, if a signal has asked to stop."""
+        run = self.run
+        overdue = time.monotonic() - self.saved > CHECKPOINT_SECONDS
+        stopping, due = run.processes.any(bool(self.stop), overdue)
+        if stopping or due:
+            run.epoch_seconds = epoch_seconds
+            self.save()
+        if stopping:
+            name = signal.Signals(self.stop[0]).name if self.stop else "another process"
+            raise Interrupted(
+                f"stopped by {name} at epoch {run.epoch + 1}, step {run.step}; the same command goes on there"
+            )
+
+
+class _Progress:
+    """How far a training is: a bar on a terminal, a line an epoch elsewhere."""
+
+    def __init__(self, run: TrainingState, report: Callable[[str], None]) -> None:
+        self.name, self.epochs, self.report = f"{run.plan.run} seed {run.plan.seed}", run.plan.recipe.epochs, report
+        self.bar = tqdm(
+            total=self.epochs * run.train.steps,
+            initial=run.epoch * run.train.steps + run.step,
+            desc=self.name,
+            unit="step",
+            disable=not (run.processes.rank == 0 and sys.stderr.isatty()),
+        )
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def step(self) -> None:
+        self.bar.update()
+
+    def epoch(self, row: dict) -> None:
+        if not self.bar.disable:
+            self.bar.set_postfix(loss=f"{row['train_loss']:.3f}", test=f"{row['test_accuracy_percent']:.2f}%")
+            return
+        self.report(
+            f"{self.name}: epoch {row['epoch']}/{self.epochs}, "
+            f"loss {row['train_loss']:.4f}, test {row['test_accuracy_percent']:.2f} %, "
+            f"{row['images_per_second']:.0f} images/s"
+        )
+
+
+def _write_results(run: TrainingState, manifest: Manifest, out: Path, **made: Any) -> dict:
     with replaced_together(out, RECORD) as folder:
         write_tensors(folder / WEIGHTS, run.model.state_dict())
-        write_csv(folder / HISTORY, run.history)
+        write_csv(folder / HISTORY, run.history, HISTORY_COLUMNS)
         files = {name: sha256_of(folder / name) for name in (WEIGHTS, HISTORY)}
-        record = _record(run, manifest, files, seconds, started, code_hash)
+        record = _record(run, manifest, files, **made)
         write_json(folder / RECORD, record)
     return record
 
 
-def _record(run: TrainingState, manifest, files: dict[str, str], seconds: float, started: str, code_hash: str) -> dict:
+def _record(
+    run: TrainingState, manifest: Manifest, files: dict, seconds: float, started: str, code_hash: str, decisive: dict
+) -> dict:
     """What run.json says."""
-    plan, last = run.plan, run.history[-1]
+    plan = run.plan
     origin = provenance(run.device, started)
-    best = max(run.history, key=lambda row: row["test_accuracy_percent"])
     return {
         "id": plan.run,
         "dataset": manifest.dataset,
         "architecture": plan.model["architecture"],
         "neuron": plan.model["neuron"],
         "timesteps": plan.model["timesteps"],
-        "seed": plan.seed,
-        "model": plan.model,
-        "recipe": plan.recipe.as_dict(),
+        **decisive,
         "changed": plan.changed,
         "data": {
             "dataset": manifest.dataset,
@@ -204,11 +230,7 @@ def _record(run: TrainingState, manifest, files: dict[str, str], seconds: float,
             "train_samples": run.train.samples,
             "test_samples": run.test.samples,
         },
-        "accuracy": {
-            "last_epoch_percent": last["test_accuracy_percent"],
-            "best_epoch_percent": best["test_accuracy_percent"],
-            "best_epoch": best["epoch"],
-        },
+        "accuracy": _accuracy(run),
         "cost": {
             "wall_seconds": round(seconds, 3),
             "images_per_second": round(
@@ -223,6 +245,20 @@ def _record(run: TrainingState, manifest, files: dict[str, str], seconds: float,
         "files": files,
         "warnings": [*commit_warnings(origin), *_dead_layers(run), *backends.notices],
         "provenance": {**origin, "code_hash": code_hash},
+    }
+
+
+def _accuracy(run: TrainingState) -> dict:
+    """Accuracy of the last and the best epoch; of a network that was not trained, of the network as it is."""
+    if not run.history:
+        run.check_weights()
+        percent, _ = run.score()
+        return {"last_epoch_percent": percent, "best_epoch_percent": percent, "best_epoch": 0}
+    best = max(run.history, key=lambda row: row["test_accuracy_percent"])
+    return {
+        "last_epoch_percent": run.history[-1]["test_accuracy_percent"],
+        "best_epoch_percent": best["test_accuracy_percent"],
+        "best_epoch": best["epoch"],
     }
 
 

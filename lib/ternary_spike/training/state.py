@@ -1,25 +1,31 @@
 """The state of a training: everything that a checkpoint holds, and how a step and an epoch's end change it."""
 
 import math
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.data.loading import EvaluationBatches, TrainingBatches, evaluation_batch_size
 from ternary_spike.membrane import backends
+from ternary_spike.methods.base import Source, frozen
+from ternary_spike.methods.registry import METHODS, PAPERS_WAY, make_method
 from ternary_spike.models.recording import count_neurons
 from ternary_spike.models.resnet import SpikingResNet
 from ternary_spike.system.errors import UserError
 from ternary_spike.training.accuracy import accuracy
 from ternary_spike.training.distributed import Processes
-from ternary_spike.training.optimiser import Sgd
+from ternary_spike.training.record import RECORD, WEIGHTS, load_model, read_record
+from ternary_spike.training.schedule import learning_rate
+from ternary_spike.training.step import TrainingStep
 
 EXPLODED = 1e4  # nats; chance is ln(classes), below 7
+HISTORY_COLUMNS = (
+    *("epoch", "learning_rate", "train_loss", "train_accuracy_percent", "test_loss", "test_accuracy_percent"),
+    *("seconds", "images_per_second", "peak_memory_bytes"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,9 @@ class TrainingPlan:
         recipe: the recipe, changes applied.
         changed: the recipe's keys that were changed from its file, with their values.
         seed: of initialisation, order and augmentation.
+        method: how to train, a name of :data:`ternary_spike.methods.registry.METHODS`.
+        method_options: its options.
+        source: folder of the finished run that the method starts from; None for a method that starts from none.
     """
 
     run: str
@@ -41,11 +50,34 @@ class TrainingPlan:
     recipe: Recipe
     changed: dict
     seed: int
+    method: str = PAPERS_WAY
+    method_options: dict = field(default_factory=dict)
+    source: Path | None = None
 
+    def decisive(self) -> dict:
+        """What decides the training's result, besides code and data, as its record names it.
 
-def learning_rate(recipe: Recipe, epoch: int) -> float:
-    """Cosine from the initial learning rate to 0 over all epochs, stepped once an epoch (epoch counts from 0)."""
-    return 0.5 * recipe.learning_rate * (1 + math.cos(math.pi * epoch / recipe.epochs))
+        Raises:
+            UserError: if the method is unknown, or there is no record of the source run, which it needs, or it takes
+                no source and one is given.
+        """
+        from_run = METHODS[self.method].from_run
+        if from_run and self.source is None:
+            raise UserError(f"method {self.method} starts from another run; name its folder with --source")
+        if self.source is not None and not from_run:
+            raise UserError(f"method {self.method} starts from no other run; leave --source {self.source} out")
+        source = None
+        if self.source is not None:
+            record = read_record(self.source)
+            source = {"id": record["id"], "seed": record.get("seed"), "weights": record["files"][WEIGHTS]}
+        return {
+            "model": self.model,
+            "recipe": self.recipe.as_dict(),
+            "method": self.method,
+            "method_options": self.method_options,
+            "source": source,
+            "seed": self.seed,
+        }
 
 
 class TrainingState:
@@ -70,10 +102,17 @@ class TrainingState:
         recipe = plan.recipe
         torch.manual_seed(plan.seed)  # initialisation only; order and augmentation have streams of their own
         self.model = SpikingResNet(**plan.model).to(device, memory_format=torch.channels_last)
-        self.optimiser = Sgd(self.model, recipe.momentum, recipe.weight_decay)
-        self.called = processes.wrap(self.model, device)
         self.train = TrainingBatches(
             plan.data, recipe, plan.seed, device, rank=processes.rank, world_size=processes.count
+        )
+        self.method = make_method(plan.method, **plan.method_options)
+        self.update = TrainingStep(
+            self.model,
+            self.method,
+            recipe,
+            None if plan.source is None else self._source(plan.source),
+            self.train,
+            lambda model: processes.wrap(model, device),
         )
         # a step needs more memory than an evaluation of as many pictures, so no fewer are evaluated at a time
         size = max(recipe.batch_size, evaluation_batch_size(self.train.manifest.image_size, self.model.timesteps))
@@ -95,23 +134,33 @@ class TrainingState:
         self.losses = torch.zeros(self.train.steps, device=self.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
 
-    def autocast(self):
-        if self.plan.recipe.precision == "bfloat16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
+    def _source(self, folder: Path) -> Source:
+        record, network = load_model(folder)
+        if (found := record["model"]["num_classes"]) != (wanted := self.plan.model["num_classes"]):
+            raise UserError(f"{folder / RECORD} is of a network for {found} classes; the data has {wanted}")
+        return Source(record, frozen(network.to(self.device, memory_format=torch.channels_last)))
+
+    def begin_epoch(self) -> None:
+        """Make network and method ready for the epoch that is to come or goes on."""
+        self.model.train()
+        self.method.epoch(self.epoch / self.plan.recipe.epochs)
 
     def train_step(self, x: Tensor, labels: Tensor) -> None:
         """One update; nothing in it waits for the device."""
-        with self.autocast():
-            logits = self.called(x).float()
-        # the mean over the whole batch, where processes hold parts of unequal size and gradients are averaged
-        loss = F.cross_entropy(logits, labels) * self.train.weight(self.step)
-        self.optimiser.zero_gradients()
-        loss.backward()
-        self.optimiser.step(learning_rate(self.plan.recipe, self.epoch))
-        self.losses[self.step] = loss.detach()
-        self.correct += (logits.argmax(1) == labels).sum()
+        self.update.weight = self.train.weight(self.step)
+        rate = learning_rate(self.plan.recipe, self.epoch, (self.step + 1) / self.train.steps)
+        loss, correct = self.update(x, labels, rate)
+        self.losses[self.step] = loss
+        self.correct += correct
         self.step += 1
+
+    def score(self) -> tuple[float, float]:
+        """Accuracy in percent and loss in nats on the test set, of the network as it is."""
+        # in float32 whatever the steps compute in, as the verb `evaluate` and the authors do
+        percent, loss = accuracy(self.model, self.test)
+        if not math.isfinite(loss):
+            raise self._gone_wrong(f"the test loss is {loss:g} after epoch {self.epoch + 1}")
+        return percent, loss
 
     def check_losses(self) -> None:
         """Raise UserError if a loss of this epoch is not finite or has exploded; waits for the device."""
@@ -134,10 +183,7 @@ class TrainingState:
 
     def finish_epoch(self, seconds: float) -> dict:
         """Score the test set, append the epoch to the history, and make ready for the next."""
-        # in float32 whatever the steps compute in, as the verb `evaluate` and the authors do
-        test_percent, test_loss = accuracy(self.model, self.test)
-        if not math.isfinite(test_loss):
-            raise self._gone_wrong(f"the test loss is {test_loss:g} after epoch {self.epoch + 1}")
+        test_percent, test_loss = self.score()
         losses = self._shared_losses()
         row = {
             "epoch": self.epoch + 1,
@@ -151,13 +197,14 @@ class TrainingState:
             "peak_memory_bytes": peak_memory(self.device),
         }
         self.history.append(row)
-        self.epoch, self.step = self.epoch + 1, 0
+        self.epoch, self.step, self.epoch_seconds = self.epoch + 1, 0, 0.0
         self._reset_epoch_sums()
         return row
 
     def tensors(self) -> dict[str, Tensor]:
         found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        found |= {f"momentum.{name}": buffer for name, buffer in self.optimiser.momenta.items()}
+        found |= {f"method.{name}": tensor for name, tensor in self.method.tensors().items()}
+        found |= self.update.optimiser.tensors()
         return found | {"losses": self._shared_losses(), "correct": self.processes.sum(self.correct)}
 
     def _shared_losses(self) -> Tensor:
@@ -184,7 +231,8 @@ class TrainingState:
             return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
         self.model.load_state_dict(part("model."))
-        self.optimiser.load(part("momentum."))
+        self.method.load(part("method."))
+        self.update.optimiser.load(tensors)
         self.losses.copy_(tensors["losses"])
         if self.processes.rank == 0:  # it is the sum over all processes
             self.correct.copy_(tensors["correct"])

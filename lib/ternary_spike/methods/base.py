@@ -1,0 +1,131 @@
+"""What a way to train may change: a hook for each, and each defaults to the paper's way.
+
+A published method is a subclass with the hooks that it needs, mostly one::
+
+    class AtEachTimestep(Method):
+        each_timestep = True                              # scores [T, B, K] rather than their mean over time [B, K]
+
+        def loss(self, scores, labels, membranes, x):
+            return torch.stack([self.cross_entropy(step, labels) for step in scores]).mean()
+
+An instance belongs to one training. What decides its result must lie in the options that it is made with, in the source
+run, or in :meth:`Method.tensors`: then a training that was cut off goes on to the bit.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ternary_spike.configuration.recipe import Recipe
+from ternary_spike.data.loading import TrainingBatches
+from ternary_spike.models.base import SpikingNetwork
+
+Membranes = dict[str, tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The finished run that a training starts from: its teacher, or the network that it converts.
+
+    Attributes:
+        record: content of its run.json.
+        network: as trained, in evaluation mode, without gradients, on the training's device.
+    """
+
+    record: dict
+    network: SpikingNetwork
+
+
+class Run(Protocol):
+    """What a method sees of the training that it is a part of.
+
+    Attributes:
+        model: the network, on its device, initialised from the seed.
+        recipe: the training's.
+        source: the run that it starts from; None if it starts from none.
+        batches: the training split: ``batches.epoch(0)`` yields augmented pictures and labels. None where a step is
+            only timed.
+        weight: factor of a step's loss, and so of its gradients. It is 1 but where several processes share a batch
+            that does not divide evenly: gradients are averaged over processes.
+    """
+
+    model: SpikingNetwork
+    recipe: Recipe
+    source: Source | None
+    batches: TrainingBatches | None
+    weight: float
+
+    def scores(self, x: Tensor) -> tuple[Tensor, Membranes]:
+        """Class scores in float32, as the method wants them, and what it watches; gradients flow through all of it."""
+
+
+class Method:
+    """A way to train.
+
+    Attributes:
+        each_timestep: whether the loss takes the class scores of each timestep rather than their mean over time.
+        watches: whether the loss takes membrane potentials and spikes.
+        label_smoothing: the recipe's.
+    """
+
+    each_timestep: bool = False
+    watches: bool = False
+    label_smoothing: float = 0.0
+
+    def begin(self, run: Run) -> None:
+        """Make ready: convert, calibrate, keep the teacher. The default does nothing.
+
+        It is called whenever a process takes the training up, before a checkpoint is read: what it does to the
+        network's weights and to :meth:`tensors` is then replaced by what the checkpoint holds.
+        """
+
+    def epoch(self, share: float) -> None:
+        """Set the method's own constants for an epoch. The default has none.
+
+        Args:
+            share: the finished part of the training, 0 in the first epoch; it is all that the constants may depend on.
+        """
+
+    def loss(self, scores: Tensor, labels: Tensor, membranes: Membranes, x: Tensor) -> Tensor:
+        """The loss of a batch, a scalar: the mean over its samples.
+
+        Args:
+            scores: class scores [B, K], or [T, B, K] with :attr:`each_timestep`.
+            labels: int64 [B].
+            membranes: by layer the potential before the reset and the un-scaled spikes, each [T, B, C, H, W]; empty
+                without :attr:`watches`.
+            x: the batch, [B, C, H, W] or [B, T, C, H, W].
+        """
+        return self.cross_entropy(scores, labels)
+
+    def cross_entropy(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of scores [B, K] in nats, smoothed as the recipe says, the mean over the batch."""
+        return F.cross_entropy(scores, labels, label_smoothing=self.label_smoothing)
+
+    def gradients(self, run: Run, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Leave a gradient at every parameter that is to be updated; those of the last step are gone.
+
+        Another way to assign credit overrides it; the default is back-propagation through time.
+
+        Returns:
+            The batch's loss times ``run.weight``, and its class scores as :meth:`loss` takes them.
+        """
+        scores, membranes = run.scores(x)
+        # the mean over the whole batch, where processes hold parts of unequal size and gradients are averaged
+        loss = self.loss(scores, labels, membranes, x) * run.weight
+        loss.backward()
+        return loss, scores
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What the method has learnt or counted and a checkpoint must keep, alike in every process."""
+        return {}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take from a checkpoint what :meth:`tensors` gave."""
+
+
+def frozen(network: nn.Module) -> nn.Module:
+    """A network in evaluation mode whose parameters take no gradients."""
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,81 @@
+"""One training step: the same in a training, in the estimate of its costs and in the benchmarks."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+from ternary_spike.configuration.recipe import Recipe
+from ternary_spike.data.loading import TrainingBatches
+from ternary_spike.methods.base import Membranes, Method, Source
+from ternary_spike.models.base import SpikingNetwork
+from ternary_spike.models.recording import recording
+from ternary_spike.training.optimiser import Optimiser
+
+
+class TrainingStep:
+    """A network and what updates it: a method, an optimiser, a recipe. It is the ``run`` of the method's hooks.
+
+    Args:
+        model: the network, on its device and in training mode.
+        method: has not begun yet.
+        recipe: precision and the optimiser's settings.
+        source: the run that the method starts from.
+        batches: the training split, for methods that calibrate on it.
+        wrap: makes of the network what is called in training, where several processes train it together.
+
+    Attributes:
+        called: the network as it is called in training.
+        weight: factor of the next step's loss; see :class:`ternary_spike.methods.base.Run`.
+    """
+
+    def __init__(
+        self,
+        model: SpikingNetwork,
+        method: Method,
+        recipe: Recipe,
+        source: Source | None = None,
+        batches: TrainingBatches | None = None,
+        wrap: Callable[[SpikingNetwork], Callable[..., Tensor]] = lambda model: model,
+    ) -> None:
+        self.model, self.method, self.recipe, self.source, self.batches = model, method, recipe, source, batches
+        self.weight = 1.0
+        method.label_smoothing = recipe.label_smoothing
+        method.begin(self)
+        self.optimiser = Optimiser(model, recipe)
+        self.called = wrap(model)
+
+    def __call__(self, x: Tensor, labels: Tensor, learning_rate: float) -> tuple[Tensor, Tensor]:
+        """One update; nothing in it waits for the device.
+
+        Args:
+            x: [B, C, H, W] or [B, T, C, H, W].
+            labels: int64 [B].
+            learning_rate: of this step.
+
+        Returns:
+            The loss times the weight, and how many pictures the scores' mean over time puts into the right class.
+        """
+        self.optimiser.zero_gradients()
+        loss, scores = self.method.gradients(self, x, labels)
+        self.optimiser.step(learning_rate)
+        mean = scores.detach() if scores.dim() == 2 else scores.detach().mean(0)
+        return loss.detach(), (mean.argmax(1) == labels).sum()
+
+    def scores(self, x: Tensor) -> tuple[Tensor, Membranes]:
+        """Class scores [B, K] in float32, or [T, B, K], and the watched membranes, as the method wants them."""
+        membranes: Membranes = {}
+        watching = nullcontext()
+        if self.method.watches:
+            watching = recording(self.model, lambda name, u, b: membranes.update({name: (u, b)}))
+        options = {"each_timestep": True} if self.method.each_timestep else {}
+        with watching, self.autocast():
+            return self.called(x, **options).float(), membranes
+
+    def autocast(self):
+        """The recipe's precision, as a context."""
+        if self.recipe.precision == "bfloat16":
+            device = self.model.classifier.weight.device
+            return torch.autocast(device.type, dtype=torch.bfloat16)
+        return nullcontext()

@@ -1,0 +1,204 @@
+"""Ways to train plug in: toys of each kind go through training, kill and resume, and what cannot be is refused."""
+
+import csv
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ternary_spike import UserError
+from ternary_spike.cli import main
+from ternary_spike.configuration.recipe import Recipe
+from ternary_spike.methods.registry import METHODS, PAPERS_WAY, make_method
+from ternary_spike.models.resnet import SpikingResNet
+from ternary_spike.system.files import read_json, read_tensors
+from ternary_spike.training import checkpoints
+from ternary_spike.training.loop import Interrupted, train
+from ternary_spike.training.record import HISTORY, RECORD, WEIGHTS, load_model
+from ternary_spike.training.step import TrainingStep
+from tests.helpers.tiny import prepare_tiny, tiny_plan
+
+CPU = torch.device("cpu")
+TOYS = "tests.helpers.methods"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return prepare_tiny(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def teacher(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("teacher")
+    train(tiny_plan(data, "relu", epochs=4), out / "checkpoints", out, CPU, lambda _: None)
+    return out
+
+
+def toy(name: str, source: Path | None = None, **options) -> dict:
+    return {"method": f"{TOYS}:{name}", "method_options": options, "source": source}
+
+
+def trained(plan, folder: Path, report=lambda _: None) -> dict:
+    return train(plan, folder / "checkpoints", folder / "out", CPU, report)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return read_tensors(folder / "out" / WEIGHTS)[0]
+
+
+def differing(one: Path, other: Path) -> set[str]:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    return {name for name in first if not torch.equal(first[name], second[name])}
+
+
+def plan_of(name: str, data: Path, teacher: Path, **recipe):
+    source = teacher if METHODS[f"{TOYS}:{name}"].from_run else None
+    options = {"AtEachTimestep": {"margin": 2.0}, "Teacher": {"temperature": 2.0}}.get(name, {})
+    return tiny_plan(data, "ternary", method=toy(name, source, **options), **recipe)
+
+
+@pytest.mark.parametrize("name", ["AtEachTimestep", "QuietMembranes", "Teacher", "ClassifierAlone"])
+def test_a_method_changes_the_training_and_resumes_to_the_bit(data, teacher, tmp_path, name):
+    """Cut off within the second epoch and taken up again, by another optimiser than the paper's."""
+    settings = {"optimiser": "adamw", "learning_rate": 0.01, "warmup_epochs": 1, "gradient_clipping": 1.0}
+    record = trained(plan_of(name, data, teacher, **settings), tmp_path / "whole")
+    assert record["method"] == f"{TOYS}:{name}"
+
+    def stop(line):
+        if "epoch 1/" in line:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="at epoch 2, step 1"):
+        trained(plan_of(name, data, teacher, **settings), tmp_path / "cut", stop)
+    lines = []
+    record = trained(plan_of(name, data, teacher, **settings), tmp_path / "cut", lines.append)
+    assert "resuming at epoch 2, step 2" in lines[0] and record["cost"]["resumed"] == 1
+    assert differing(tmp_path / "whole", tmp_path / "cut") == set()
+    trained(tiny_plan(data, "ternary", **settings), tmp_path / "papers")
+    assert differing(tmp_path / "whole", tmp_path / "papers")
+
+
+def test_what_a_method_does_not_train_stays(data, teacher, tmp_path):
+    """Own gradients: only the classifier's parameters move."""
+    torch.manual_seed(0)
+    untrained = SpikingResNet(**tiny_plan(data, "ternary").model).state_dict()
+    trained(plan_of("ClassifierAlone", data, teacher), tmp_path)
+    moved = {n for n, t in weights(tmp_path).items() if not torch.equal(t, untrained[n]) and "running" not in n}
+    assert {n for n in moved if "num_batches" not in n} == {"classifier.weight", "classifier.bias"}
+
+
+def test_the_source_is_named_in_the_record_and_part_of_the_key(data, teacher, tmp_path):
+    plan = plan_of("Teacher", data, teacher)
+    record = trained(plan, tmp_path)
+    of_teacher = read_json(teacher / RECORD)
+    assert record["source"] == {"id": of_teacher["id"], "seed": 0, "weights": of_teacher["files"][WEIGHTS]}
+    assert record["method_options"] == {"temperature": 2.0}
+    assert load_model(tmp_path / "out")[0] == record
+    train(tiny_plan(data, "relu", seed=1), tmp_path / "c", tmp_path / "other", CPU, lambda _: None)
+    other = plan_of("Teacher", data, tmp_path / "other")
+    assert checkpoints.key_of(other.decisive()) != checkpoints.key_of(plan.decisive())
+    paper = trained(tiny_plan(data), tmp_path / "papers")
+    assert (paper["method"], paper["method_options"], paper["source"]) == (PAPERS_WAY, {}, None)
+
+
+def test_a_training_is_not_taken_up_with_another_source(data, teacher, tmp_path):
+    with pytest.raises(Interrupted):
+        trained(plan_of("Teacher", data, teacher), tmp_path, lambda _: signal.raise_signal(signal.SIGTERM))
+    train(tiny_plan(data, "relu", seed=1), tmp_path / "c", tmp_path / "other", CPU, lambda _: None)
+    lines = []
+    trained(plan_of("Teacher", data, tmp_path / "other"), tmp_path, lines.append)
+    assert not any("resuming" in line for line in lines)
+
+
+def test_a_damaged_source_is_refused(data, teacher, tmp_path):
+    for name in (RECORD, WEIGHTS):
+        (tmp_path / name).write_bytes((teacher / name).read_bytes())
+    content = bytearray((tmp_path / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / WEIGHTS).write_bytes(content)
+    with pytest.raises(UserError, match=WEIGHTS):
+        trained(plan_of("Teacher", data, tmp_path), tmp_path / "run")
+    assert not (tmp_path / "run" / "out" / RECORD).exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ({"method": "tet"}, "unknown method 'tet': choose one of cross_entropy, or module:Name of your own"),
+        ({"method": PAPERS_WAY, "method_options": {"margin": 1}}, "unknown option margin for method 'cross_entropy'"),
+        (toy("AtEachTimestep", margin=11), "margin is 11, but must be a number from 0 to 10"),
+        (toy("Teacher"), "starts from another run; name its folder with --source"),
+        (toy("AtEachTimestep", Path("elsewhere")), "starts from no other run; leave --source elsewhere out"),
+        (toy("Teacher", Path("elsewhere")), "elsewhere/run.json is missing"),
+        (toy("NoMethod"), "is no subclass of ternary_spike.methods.base:Method"),
+        (toy("Nothing"), "tests.helpers.methods has no Nothing"),
+        ({"method": "nowhere:X"}, "there is no module 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_is_one_line(data, tmp_path, method, words):
+    with pytest.raises((UserError, ValueError)) as error:
+        trained(tiny_plan(data, method=method), tmp_path)
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_loss_that_a_method_spoils_is_found(data, tmp_path):
+    with pytest.raises(UserError, match=r"the loss is nan at step 1 of epoch 2; the checkpoint of epoch 2"):
+        trained(tiny_plan(data, method=toy("Exploding")), tmp_path)
+
+
+def test_no_epoch_leaves_a_converted_network_as_it_is(data, teacher, tmp_path):
+    """Pure conversion: no step, an empty history, the accuracy of the network that the method made."""
+    record = trained(plan_of("Converted", data, teacher, epochs=0), tmp_path)
+    _, source = load_model(teacher)
+    made = weights(tmp_path)
+    assert all(torch.equal(made[name], tensor) for name, tensor in source.state_dict().items())
+    assert list(csv.DictReader((tmp_path / "out" / HISTORY).open())) == []
+    accuracy = record["accuracy"]
+    assert accuracy["best_epoch"] == 0 and accuracy["last_epoch_percent"] == accuracy["best_epoch_percent"]
+    record, _ = load_model(tmp_path / "out")
+    assert record["cost"]["images_per_second"] == 0
+
+
+def test_label_smoothing_is_torchs_and_scores_at_each_timestep_average_to_the_scores(data):
+    """And neither moves a bit of what the paper's way computes."""
+    torch.manual_seed(0)
+    model = SpikingResNet(**tiny_plan(data, "ternary").model)
+    x, labels = torch.randn(6, 1, 8, 8), torch.arange(6) % 4
+    recipe = Recipe("x", 1, 4, 0.1, 0.9, 0.0, label_smoothing=0.1)
+    step = TrainingStep(model, make_method(PAPERS_WAY), recipe)
+    loss, scores = step.method.gradients(step, x, labels)
+    torch.testing.assert_close(loss, F.cross_entropy(scores, labels, label_smoothing=0.1), rtol=0, atol=0)
+    model.eval()
+    each = model(x, each_timestep=True)
+    assert each.shape == (2, 6, 4)
+    torch.testing.assert_close(each.mean(0), model(x))
+
+
+def test_the_verb_trains_by_a_method_from_a_source(data, teacher, tmp_path, capsys):
+    (tmp_path / "tiny.yaml").write_text(
+        "name: tiny\nepochs: 1\nbatch_size: 32\nlearning_rate: 0.1\nmomentum: 0.9\nweight_decay: 0.0\n"
+    )
+    words = ["train", "--data", data, "--architecture", "resnet6w4", "--neuron", "ternary", "--timesteps", 2]
+    words += [
+        "--recipe",
+        tmp_path / "tiny.yaml",
+        "--seed",
+        0,
+        "--checkpoints",
+        tmp_path / "c",
+        "--out",
+        tmp_path / "out",
+    ]
+    words += ["--device", "cpu", "--threads", 1, "--source", teacher]
+    words += ["--method", f"{TOYS}:Teacher", "--method-option", "temperature=3"]
+    main([str(word) for word in words])
+    record = read_json(tmp_path / "out" / RECORD)
+    assert record["id"] == "tiny-resnet6w4-T2-ternary-Teacher"
+    assert record["method_options"] == {"temperature": 3.0} and record["source"]["id"] == "tiny-resnet6w4-T2-relu"
+    words[-1] = "temperature=0"
+    with pytest.raises(SystemExit):
+        main([str(word) for word in words])
+    assert "temperature is '0', but must be a number above 0 and up to 100" in capsys.readouterr().err
