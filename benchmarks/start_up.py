@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 START_UP = """
 import os, time; start = time.perf_counter()
 import torch; torch.set_num_threads(1)
-from ternary_spike import SpikingResNet, allocator, backends
+from ternary_spike import SpikingResNet
+from ternary_spike.membrane import backends
+from ternary_spike.system import allocator
 allocator.keep_freed_memory()
 model = SpikingResNet("resnet20w16", "trainable", {timesteps}).to("{device}", memory_format=torch.channels_last)
 images = torch.randn(16, 3, 32, 32, device="{device}")

@@ -66,6 +66,13 @@ class Teacher(Method):
         return self.cross_entropy(scores, labels) + 0.5 * distance
 
 
+class Noisy(Method):
+    """Scores with noise: what is drawn must be drawn again by a training that goes on."""
+
+    def loss(self, scores, labels, membranes, x):
+        return self.cross_entropy(scores + torch.randn_like(scores), labels)
+
+
 class Converted(Method):
     """The source's weights as they are."""
 

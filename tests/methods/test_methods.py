@@ -60,7 +60,7 @@ def plan_of(name: str, data: Path, teacher: Path, **recipe):
     return tiny_plan(data, "ternary", method=toy(name, source, **options), **recipe)
 
 
-@pytest.mark.parametrize("name", ["AtEachTimestep", "QuietMembranes", "Teacher", "ClassifierAlone"])
+@pytest.mark.parametrize("name", ["AtEachTimestep", "QuietMembranes", "Teacher", "ClassifierAlone", "Noisy"])
 def test_a_method_changes_the_training_and_resumes_to_the_bit(data, teacher, tmp_path, name):
     """Cut off within the second epoch and taken up again, by another optimiser than the paper's."""
     settings = {"optimiser": "adamw", "learning_rate": 0.01, "warmup_epochs": 1, "gradient_clipping": 1.0}

@@ -210,7 +210,7 @@ def test_a_broken_table_is_named(tmp_path):
 RECIPES = {
     "name": ["", 5],
     "epochs": [-1, 2.0, "many", True, None],
-    "batch_size": [0, "all"],
+    "batch_size": [0, "all", 10**400],
     "learning_rate": [0, -1, "fast", float("nan"), 10**400],
     "momentum": [1, -0.1, []],
     "weight_decay": [-1e-4, None],

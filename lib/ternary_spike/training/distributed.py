@@ -6,7 +6,7 @@ operations through which autograd can follow, and can be tested on a CPU.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.distributed as dist
@@ -32,8 +32,13 @@ class Processes:
             # agreeing on a stop must not wait for the GPU
             self._hosts = dist.new_group(backend="gloo")
 
-    def wrap(self, model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
-        """The model as it is called in training: with averaged gradients and synchronised batch norm.
+    def wrap(self, model: nn.Module, device: torch.device, averaging: bool = True) -> Callable[..., Tensor]:
+        """The model as it is called in training, with synchronised batch norm.
+
+        Args:
+            model: the network, with equal weights in every process.
+            device: where it is.
+            averaging: whether its backward pass averages the gradients over all processes; else call :meth:`average`.
 
         Raises:
             ValueError: if a batch norm lacks what synchronising needs; the message names the layer.
@@ -48,6 +53,8 @@ class Processes:
                         "and tracked running statistics"
                     )
                 module.synchronised = True
+        if not averaging:
+            return model
         devices = [device] if device.type == "cuda" else None
         # running statistics are alike in every process already
         return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
@@ -59,6 +66,13 @@ class Processes:
         votes = torch.tensor(flags, dtype=torch.int32)
         dist.all_reduce(votes, dist.ReduceOp.MAX, group=self._hosts)
         return votes.bool().tolist()
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Put in place of each tensor its mean over all processes."""
+        if self.count > 1:
+            for tensor in tensors:
+                dist.all_reduce(tensor)
+                tensor /= self.count
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum of a tensor over all processes."""

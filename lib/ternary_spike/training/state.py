@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ternary_spike.configuration.recipe import Recipe
-from ternary_spike.data.loading import EvaluationBatches, TrainingBatches, evaluation_batch_size
+from ternary_spike.data.loading import EvaluationBatches, TrainingBatches, derived_seed, evaluation_batch_size
 from ternary_spike.membrane import backends
 from ternary_spike.methods.base import Source, frozen
 from ternary_spike.methods.registry import METHODS, PAPERS_WAY, make_method
@@ -100,7 +100,7 @@ class TrainingState:
     def __init__(self, plan: TrainingPlan, device: torch.device, processes: Processes) -> None:
         self.plan, self.device, self.processes = plan, device, processes
         recipe = plan.recipe
-        torch.manual_seed(plan.seed)  # initialisation only; order and augmentation have streams of their own
+        torch.manual_seed(plan.seed)  # initialisation only; order, augmentation and steps have streams of their own
         self.model = SpikingResNet(**plan.model).to(device, memory_format=torch.channels_last)
         self.train = TrainingBatches(
             plan.data, recipe, plan.seed, device, rank=processes.rank, world_size=processes.count
@@ -112,7 +112,7 @@ class TrainingState:
             recipe,
             None if plan.source is None else self._source(plan.source),
             self.train,
-            lambda model: processes.wrap(model, device),
+            processes,
         )
         # a step needs more memory than an evaluation of as many pictures, so no fewer are evaluated at a time
         size = max(recipe.batch_size, evaluation_batch_size(self.train.manifest.image_size, self.model.timesteps))
@@ -147,6 +147,8 @@ class TrainingState:
 
     def train_step(self, x: Tensor, labels: Tensor) -> None:
         """One update; nothing in it waits for the device."""
+        # what a method or a layer draws here depends on the step alone, so that a resumed training draws the same
+        self._seed_draws(derived_seed(self.plan.seed, self.epoch, "step", self.step, self.processes.rank))
         self.update.weight = self.train.weight(self.step)
         rate = learning_rate(self.plan.recipe, self.epoch, (self.step + 1) / self.train.steps)
         loss, correct = self.update(x, labels, rate)
@@ -154,12 +156,19 @@ class TrainingState:
         self.correct += correct
         self.step += 1
 
+    def _seed_draws(self, seed: int) -> None:
+        """Seed the global generators; torch.manual_seed takes fifty times as long."""
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
     def score(self) -> tuple[float, float]:
         """Accuracy in percent and loss in nats on the test set, of the network as it is."""
         # in float32 whatever the steps compute in, as the verb `evaluate` and the authors do
         percent, loss = accuracy(self.model, self.test)
         if not math.isfinite(loss):
-            raise self._gone_wrong(f"the test loss is {loss:g} after epoch {self.epoch + 1}")
+            when = f"after epoch {self.epoch + 1}" if self.plan.recipe.epochs else "without any training"
+            raise self._gone_wrong(f"the test loss is {loss:g} {when}")
         return percent, loss
 
     def check_losses(self) -> None:

@@ -1,6 +1,5 @@
 """One training step: the same in a training, in the estimate of its costs and in the benchmarks."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
@@ -11,6 +10,7 @@ from ternary_spike.data.loading import TrainingBatches
 from ternary_spike.methods.base import Membranes, Method, Source
 from ternary_spike.models.base import SpikingNetwork
 from ternary_spike.models.recording import recording
+from ternary_spike.training.distributed import Processes
 from ternary_spike.training.optimiser import Optimiser
 
 
@@ -23,7 +23,7 @@ class TrainingStep:
         recipe: precision and the optimiser's settings.
         source: the run that the method starts from.
         batches: the training split, for methods that calibrate on it.
-        wrap: makes of the network what is called in training, where several processes train it together.
+        processes: those that train the network together; None for this one alone.
 
     Attributes:
         called: the network as it is called in training.
@@ -37,14 +37,19 @@ class TrainingStep:
         recipe: Recipe,
         source: Source | None = None,
         batches: TrainingBatches | None = None,
-        wrap: Callable[[SpikingNetwork], Callable[..., Tensor]] = lambda model: model,
+        processes: Processes | None = None,
     ) -> None:
         self.model, self.method, self.recipe, self.source, self.batches = model, method, recipe, source, batches
         self.weight = 1.0
         method.label_smoothing = recipe.label_smoothing
         method.begin(self)
         self.optimiser = Optimiser(model, recipe)
-        self.called = wrap(model)
+        self.called, self._average = model, None
+        if processes is not None:
+            # credit that a method assigns in its own way does not pass through the wrapped network's backward pass
+            own = type(method).gradients is not Method.gradients
+            self.called = processes.wrap(model, model.classifier.weight.device, averaging=not own)
+            self._average = processes.average if own else None
 
     def __call__(self, x: Tensor, labels: Tensor, learning_rate: float) -> tuple[Tensor, Tensor]:
         """One update; nothing in it waits for the device.
@@ -59,6 +64,8 @@ class TrainingStep:
         """
         self.optimiser.zero_gradients()
         loss, scores = self.method.gradients(self, x, labels)
+        if self._average is not None:
+            self._average(p.grad for p in self.model.parameters() if p.grad is not None)
         self.optimiser.step(learning_rate)
         mean = scores.detach() if scores.dim() == 2 else scores.detach().mean(0)
         return loss.detach(), (mean.argmax(1) == labels).sum()
