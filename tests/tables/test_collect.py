@@ -200,6 +200,16 @@ def test_what_is_not_counted_keeps_its_rows(tmp_path):
     assert pd.isna(only(tables["summary"].query("neuron == 'ternary'"))["energy_mean_microjoule"])
 
 
+def test_a_network_that_was_converted_and_not_trained_has_every_row(tmp_path):
+    """Its history is empty: no epoch was trained."""
+    row = cifar()
+    fixture.write_run(tmp_path, row, **FULL | {"epochs": 0})
+    found = tables_of(tmp_path, [row])
+    assert only(found["runs"])["state"] == "done" and only(found["runs"])["epochs"] == 0
+    assert list(found["history"].columns) == list(COLUMNS["history"]) and found["history"].empty
+    assert only(found["summary"])["n"] == 1 and not found["layers"].empty
+
+
 def test_every_own_row_stands_in_its_table_whatever_ran(tmp_path):
     tables = collect.tables(collect.read_plan(fixture.nothing_run(tmp_path)), tmp_path)
     for number in (1, 2, 3, 4):
