@@ -3,7 +3,10 @@
 ``PYTHONPATH=lib:. python -m tests.helpers.datasets_doc`` writes them anew.
 """
 
+from dataclasses import MISSING
 from pathlib import Path
+
+import yaml
 
 from ternary_spike.configuration.recipe import FIELDS, load, sources
 from ternary_spike.data import registry
@@ -45,9 +48,11 @@ def option_table() -> str:
 
 def key_table() -> str:
     """A row for each key of a recipe."""
-    text = _table("key", "allowed", "meaning")
+    text = _table("key", "allowed", "default", "meaning")
     for name, key in FIELDS.items():
-        text += _row(f"`{name}`", key.metadata["option"].rule, key.metadata["option"].meaning)
+        option = key.metadata["option"]
+        default = "needed" if key.default is MISSING else f"`{yaml.safe_dump(key.default).split()[0]}`"
+        text += _row(f"`{name}`", option.rule, default, option.meaning)
     return text
 
 

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ternary_spike.cli._options import add_machine, identifier, key_values, seed, timesteps
-from ternary_spike.methods.registry import PAPERS_WAY
+from ternary_spike.methods.registry import METHODS, PAPERS_WAY
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -18,7 +18,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--neuron-option", action="append", default=[], metavar="KEY=VALUE", help="option of the neurons: threshold=1.0"
     )
-    parser.add_argument("--method", default=PAPERS_WAY, help="how to train; the paper's way by default, %(default)s")
+    methods = f"{', '.join(METHODS)}, or module:Class of your own"
+    parser.add_argument("--method", default=PAPERS_WAY, help=f"how to train: {methods}; by default %(default)s")
     parser.add_argument(
         "--method-option", action="append", default=[], metavar="KEY=VALUE", help="option of the method"
     )
@@ -51,7 +52,6 @@ def training_plan(args: Namespace):
 
     from ternary_spike.configuration import recipe
     from ternary_spike.data.prepared import read_manifest
-    from ternary_spike.methods.registry import METHODS
     from ternary_spike.planning.settings import neuron_options
     from ternary_spike.system import allocator, devices
     from ternary_spike.system.errors import UserError

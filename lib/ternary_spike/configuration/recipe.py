@@ -49,7 +49,9 @@ class Recipe:
         choices=("weights", "all"),
     )
     optimiser: str = _value(
-        "Adam's and AdamW's second beta is 0.999, their epsilon 1e-8", "sgd", choices=("sgd", "adam", "adamw")
+        "what updates the weights; Adam's and AdamW's second beta is 0.999, their epsilon 1e-8",
+        "sgd",
+        choices=("sgd", "adam", "adamw"),
     )
     schedule: str = _value(
         "the learning rate's course, an epoch a step: to 0 by a cosine, or times schedule_factor, or constant",
@@ -69,7 +71,6 @@ class Recipe:
         None,
         kind=int,
         low=1,
-        high=MOST,
         most=100,
         absent="for the other schedules",
     )

@@ -78,7 +78,8 @@ class Method:
         """Make ready: convert, calibrate, keep the teacher. The default does nothing.
 
         It is called whenever a process takes the training up, before a checkpoint is read: what it does to the
-        network's weights and to :meth:`tensors` is then replaced by what the checkpoint holds.
+        network's weights and to :meth:`tensors` is then replaced by what the checkpoint holds. It may change weights,
+        but no layers: the run's record describes them by architecture, neuron and options.
         """
 
     def epoch(self, share: float) -> None:
