@@ -113,6 +113,13 @@ def test_a_training_is_not_taken_up_with_another_source(data, teacher, tmp_path)
     assert not any("resuming" in line for line in lines)
 
 
+def test_a_source_for_other_classes_is_refused(data, teacher, tmp_path):
+    plan = plan_of("Teacher", data, teacher)
+    plan.model["num_classes"] = 5
+    with pytest.raises(UserError, match=r"run\.json is of a network for 4 classes; the data has 5"):
+        trained(plan, tmp_path)
+
+
 def test_a_damaged_source_is_refused(data, teacher, tmp_path):
     for name in (RECORD, WEIGHTS):
         (tmp_path / name).write_bytes((teacher / name).read_bytes())
