@@ -16,7 +16,7 @@ WINGS = (
     *("training", "measuring", "tables", "claims", "report", "cli"),
 )
 WITHOUT_TORCH = ("configuration", "paper", "planning", "tables", "claims", "report")
-MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 53
+MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 50
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
