@@ -135,7 +135,7 @@ def test_a_damaged_source_is_refused(data, teacher, tmp_path):
     ("method", "words"),
     [
         ({"method": "tet"}, "unknown method 'tet': choose one of cross_entropy, or module:Name of your own"),
-        ({"method": PAPERS_WAY, "method_options": {"margin": 1}}, "unknown option margin for method 'cross_entropy'"),
+        ({"method": PAPERS_WAY, "method_options": {"margin": 1}}, "unknown option margin=1 for method 'cross_entropy'"),
         (toy("AtEachTimestep", margin=11), "margin is 11, but must be a number from 0 to 10"),
         (toy("Teacher"), "starts from another run; name its folder with --source"),
         (toy("AtEachTimestep", Path("elsewhere")), "starts from no other run; leave --source elsewhere out"),
