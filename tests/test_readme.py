@@ -41,3 +41,16 @@ def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w[\w-]*)", README, flags=re.M):
         assert re.search(rf"^{target}:", makefile, flags=re.M), target
+
+
+def test_files_that_the_documents_name_are_there():
+    documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "config").rglob("*.md")]
+    missing = [
+        f"{document.relative_to(ROOT)}: {name}"
+        for document in documents
+        for name in re.findall(
+            r"(?:lib/ternary_spike|workflow|tests|config|notebooks)/[\w/.]+\.\w+", document.read_text()
+        )
+        if not (ROOT / name).exists()
+    ]
+    assert missing == []
