@@ -4,12 +4,14 @@ from torch import Tensor, nn
 
 from ternary_spike.membrane.arguments import whole
 from ternary_spike.models.network_input import check_input
+from ternary_spike.neurons.base import SpikingNeuron
 
 
 class SpikingNetwork(nn.Module):
     """A network of spiking neurons with a linear classifier on globally pooled spikes.
 
-    A subclass makes its layers and :attr:`classifier`, and says with :meth:`features` what spikes they emit.
+    A subclass makes its layers and :attr:`classifier`, and says with :meth:`features` what spikes they emit and with
+    ``units()`` which parts compute them (see :func:`named_neurons`).
 
     Args:
         timesteps: T >= 1.
@@ -52,8 +54,6 @@ class SpikingNetwork(nn.Module):
         spikes = self.features(x)
         # the classifier is linear: scoring the mean over time is the mean of the scores, at a T-th of the cost
         return self.classifier(spikes.mean(dim=(3, 4) if each_timestep else (0, 3, 4)))
-
-from ternary_spike.neurons.base import SpikingNeuron
 
 
 def named_neurons(model: nn.Module) -> dict[str, nn.Module]:
