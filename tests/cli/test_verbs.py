@@ -14,6 +14,8 @@ import yaml
 from ternary_spike.cli import main, verbs
 from ternary_spike.cli._stages import open_run
 from ternary_spike.data import loading, registry
+from ternary_spike.planning.run_code import run_code_hash
+from ternary_spike.planning.run_files import STAGES
 from ternary_spike.reparam.network import FoldedNetwork
 from ternary_spike.system.files import read_json
 from ternary_spike.system.provenance import commit, now
@@ -109,12 +111,14 @@ def test_the_chain_leaves_every_file(trained):
     exact = next(m for m in energy["methods"] if m["method"] == "exact count")
     per_image = sum(execution["operations"]["additions"].values()) / execution["samples"]
     assert exact["synops"] == pytest.approx(per_image)  # two independent ways to count, on the same ten pictures
-    for name in ("run", "evaluation", "equivalence", "energy", "execution", "onnx"):
+    for name in ("run", "evaluation", "folded", "equivalence", "energy", "execution", "onnx"):
         origin = read_json(trained / f"{name}.json")["provenance"]
         assert origin.items() >= commit().items(), name
         assert origin["command"][2:3] == ["ternary_spike"] and origin["threads"] >= 1, name
         assert origin["versions"]["torch"] and origin["hardware"]["cpu"] and origin["hardware"]["device"] == "cpu", name
         assert origin["started"] <= origin["finished"] <= now(), name
+        stage = next(stage for stage, files in STAGES.items() if files[0] == f"{name}.json")
+        assert origin["code_hash"] == run_code_hash(stage, record), name
 
 
 def test_what_was_trained_in_bfloat16_is_scored_in_float32_in_both_places(data, tmp_path):

@@ -34,8 +34,21 @@ def docstring(folder):
 def plotting(folder):
     with (folder / "notebooks/comparison.py").open("a") as file:
         file.write("\n# %%\n1 + 1\n")
-    with (folder / "lib/ternary_spike/reparam/energy.py").open("a") as file:
+    with (folder / "lib/ternary_spike/report/site.py").open("a") as file:
         file.write("\nADDED = 1\n")
+
+
+def energy(folder):
+    edit(folder / "lib/ternary_spike/reparam/energy.py", "1e-6", "1e-5")
+
+
+def new_neuron(folder):
+    edit(
+        folder / "lib/ternary_spike/neurons/registry.py",
+        '"binary": Part(',
+        '"added": Part("ternary_spike.neurons.added:Added", "new"),\n        "binary": Part(',
+    )
+    (folder / "lib/ternary_spike/neurons/added.py").write_text("class Added:\n    pass\n")
 
 
 def recipe_comment(folder):
@@ -84,7 +97,7 @@ def new_column(folder):
     (folder / "table.csv").write_text("\n".join(lines) + "\n")
 
 
-HARMLESS = (comment, docstring, plotting, recipe_comment, touch, other_resources, new_column)
+HARMLESS = (comment, docstring, plotting, energy, new_neuron, recipe_comment, touch, other_resources, new_column)
 
 
 def test_harmless_changes_train_nothing_and_a_new_row_its_own_run_only(finished):
@@ -94,6 +107,7 @@ def test_harmless_changes_train_nothing_and_a_new_row_its_own_run_only(finished)
     assert planned.status == 0, planned.text
     assert planned.jobs("train") == {NEW_RUN}
     assert "rule notebook" in planned.text
+    assert planned.jobs("energy") == SMOKE_RUNS | {NEW_RUN} and planned.jobs("evaluate") == {NEW_RUN}
 
 
 @pytest.mark.full

@@ -20,7 +20,8 @@ from ternary_spike.data import registry
 from ternary_spike.planning import failures, settings
 from ternary_spike.planning import plan as planning
 from ternary_spike.planning.run_files import expected_files
-from ternary_spike.system.codehash import SERVICES, code_hash, training_code_hash
+from ternary_spike.planning.run_code import run_code_hash
+from ternary_spike.system.codehash import SERVICES, code_hash
 from ternary_spike.system.errors import UserError
 
 
@@ -44,7 +45,6 @@ try:
     PLAN = settings.make_plan(
         config, repository_path(config["experiments"]), RECIPES, schema("experiments"), look=workflow.is_main_process
     )
-    TRAINING_CODE = training_code_hash()
 except UserError as error:
     stop(error)
 
@@ -225,6 +225,16 @@ def data_code(wildcards):
     """A hash of the code that prepares a dataset."""
     name = registry.module_name(DATA[wildcards.data].dataset).removeprefix("ternary_spike.")
     return code_hash([name], indifferent=SERVICES)
+
+
+def code_of_stage(stage):
+    """A hash of the code that a stage reaches, by wildcards: of each run only the code of its own parts."""
+
+    def of(wildcards):
+        run = planned(wildcards)
+        return run_code_hash(stage, {"model": run.model, "recipe": run.values})
+
+    return of
 
 
 @cache

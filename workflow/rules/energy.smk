@@ -24,6 +24,7 @@ rule energy:
         samples=ENERGY_SAMPLES,
         run=subpath(output[0], parent=True),
         constants=" ".join(f"--{key}-picojoule {value}" for key, value in sorted(config["energy_picojoule"].items())),
+        code=code_of_stage("energy"),
     shell:
         "python -m ternary_spike energy --run {params.run} --folded {params.run} --data {params.data}"
         " --out {params.run} {params.constants} --samples {params.samples} --device {resources.device} --threads {threads} > {log} 2>&1"

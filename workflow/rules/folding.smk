@@ -19,6 +19,7 @@ rule fold:
         runtime=minutes("fold", 0),
     params:
         run=subpath(output[0], parent=True),
+        code=code_of_stage("fold"),
     shell:
         "python -m ternary_spike fold --run {params.run} --out {params.run} > {log} 2>&1"
 
@@ -42,6 +43,7 @@ rule verify:
         data=data_folder,
         run=subpath(output[0], parent=True),
         samples=config["verify_samples"],
+        code=code_of_stage("verify"),
     shell:
         "python -m ternary_spike verify --run {params.run} --folded {params.run} --data {params.data} --out {output}"
         " --samples {params.samples} --device {resources.device} --threads {threads} > {log} 2>&1"
@@ -66,6 +68,7 @@ rule execute:
         data=data_folder,
         run=subpath(output[0], parent=True),
         samples=config["execute_samples"],
+        code=code_of_stage("execute"),
     shell:
         "python -m ternary_spike execute --run {params.run} --folded {params.run} --data {params.data} --out {output}"
         " --samples {params.samples} --threads {threads} > {log} 2>&1"
@@ -91,6 +94,7 @@ rule export:
         data=data_folder,
         run=subpath(output[0], parent=True),
         samples=config["verify_samples"],
+        code=code_of_stage("export"),
     shell:
         "python -m ternary_spike export --run {params.run} --folded {params.run} --data {params.data}"
         " --out {params.run} --samples {params.samples} --threads {threads} > {log} 2>&1"

@@ -26,7 +26,7 @@ rule match:
         seed=lambda wildcards: planned(wildcards).seed,
         options=training_options,
         recipe=lambda wildcards: planned(wildcards).recipe_hash,
-        code=TRAINING_CODE,
+        code=code_of_stage("train"),
         data=data_folder,
         checkpoints=f"{RESULTS}/checkpoints/{{run}}/match",
     shell:
@@ -64,7 +64,7 @@ rule train:
         timesteps=lambda wildcards: planned(wildcards).timesteps,
         options=training_options,
         recipe=lambda wildcards: planned(wildcards).recipe_hash,
-        code=TRAINING_CODE,
+        code=code_of_stage("train"),
         data=data_folder,
         launch=training_launch,
         out=subpath(output.record, parent=True),
@@ -94,6 +94,7 @@ rule evaluate:
     params:
         data=data_folder,
         run=subpath(output[0], parent=True),
+        code=code_of_stage("evaluate"),
     shell:
         "python -m ternary_spike evaluate --run {params.run} --data {params.data} --out {output}"
         " --device {resources.device} --threads {threads} > {log} 2>&1"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from ternary_spike.cli._made_by import made_by
 from ternary_spike.configuration.recipe import from_dict
 from ternary_spike.data.loading import EvaluationBatches, evaluation_batch_size
 from ternary_spike.data.prepared import read_manifest
@@ -14,7 +15,6 @@ from ternary_spike.reparam.refusal import refusal_of
 from ternary_spike.system import devices
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import write_json
-from ternary_spike.system.provenance import provenance
 from ternary_spike.training.record import RECORD, WEIGHTS, load_model, require_same_data
 
 # Pictures at a time where every spike of two networks is held at once: 250 would take 6 GB for ResNet20 on CIFAR.
@@ -75,9 +75,9 @@ def not_foldable(args: Namespace, record: dict) -> str | None:
     return refusal_of(args.folded, record["files"][WEIGHTS])
 
 
-def pass_on(reason: str, path: Path, record: dict, device: torch.device, started: str) -> None:
+def pass_on(stage: str, reason: str, path: Path, record: dict, device: torch.device, started: str) -> None:
     """Write, as the result of a stage that takes a folded network, why there is none; say it in one line."""
-    content = {**of_run(record), NOT_FOLDABLE: reason, "provenance": provenance(device, started)}
+    content = {**of_run(record), NOT_FOLDABLE: reason, "provenance": made_by(stage, record, device, started)}
     write_json(path, content)
     print(f"{record['id']}: not foldable: {reason}")
 

@@ -26,12 +26,13 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     import torch
 
+    from ternary_spike.cli._made_by import made_by
     from ternary_spike.cli._stages import not_foldable, of_run, open_folded, open_run
     from ternary_spike.reparam.energy import COLUMNS, Constants, measure, measure_itself
     from ternary_spike.reparam.network import NOT_FOLDABLE
     from ternary_spike.system.files import csv_text, replaced_together, sha256_of, write_json, write_text
     from ternary_spike.system.progress import watched
-    from ternary_spike.system.provenance import now, provenance
+    from ternary_spike.system.provenance import now
 
     started = now()
     record, model, batches, device = open_run(args, args.samples)
@@ -45,7 +46,7 @@ def run(args: Namespace) -> None:
     with replaced_together(args.out, "energy.json") as folder:
         write_text(folder / "energy.csv", csv_text(rows, COLUMNS))
         files = {"energy.csv": sha256_of(folder / "energy.csv")}
-        content = {**of_run(record), **totals, "files": files, "provenance": provenance(device, started)}
+        content = {**of_run(record), **totals, "files": files, "provenance": made_by("energy", record, device, started)}
         write_json(folder / "energy.json", content)
     print(f"{record['id']}: {_outcome(totals)}, in {args.out}")
 

@@ -15,15 +15,18 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
+    from ternary_spike.cli._made_by import made_by
     from ternary_spike.cli._stages import of_run, open_run
     from ternary_spike.measuring.evaluation import evaluate
     from ternary_spike.system.files import write_json
     from ternary_spike.system.progress import watched
-    from ternary_spike.system.provenance import now, provenance
+    from ternary_spike.system.provenance import now
 
     started = now()
     record, model, batches, device = open_run(args)
     result = evaluate(model.to(device), watched(batches, f"{record['id']}: evaluating", "batch"))
     data = {"label": record["data"]["label"], "checksum": record["data"]["checksum"]}
-    write_json(args.out, {**of_run(record), "data": data, **result, "provenance": provenance(device, started)})
+    write_json(
+        args.out, {**of_run(record), "data": data, **result, "provenance": made_by("evaluate", record, device, started)}
+    )
     print(f"{record['id']}: {result['accuracy_percent']:.2f} % of {result['samples']} test samples, in {args.out}")

@@ -12,18 +12,24 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
+    import torch
+
+    from ternary_spike.cli._made_by import made_by
     from ternary_spike.models.known_modules import NotFoldable
     from ternary_spike.reparam.folding import fold
     from ternary_spike.reparam.refusal import save_refusal
+    from ternary_spike.system.provenance import now
     from ternary_spike.training.record import WEIGHTS, load_model
 
+    started = now()
     record, model = load_model(args.run)
     try:
         folded = fold(model)
     except NotFoldable as refused:
-        save_refusal(args.out, str(refused), record["files"][WEIGHTS])
+        origin = made_by("fold", record, torch.device("cpu"), started)
+        save_refusal(args.out, str(refused), record["files"][WEIGHTS], origin)
         print(f"{record['id']}: not foldable: {refused}")
         return
     folded.trained_weights = record["files"][WEIGHTS]
-    folded.save(args.out)
+    folded.save(args.out, made_by("fold", record, torch.device("cpu"), started))
     print(f"{record['id']}: {len(folded.spike_layers())} neuron layers without amplitude, in {args.out}")

@@ -106,8 +106,9 @@ def _rate(args: Namespace, plan, options: dict[str, float], device) -> float:
 
 def _finished(plan, folder: Path) -> bool:
     """Whether a folder holds the finished training of this very plan, by the code that runs."""
+    from ternary_spike.configuration.recipe import deciding
     from ternary_spike.data.prepared import read_manifest
-    from ternary_spike.system.codehash import training_code_hash
+    from ternary_spike.planning.run_code import run_code_hash
     from ternary_spike.system.errors import UserError
     from ternary_spike.training.record import read_record
 
@@ -115,8 +116,12 @@ def _finished(plan, folder: Path) -> bool:
         record = read_record(folder)
     except UserError:
         return False
+    wanted = plan.decisive()
+    found = {key: record.get(key) for key in wanted}
+    for values in (wanted, found):
+        values["recipe"] = deciding(values["recipe"])
     return (
-        all(key in record and record[key] == value for key, value in plan.decisive().items())
+        found == wanted
         and record["data"]["checksum"] == read_manifest(plan.data).checksum
-        and record["provenance"]["code_hash"] == training_code_hash()
+        and record["provenance"]["code_hash"] == run_code_hash("train", wanted)
     )

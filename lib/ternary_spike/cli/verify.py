@@ -20,20 +20,21 @@ def run(args: Namespace) -> None:
 
     import torch
 
+    from ternary_spike.cli._made_by import made_by
     from ternary_spike.cli._stages import COMPARED, not_foldable, of_run, open_folded, open_run, pass_on
     from ternary_spike.reparam.equivalence import verify
     from ternary_spike.system.files import write_json
-    from ternary_spike.system.provenance import now, provenance
+    from ternary_spike.system.provenance import now
 
     started = now()
     record, model, batches, device = open_run(args, args.samples, COMPARED)
     if reason := not_foldable(args, record):
-        pass_on(reason, args.out, record, device, started)
+        pass_on("verify", reason, args.out, record, device, started)
         return
     folded = open_folded(args, record).to(device)
     torch.backends.cudnn.allow_tf32 = False  # or a GPU's convolutions in float32 would round to 10 bits
     result = verify(model.to(device), folded, [x for x, _ in batches])
-    write_json(args.out, {**of_run(record), **result, "provenance": provenance(device, started)})
+    write_json(args.out, {**of_run(record), **result, "provenance": made_by("verify", record, device, started)})
     exact = result["float64"]
     line = (
         f"{record['id']}: {exact['differing_spikes']} of {exact['spikes']} spikes differ in float64, class scores by "

@@ -230,6 +230,11 @@ def from_dict(values: Mapping[str, Any], where: Path | str) -> Recipe:
         raise UserError(f"{where}: {error}") from None
 
 
+def deciding(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's values without those that are their field's default, so that a new field is no other recipe."""
+    return {key: value for key, value in values.items() if key not in FIELDS or value != FIELDS[key].default}
+
+
 def rule_of(key: str) -> str:
     """What is allowed as a key's value, in words."""
     return FIELDS[key].metadata["option"].rule

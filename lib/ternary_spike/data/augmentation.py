@@ -12,7 +12,6 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ternary_spike.configuration.recipe import Recipe
-from ternary_spike.data.autoaugment import AutoAugment
 from ternary_spike.data.transfer import to_device
 from ternary_spike.system.errors import UserError
 
@@ -42,6 +41,9 @@ class Augmentation:
                     f"recipe {recipe.name}: autoaugment works on square RGB pictures, but these are "
                     f"{' x '.join(map(str, shape))}; set autoaugment to none"
                 )
+            # here, since a recipe without it must not depend on its code
+            from ternary_spike.data.autoaugment import AutoAugment
+
             self._autoaugment = AutoAugment(self._height, device)
 
     def draw(self, count: int, generator: Generator) -> Draws:

@@ -71,7 +71,7 @@ class Run:
         id: unique name of row, data and changes; with ``seed`` the name of the results' folder.
         changes: the recipe's keys that are changed, such as ``{"epochs": 3}``.
         reduced: what that makes of the run, in words, such as "3 of 400 epochs"; empty for a full run.
-        recipe_hash: short hash of the recipe's values, changes applied; its comments and sources do not count.
+        values: of the recipe, changes applied, by field.
         data: where its data comes from.
         status, reason: "runnable" or "not run" and why.
         target: id of the run whose firing rate this one's threshold is found for; empty where a threshold is given.
@@ -88,7 +88,7 @@ class Run:
     recipe: str
     changes: Mapping[str, Any]
     reduced: str
-    recipe_hash: str
+    values: Mapping[str, Any]
     tables: tuple[str, ...]
     control: bool
     data: DataSource
@@ -100,6 +100,21 @@ class Run:
     def folder(self) -> str:
         """The run's folder within ``runs/``."""
         return f"{self.id}/seed{self.seed}"
+
+    @property
+    def recipe_hash(self) -> str:
+        """A short hash of the recipe's values; its comments, its sources and fields at their default do not count."""
+        return hashlib.sha256(json.dumps(recipes.deciding(self.values), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """What decides the run's network, as far as the plan says it; keys as in run.json."""
+        return {
+            "architecture": self.architecture,
+            "neuron": self.neuron,
+            "timesteps": self.timesteps,
+            "neuron_options": self.given_options,
+        }
 
     @property
     def given_options(self) -> dict[str, str]:
@@ -195,7 +210,7 @@ def make_plan(
     plan = []
     rows = selected(rows, selection)
     reasons: dict[str, str | None] = {}
-    trained: dict[str, tuple[dict[str, Any], str, str]] = {}
+    trained: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {}
     for row in rows:
         if row["dataset"] not in sources:
             raise UserError(f"data: no source is given for the dataset {row['dataset']}, which the run table names")
@@ -205,7 +220,7 @@ def make_plan(
         reason = reasons[source.name]
         if row["recipe"] not in trained:
             trained[row["recipe"]] = _changed(Path(recipe_folder) / f"{row['recipe']}.yaml", changes)
-        changed, reduced, digest = trained[row["recipe"]]
+        changed, reduced, values = trained[row["recipe"]]
         name = run_id(row, source.name, _suffix(changed))
         _require_short(name, f"run {run_id(row)}")
         twin = _twin(row)
@@ -219,7 +234,7 @@ def make_plan(
                     seed=seed,
                     changes=changed,
                     reduced=reduced,
-                    recipe_hash=digest,
+                    values=values,
                     data=source,
                     status=NOT_RUN if reason else RUNNABLE,
                     reason=reason or "",
@@ -241,8 +256,8 @@ def _twin(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return {**row, "neuron": found[1], "variant": ""} if found else None
 
 
-def _changed(path: Path, changes: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:
-    """The changes that change something in a recipe, what they are in words, and a hash of the changed recipe."""
+def _changed(path: Path, changes: Mapping[str, Any]) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    """The changes that change something in a recipe, what they are in words, and the changed recipe's values."""
     original, changed = recipes.load(path).as_dict(), recipes.load(path, changes).as_dict()
     real = {key: changed[key] for key in changes if changed[key] != original[key]}
     words = []
@@ -252,7 +267,7 @@ def _changed(path: Path, changes: Mapping[str, Any]) -> tuple[dict[str, Any], st
         else:
             absent = "all" if key == "train_samples" else "none"
             words.append(f"{key} {value} instead of {absent if original[key] is None else original[key]}")
-    return real, ", ".join(words), hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:16]
+    return real, ", ".join(words), changed
 
 
 def _suffix(changes: Mapping[str, Any]) -> str:

@@ -198,8 +198,13 @@ class FoldedNetwork:
         if self.shapes()[self.operations[-1].name] != (self.num_classes,):
             raise ValueError(f"num_classes is {self.num_classes}, which the classifier does not have")
 
-    def save(self, folder: Path) -> None:
-        """Write ``folded.safetensors`` and, last, ``folded.json`` into a folder. Raises UserError if it cannot."""
+    def save(self, folder: Path, provenance: dict | None = None) -> None:
+        """Write ``folded.safetensors`` and, last, ``folded.json`` into a folder. Raises UserError if it cannot.
+
+        Args:
+            folder: where to.
+            provenance: what made it, for ``folded.json``.
+        """
         with replaced_together(folder, STRUCTURE_FILE) as temporary:
             write_tensors(temporary / WEIGHTS_FILE, self.weights)
             structure = {
@@ -211,6 +216,7 @@ class FoldedNetwork:
                 "num_classes": self.num_classes,
                 "weights": {"file": WEIGHTS_FILE, "sha256": sha256_of(temporary / WEIGHTS_FILE)},
                 "operations": [asdict(op) for op in self.operations],
+                "provenance": provenance or {},
             }
             write_json(temporary / STRUCTURE_FILE, structure)
 

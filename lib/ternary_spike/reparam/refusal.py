@@ -7,13 +7,14 @@ from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import read_json, replaced_together, write_json, write_tensors
 
 
-def save_refusal(folder: Path, reason: str, trained_weights: str) -> None:
+def save_refusal(folder: Path, reason: str, trained_weights: str, provenance: dict | None = None) -> None:
     """Write ``folded.json`` with the reason, and a ``folded.safetensors`` without any tensor.
 
     Args:
         folder: where a folded network would lie.
         reason: what :func:`ternary_spike.reparam.folding.fold` said.
         trained_weights: SHA-256 of the weights file that was not folded.
+        provenance: what tried to fold it.
 
     Raises:
         UserError: if they cannot be written.
@@ -21,6 +22,7 @@ def save_refusal(folder: Path, reason: str, trained_weights: str) -> None:
     with replaced_together(folder, STRUCTURE_FILE) as temporary:
         write_tensors(temporary / WEIGHTS_FILE, {})
         content = {"format": FORMAT, "trained_weights": trained_weights, NOT_FOLDABLE: reason}
+        content["provenance"] = provenance or {}
         write_json(temporary / STRUCTURE_FILE, content)
 
 

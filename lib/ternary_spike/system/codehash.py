@@ -1,43 +1,119 @@
-"""A hash of the code that decides a training's result.
+"""A hash of the code that a result depends on.
 
-The workflow repeats a training when this hash changes, so it must see a changed equation and nothing else: comments,
-docstrings, layout, and modules that training never imports do not count. It is the same under every supported version
-of Python, which ``ast.dump`` is not (its text changes between versions), so the syntax tree is serialised here.
+The workflow repeats a training when the hash of its code changes, so it must see a changed equation and nothing else:
+comments, docstrings, layout, and modules that the run never reaches do not count. It is the same under every supported
+version of Python, which ``ast.dump`` is not (its text changes between versions), so the syntax tree is serialised here.
+
+What a run reaches is found by following imports, from the training loop and from the modules in which the run's own
+parts (neuron, method) lie. A registry names every part there is; followed, it would make each run depend on all of
+them. So of a registry the functions count, and its entries do not: what the run's own entry says is given by value.
 """
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "ternary_spike"
-# neurons are made by their names in the run table, so that no import leads to them
-TRAINING = ("training.loop", "data.prepared", "neurons.lif")
-# modules that training imports and that cannot change a number in its result; a recipe counts by its values
-INDIFFERENT = frozenset(
-    {
-        "configuration.recipe",
-        "system.codehash",
-        "system.devices",
-        "system.errors",
-        "system.files",
-        "system.provenance",
-        "training.checkpoints",
-        "training.record",
-    }
-)
-# where the errors and the files of a user are looked after: they change no number either
+TRAINING = ("training.loop", "data.prepared")
+#: modules that a training or a later stage imports and that cannot change a number in its result, and why
+INDIFFERENT = {
+    "cli": "finds the module of a verb",
+    "cli._made_by": "writes down what ran",
+    "cli._options": "reads a command line; what it says counts by its values",
+    "configuration.recipe": "a recipe counts by its values",
+    "configuration.register": "reads a user's options, which count by their values",
+    "configuration.strict_yaml": "reads YAML, whose values count",
+    "configuration.user_text": "reads a user's text, whose values count",
+    "planning": "an empty package",
+    "planning.run_code": "decides what counts",
+    "system.codehash": "decides what counts",
+    "system.devices": "decides where to compute",
+    "system.errors": "words for people",
+    "system.files": "reads and writes what others computed, and verifies it",
+    "system.lazily": "imports a module when it is asked for",
+    "system.locks": "keeps two processes apart",
+    "system.progress": "shows how far a stage is",
+    "system.provenance": "writes down what ran",
+    "training.checkpoints": "keeps what the training computed, and verifies it",
+    "training.record": "reads and checks what the training wrote",
+}
+#: of these the entries count by what the run's own one says
+REGISTRIES = frozenset({"neurons.registry", "models.registry", "methods.registry"})
+#: modules that only some recipes reach: the field, and its value with which the module is never imported
+UNREACHED = {
+    "data.autoaugment": ("autoaugment", "none"),
+    "data.pictures": ("random_resized_crop", False),
+}
+UNREACHED_FIELDS = {field for field, _ in UNREACHED.values()}
+#: modules whose branches on a name ("if name == 'atan'") count only where the run's options or its code say that name
+BRANCHING = frozenset({"membrane.surrogate"})
+#: where the errors and the files of a user are looked after: they change no number either
 SERVICES = frozenset({"system.errors", "system.files"})
+#: packages whose version, which stands in the provenance, says what they are
+VERSIONED = frozenset({"torch"})
 
 
-@cache
-def training_code_hash() -> str:
-    """The hash of the modules that decide what a training computes, 16 hexadecimal digits."""
-    return code_hash(TRAINING)
+@dataclass(frozen=True)
+class Module:
+    """A module's source: its syntax tree, and the full names that it imports, of which some may be no modules."""
+
+    tree: ast.Module
+    imports: tuple[str, ...]
+
+    @cached_property
+    def text(self) -> str:
+        """What counts of it."""
+        return serialised(self.tree)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Every text in it but comments and docstrings."""
+        return frozenset(_words(self.tree))
 
 
-def code_hash(modules: Iterable[str], folder: Path | None = None, indifferent: frozenset[str] = INDIFFERENT) -> str:
+def run_code_hash(
+    modules: Iterable[str], homes: Iterable[str], settings: Mapping[str, Any], folder: Path | None = None
+) -> str:
+    """The hash of the code that one run reaches, 16 hexadecimal digits.
+
+    Args:
+        modules: where a stage begins, as for :func:`code_hash`; :data:`TRAINING` for a training.
+        homes: the modules of the run's parts, by their full names. Of a user's own part everything counts that its
+            module imports from its own package, and from this one.
+        settings: the recipe's values and the parts' options, by name.
+        folder: as for :func:`code_hash`.
+
+    Raises:
+        ValueError: if a module does not exist.
+    """
+    found = reached(modules, homes, settings, folder)
+    for name in _full(REGISTRIES) & found.keys():
+        found[name] = _without_entries(found[name])
+    said = {value for value in settings.values() if isinstance(value, str)}
+    branching = _full(BRANCHING) & found.keys()
+    said.update(*(module.words for name, module in found.items() if name not in branching))
+    for name in branching:
+        found[name] = _without_branches(found[name], frozenset(said & found[name].words))
+    return _hash(found)
+
+
+def reached(
+    modules: Iterable[str], homes: Iterable[str], settings: Mapping[str, Any], folder: Path | None = None
+) -> dict[str, Module]:
+    """The modules that one run reaches and that can change a number in its result; as for :func:`run_code_hash`."""
+    unreached = {name for name, (key, value) in UNREACHED.items() if settings.get(key, value) == value}
+    begin = [f"{PACKAGE}.{name}" for name in modules]
+    begin += [home for home in homes if home.partition(".")[0] not in VERSIONED]
+    return closure(begin, folder, _full(unreached | INDIFFERENT.keys()))
+
+
+def code_hash(modules: Iterable[str], folder: Path | None = None, indifferent: Collection[str] = ()) -> str:
     """The hash of modules and of everything in the package that they import, directly or not.
 
     Args:
@@ -48,46 +124,140 @@ def code_hash(modules: Iterable[str], folder: Path | None = None, indifferent: f
     Raises:
         ValueError: if a module does not exist.
     """
-    folder = Path(__file__).parents[1] if folder is None else Path(folder)
-    trees: dict[str, ast.Module] = {}
+    return _hash(closure([f"{PACKAGE}.{name}" for name in modules], folder, _full(indifferent)))
+
+
+def closure(modules: Iterable[str], folder: Path | None = None, left_out: Collection[str] = ()) -> dict[str, Module]:
+    """Modules, all that they import from the package and from their own packages, and the packages around them.
+
+    Args:
+        modules: full names.
+        folder: of this package.
+        left_out: full names that do not count, nor what only they import.
+
+    Returns:
+        The modules by their full names.
+
+    Raises:
+        ValueError: if one of ``modules`` does not exist.
+    """
     waiting = list(modules)
+    roots = {name.partition(".")[0]: None for name in waiting} | {PACKAGE: None}
+    roots = {name: _root(name) for name in roots} | {PACKAGE: Path(folder or Path(__file__).parents[1])}
+    for name in waiting:
+        if _source(roots, name) is None:
+            raise ValueError(f"there is no module {name!r}, whose code decides a result")
+    found: dict[str, Module] = {}
+    seen = set(left_out)
     while waiting:
         name = waiting.pop()
-        if name in trees or name in indifferent:
+        if name in seen:
             continue
-        path = _source(folder, name)
-        if path is None:
-            raise ValueError(f"{PACKAGE} has no module {name!r}")
-        trees[name] = ast.parse(path.read_bytes(), filename=str(path))
-        waiting += [found for found in _imports(trees[name]) if _source(folder, found) is not None]
-    digest = hashlib.sha256()
-    for name in sorted(trees):
-        digest.update(f"{name}\n{serialised(trees[name])}\n".encode())
-    return digest.hexdigest()[:16]
+        seen.add(name)
+        if (path := _source(roots, name)) is None:
+            continue
+        found[name] = _module(name, path, path.stat().st_mtime_ns, path.stat().st_size)
+        waiting += found[name].imports
+        if "." in name:  # importing a module runs the package around it
+            waiting.append(name.rpartition(".")[0])
+    return found
 
 
-def _source(folder: Path, name: str) -> Path | None:
-    path = folder.joinpath(*name.split("."))
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if name and candidate.is_file():
-            return candidate
+def _full(names: Iterable[str]) -> set[str]:
+    return {f"{PACKAGE}.{name}" for name in names}
+
+
+def _root(name: str) -> Path | None:
+    """The folder of a package outside of any other, or the file of such a module; None if it has no source here."""
+    spec = find_spec(name)
+    if spec is None:
+        return None
+    folders = list(spec.submodule_search_locations or ())
+    return Path(folders[0] if folders else spec.origin or "")
+
+
+def _source(roots: Mapping[str, Path | None], name: str) -> Path | None:
+    """The file of a module or of a package; None if it has none, as a name that is no module."""
+    package, *rest = name.split(".")
+    root = roots.get(package)
+    if root is None:
+        return None
+    path = root.joinpath(*rest)
+    candidates = [path, path / "__init__.py"] if not rest else [path.with_suffix(".py"), path / "__init__.py"]
+    return next((file for file in candidates if file.suffix == ".py" and file.is_file()), None)
+
+
+@cache
+def _module(name: str, path: Path, *_stamp: int) -> Module:
+    """A parsed file; the stamp, its time and size, parses it anew when it has changed."""
+    tree = ast.parse(path.read_bytes(), filename=str(path))
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    if path.name == "__init__.py":  # which names a package offers, and from where, changes none of them
+        tree.body = [node for node in tree.body if not _sets_dunder_names(node)]
+    return Module(tree, tuple(_imports(tree, package)))
+
+
+def _sets_dunder_names(node: ast.stmt) -> bool:
+    names = [n.id for target in getattr(node, "targets", ()) for n in ast.walk(target) if isinstance(n, ast.Name)]
+    return bool(names) and all(name.startswith("__") for name in names)
+
+
+def _imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """Full names that a module of a package imports, at its top or inside a function; some may be no modules."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            around = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            origin = ".".join([*around, *([node.module] if node.module else [])])
+            yield from (origin, *(f"{origin}.{alias.name}" for alias in node.names))
+
+
+@cache
+def _without_entries(registry: Module) -> Module:
+    """A registry's functions and classes."""
+    kept = [node for node in registry.tree.body if not isinstance(node, ast.Assign | ast.AnnAssign)]
+    return Module(ast.Module(kept, []), registry.imports)
+
+
+def _words(tree: ast.Module) -> Iterator[str]:
+    remarks = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = (node for node in ast.walk(tree) if _is_text(node) and id(node) not in remarks)
+    return (node.value for node in texts)
+
+
+@cache
+def _without_branches(module: Module, said: frozenset[str]) -> Module:
+    """A module without the branches, and the entries of its lists, for names that nobody says."""
+
+    class Pruned(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> ast.If | list[ast.stmt]:
+            self.generic_visit(node)
+            names = _names_of_branch(node.test)
+            return node if names is None or names & said else node.orelse
+
+    pruned = Pruned().visit(deepcopy(module.tree))
+    for node in pruned.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple):
+            node.value.elts = [e for e in node.value.elts if not _is_text(e) or e.value in said]
+    return Module(pruned, module.imports)
+
+
+def _names_of_branch(test: ast.expr) -> set[str] | None:
+    """The names of which a condition takes one to hold ("name == 'a' or name == 'b'"); None for any other condition."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or):
+        parts = [_names_of_branch(value) for value in test.values]
+        return None if None in parts else set().union(*parts)
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq):
+        return {test.comparators[0].value} if _is_text(test.comparators[0]) else None
     return None
 
 
-def _imports(tree: ast.Module) -> Iterator[str]:
-    """Names within the package that a module imports, at its top or inside a function; some may be no modules."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                raise ValueError(f"{PACKAGE} imports by full names only: line {node.lineno} has a relative import")
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            if name.startswith(f"{PACKAGE}."):
-                yield name.removeprefix(f"{PACKAGE}.")
+def _hash(modules: Mapping[str, Module]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(modules):
+        digest.update(f"{name}\n{modules[name].text}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def serialised(node: object) -> str:

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from ternary_spike.configuration import recipe as recipes
 from ternary_spike.data.prepared import Manifest, read_manifest
 from ternary_spike.membrane import backends
 from ternary_spike.models.recording import recording
-from ternary_spike.system.codehash import training_code_hash
+from ternary_spike.planning.run_code import run_code_hash
 from ternary_spike.system.files import (
     replaced_together,
     require_writable,
@@ -76,8 +77,10 @@ def train(
     """
     manifest = read_manifest(plan.data)
     require_writable(out)
-    code_hash, decisive = training_code_hash(), plan.decisive()
-    key = checkpoints.key_of({"code": code_hash, "data": manifest.checksum, **decisive})
+    decisive = plan.decisive()
+    code_hash = run_code_hash("train", decisive)
+    counting = {**decisive, "recipe": recipes.deciding(decisive["recipe"])}
+    key = checkpoints.key_of({"code": code_hash, "data": manifest.checksum, **counting})
     folder = Path(checkpoint_root) / key
     started, clock = now(), time.monotonic()
     processes = Processes(device)

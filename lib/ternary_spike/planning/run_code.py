@@ -1,0 +1,46 @@
+"""The code that a run's stages reach, as a hash: what the workflow repeats a training or a later stage by.
+
+Names of the run table become homes here: the modules in which the run's neuron, network and method lie. What else a
+registry says of them counts by its value.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from ternary_spike.methods.registry import METHODS, PAPERS_WAY
+from ternary_spike.models.registry import parse_architecture
+from ternary_spike.neurons.registry import NEURONS
+from ternary_spike.system import codehash
+
+TRAIN = "train"
+
+
+def run_code_hash(stage: str, run: Mapping[str, Any]) -> str:
+    """The hash of the code that a stage of a run reaches, 16 hexadecimal digits.
+
+    Args:
+        stage: "train", or the verb of a later stage.
+        run: what decides it, as in run.json: the network (``model``: ``architecture``, ``neuron``, ``neuron_options``),
+            the values of its ``recipe``, where a field that is missing has its default, and, unless it is the paper's
+            way, the ``method`` and its ``method_options``. Values of options may be text.
+
+    Raises:
+        ValueError: if a name is unknown.
+    """
+    model, recipe = run["model"], run["recipe"]
+    method = run.get("method") or PAPERS_WAY
+    parts = [NEURONS[model["neuron"]], *([METHODS[method]] if stage == TRAIN else [])]
+    settings = {key: recipe[key] for key in codehash.UNREACHED_FIELDS & recipe.keys()}
+    options = (model.get("neuron_options") or {}) | (run.get("method_options") or {})
+    settings |= {key: value for key, value in options.items() if isinstance(value, str)}
+    code = _code_hash(stage, tuple(part.module for part in parts), frozenset(settings.items()))
+    entries = [code, parse_architecture(model["architecture"]), *((part.home, part.spikes) for part in parts)]
+    return hashlib.sha256(str(entries).encode()).hexdigest()[:16]
+
+
+@cache
+def _code_hash(stage: str, homes: tuple[str, ...], settings: frozenset[tuple[str, Any]]) -> str:
+    begin = codehash.TRAINING if stage == TRAIN else (f"cli.{stage}",)
+    return codehash.run_code_hash(begin, homes, dict(settings))
