@@ -19,6 +19,7 @@ from ternary_spike.tables.controls import control_runs, differences
 from ternary_spike.tables.membrane_distances import membrane_distances
 from ternary_spike.tables.paper_tables import accuracy_table, energy_table
 from ternary_spike.tables.run_rows import read_run
+from ternary_spike.tables.stage_code import leave_out_mixed
 
 
 def read_plan(path: Path) -> pd.DataFrame:
@@ -125,6 +126,7 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
     """
     results = Path(results)
     of_runs = [read_run(row, results) for _, row in plan.iterrows()]
+    leave_out_mixed(of_runs)
 
     def joined(name: str) -> pd.DataFrame:
         return _framed(name, [row for rows in of_runs for row in getattr(rows, name)])

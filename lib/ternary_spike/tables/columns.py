@@ -14,7 +14,8 @@ _RUN = {
     "control": "whether the paper lacks the run",
     "state": (
         "done, or why there is no number: not run: reason, failed: reason, incomplete, failed: reason; then what a "
-        "finished run cannot give: not foldable: reason, not counted: reason"
+        "finished run cannot give: not foldable: reason, not counted: reason, "
+        "or a stage that different code did for its seeds"
     ),
     "reduced": "how the run differs from one of the paper's; empty for a full run",
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from ternary_spike import paper
-from ternary_spike.planning.run_files import expected_files, run_folder
+from ternary_spike.planning.run_files import STAGES, expected_files, run_folder
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import read_json, require_sha256
 from ternary_spike.tables.columns import COLUMNS, NOT_COUNTED, NOT_FOLDABLE
@@ -34,6 +34,7 @@ class RunRows:
     Attributes:
         run: its row of runs.csv.
         evaluation: evaluation.json, None if there is none or it has no layer.
+        codes: the hash of the code that made a stage's result, by stage; empty where it names none.
     """
 
     run: dict
@@ -45,6 +46,7 @@ class RunRows:
     energy_layers: list[dict] = field(default_factory=list)
     history: list[dict] = field(default_factory=list)
     evaluation: dict | None = None
+    codes: dict[str, str] = field(default_factory=dict)
 
 
 def read_run(row: pd.Series, results: Path) -> RunRows:
@@ -72,7 +74,14 @@ def _read_stages(found: RunRows, folder: Path) -> None:
     """Add what the stages after training left; what was added before a damaged file stays."""
     key = {"id": found.run["id"], "seed": found.run["seed"]}
     record = _read(folder / "run.json")
-    if (evaluation := _read_of(folder / "evaluation.json", record)) is not None:
+
+    def read(stage: str) -> dict | None:
+        content = _read_of(folder / STAGES[stage][0], record)
+        if content is not None:
+            found.codes[stage] = (content.get("provenance") or {}).get("code_hash") or ""
+        return content
+
+    if (evaluation := read("evaluate")) is not None:
         layers = _layers(key, evaluation)
         found.run["evaluated_percent"] = evaluation["accuracy_percent"]
         membrane_distances({(key["id"], key["seed"]): evaluation})  # raises if its histograms are damaged
@@ -81,16 +90,16 @@ def _read_stages(found: RunRows, folder: Path) -> None:
             found.run["entropy_bits"] = _over_neurons(layers, "entropy_bits")
             found.evaluation = evaluation
         found.layers += layers
-    if (folded := _read_of(folder / "folded.json", record)) is not None and NOT_FOLDABLE in folded:
+    if (folded := read("fold")) is not None and NOT_FOLDABLE in folded:
         found.run["state"] += f"; not foldable: {folded[NOT_FOLDABLE]}"
-    if (checked := _read_of(folder / "equivalence.json", record)) is not None:
+    if (checked := read("verify")) is not None:
         found.equivalence.append(_of_folded(key, checked, lambda: _equivalence(checked, folded)))
-    if (executed := _read_of(folder / "execution.json", record)) is not None:
+    if (executed := read("execute")) is not None:
         found.execution.append(_of_folded(key, executed, lambda: _execution(executed)))
-    if (exported := _read_of(folder / "onnx.json", record)) is not None:
+    if (exported := read("export")) is not None:
         numbers = COLUMNS["onnx"].keys() - {*key, NOT_FOLDABLE}
         found.onnx.append(_of_folded(key, exported, lambda: {name: exported[name] for name in numbers}))
-    if (counted := _read_of(folder / "energy.json", record)) is not None:
+    if (counted := read("energy")) is not None:
         _add_energy(found, key, counted)
     found.history += [{**cells, **key} for cells in _read_csv(folder / "history.csv", record)]
     for cells in _read_csv(folder / "energy.csv", counted):

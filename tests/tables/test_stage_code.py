@@ -1,0 +1,55 @@
+"""Seeds whose stages were done by different code have no mean, and the tables say so."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from ternary_spike.tables import collect
+from tests.report import fixture
+
+FILES = {"evaluate": "evaluation", "fold": "folded", "verify": "equivalence", "energy": "energy"}
+
+
+def made_by(folder, stage: str, code: str | None) -> None:
+    path = folder / f"{FILES[stage]}.json"
+    content = json.loads(path.read_text())
+    content["provenance"] = {} if code is None else {"code_hash": code}
+    path.write_text(json.dumps(content))
+
+
+def tables(tmp_path, codes: dict[str, tuple[str | None, str | None]]) -> dict[str, pd.DataFrame]:
+    rows = [fixture.plan_row("digits", "resnet8", 2, "ternary", seed) for seed in (0, 1)]
+    for row in rows:
+        folder = fixture.write_run(tmp_path, row)
+        for stage, of_seeds in codes.items():
+            made_by(folder, stage, of_seeds[row["seed"]])
+    return collect.tables(collect.read_plan(fixture.write_plan(tmp_path, rows)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "stage, empty, cells",
+    [
+        ("evaluate", ("layers", "membrane"), ("rate_mean_percent", "entropy_mean_bits")),
+        ("fold", ("equivalence", "energy", "energy_layers"), ("synops_mean_per_image", "energy_mean_microjoule")),
+        ("verify", ("equivalence",), ()),
+        ("energy", ("energy", "energy_layers"), ("synops_mean_per_image", "energy_mean_microjoule")),
+    ],
+)
+@pytest.mark.parametrize("codes", [("a" * 16, "b" * 16), (None, "b" * 16)])
+def test_what_different_code_made_is_neither_averaged_nor_shown(tmp_path, stage, empty, cells, codes):
+    found = tables(tmp_path, {stage: codes})
+    summary = found["summary"].iloc[0]
+    assert all(found[name].empty for name in empty) and summary[list(cells)].isna().all()
+    first = "unknown" if codes[0] is None else "aaaaaaaa"
+    assert f"{stage}: made by different code (seed 0 by {first}, seed 1 by bbbbbbbb)" in summary["state"]
+    assert summary["state"] != "done" and summary["n"] == 2 and summary["last_epoch_mean_percent"] > 0
+    kept = {"layers", "equivalence", "energy", "energy_layers"} - set(empty)
+    assert not any(found[name].empty for name in kept)
+
+
+@pytest.mark.parametrize("codes", [("a" * 16, "a" * 16), (None, None)])
+def test_what_the_same_code_made_is_averaged(tmp_path, codes):
+    found = tables(tmp_path, dict.fromkeys(FILES, codes))
+    summary = found["summary"].iloc[0]
+    assert summary["state"] == "done" and summary["energy_mean_microjoule"] == 5.0
