@@ -29,10 +29,10 @@ def compiled(monkeypatch):
 
     compiler = torch.compile
     monkeypatch.setattr(torch, "compile", lambda call, **_: compiler(call, fullgraph=True, backend=counting))
-    module._compiled.cache_clear()
+    module.compiled_function.cache_clear()
     backends.use("compiled")
     yield graphs
     ended = backends.current()
-    module._compiled.cache_clear()
+    module.compiled_function.cache_clear()
     backends.use("eager")
     assert ended == "compiled"

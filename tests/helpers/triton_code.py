@@ -33,11 +33,11 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 from triton.backends.compiler import GPUTarget
 
-from ternary_spike.membrane import compiled, multi_step
-from ternary_spike.membrane.compiled import LANES
+from ternary_spike.membrane.compiled import LANES, compiler_options
 from ternary_spike.membrane.dynamics import Dynamics
-from ternary_spike.membrane.kernel import Kernel
-from ternary_spike.models import normalise_and_fire as normalised_neuron
+from ternary_spike.membrane.kernel import Kernel, compute_at_once
+from ternary_spike.membrane.multi_step import neuron_backward, neuron_forward
+from ternary_spike.models.normalise_and_fire import normalised_backward, normalised_forward
 
 H100 = types.SimpleNamespace(
     name="NVIDIA H100", major=9, minor=0, multi_processor_count=132, regs_per_multiprocessor=65536, warp_size=32,
@@ -83,34 +83,38 @@ def described_device():
         yield
 
 
-def source(kernel: Kernel, timesteps: int, sequences: int, per_channel: int, amplitude: bool, dtype) -> str:
-    """The compiler's Python program for a kernel with that many sequences and shared tensors [T, LANES]."""
+def source(kernel: Kernel, timesteps: int, sequences: list[str], absent: list[str], shared: dict, dtype) -> str:
+    """The compiler's Python program for a kernel.
+
+    Args:
+        kernel: what to compile.
+        timesteps: of each sequence.
+        sequences, absent: names of those that are there, and of those that are not.
+        shared: shape and dtype of each shared tensor, by name.
+        dtype: of the sequences.
+    """
     mode = FakeTensorMode(shape_env=ShapeEnv(duck_shape=False), static_shapes=False)
     any_rows = StatelessSymbolicContext(dynamic_sizes=[DimDynamic.DYNAMIC, DimDynamic.STATIC])
     rows = [
         mode.from_tensor(torch.empty(4096, LANES), static_shapes=False, symbolic_context=any_rows).shape
-        for _ in range(sequences * timesteps)
+        for _ in range(len(sequences) * timesteps)
     ]
-    absent = {multi_step._forward_kernel: 1, multi_step._backward_kernel: 2}.get(kernel.function, 0)
 
     def whole(*given):
         given = list(given)
-        steps = [[given.pop(0) for _ in range(timesteps)] for _ in range(sequences)]
-        shared = [given.pop(0).unbind(0) for _ in range(per_channel)]
-        shared.append(given.pop(0) if amplitude else None)
-        shared += given  # whether there is a shortcut
-        outputs, sums = kernel._whole(kernel, steps + [None] * absent, shared, by_row=True)
-        return outputs + sums
+        steps = {name: [given.pop(0) for _ in range(timesteps)] for name in sequences}
+        results = compute_at_once(
+            kernel, steps | dict.fromkeys(absent), dict(zip(shared, given, strict=True)), sum_rows=True
+        )
+        return [*results.outputs.values(), *results.sums.values()]
 
     with mode:
         given = [torch.empty(shape, device="cuda", dtype=dtype) for shape in rows]
-        given += [torch.empty(timesteps, LANES, device="cuda") for _ in range(per_channel)]
-        given += [torch.empty(1, device="cuda")] * amplitude
-        given += [torch.empty(1, device="cuda", dtype=torch.bool)] * (per_channel > 0)
+        given += [torch.empty(shape, device="cuda", dtype=kind) for shape, kind in shared.values()]
         plain = torch.func.functionalize(whole, remove="mutations_and_views")
         traced = make_fx(plain, decomposition_table=select_decomp_table())(*given)
     graph = GraphLowering(traced, shape_env=mode.shape_env, example_inputs=given)
-    options = compiled._options("cuda")
+    options = compiler_options("cuda")
     with config.patch(options), V.set_fake_mode(mode), V.set_debug_handler(DebugContext()), V.set_graph_handler(graph):
         graph.run(*given)
         return graph.codegen()[0].value
@@ -163,19 +167,27 @@ def spilled_bytes(ptx: str) -> int:
 def main() -> None:
     timesteps = int(sys.argv[1])
     constants = Dynamics(decay=0.3)  # not a power of two: a contracted multiplication would show
+    amplitude = {"amplitude": ((1,), torch.float32)}
+    per_channel = dict.fromkeys(("scale", "shift"), ((timesteps, LANES), torch.float32))
+    normalised = per_channel | amplitude | {"has_shortcut": ((1,), torch.bool)}
     kernels = {
-        "neuron forward": (Kernel(multi_step._forward_kernel, (constants, False)), 1, 0),
-        "neuron backward": (Kernel(multi_step._backward_kernel, (constants, True)), 2, 0),
-        "normalised forward": (Kernel(normalised_neuron._forward_kernel, (constants,)), 2, 2),
-        "normalised backward": (Kernel(normalised_neuron._backward_kernel, (constants,)), 3, 2),
+        "neuron forward": (Kernel(neuron_forward, (constants, False)), ["x"], ["v"], amplitude),
+        "neuron backward": (Kernel(neuron_backward, (constants,)), ["x", "grad_y"], ["v", "grad_last"], amplitude),
+        "normalised forward": (Kernel(normalised_forward, (constants,)), ["y", "shortcut"], [], normalised),
+        "normalised backward": (
+            Kernel(normalised_backward, (constants,)),
+            ["y", "grad_spikes", "shortcut"],
+            [],
+            normalised,
+        ),
     }
     found = {}
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder, described_device():
         triton.knobs.cache.dir = folder
-        for name, (kernel, sequences, per_channel) in kernels.items():
+        for name, (kernel, sequences, absent, shared) in kernels.items():
             for dtype in (torch.float32, torch.bfloat16):
-                program = source(kernel, timesteps, sequences, per_channel, True, dtype)
+                program = source(kernel, timesteps, sequences, absent, shared, dtype)
                 found[f"{name}, {str(dtype).removeprefix('torch.')}"] = translated(program)
     print(json.dumps(found))
 

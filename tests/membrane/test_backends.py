@@ -12,14 +12,15 @@ import torch
 from benchmarks.plain import plain_loop
 
 from ternary_spike import BinaryLIF, SpikingResNet, TernaryLIF, TrainableTernaryLIF
-from ternary_spike.membrane import backends, compiled, kernel
-from ternary_spike.membrane import multi_step as through_time
+from ternary_spike.membrane import backends
+from ternary_spike.membrane import kernel as kernels
+from ternary_spike.membrane.compiled import LANES, in_lanes
 from ternary_spike.membrane.dynamics import Dynamics
-from ternary_spike.membrane.kernel import Kernel
-from ternary_spike.membrane.multi_step import multi_step
+from ternary_spike.membrane.kernel import Kernel, compute_at_once, timesteps_of
+from ternary_spike.membrane.multi_step import multi_step, neuron_backward, neuron_forward
 from ternary_spike.membrane.surrogate import SURROGATES
-from ternary_spike.models import normalise_and_fire as normalised_neuron
 from ternary_spike.models.batch_norm import BatchNorm2d
+from ternary_spike.models.normalise_and_fire import normalise_and_fire, normalised_backward, normalised_forward
 
 SHAPES = [(2, 3, 4, 5, 5), (2, 1, 1), (2, 70_001), (2, 2, 64, 8, 9), (2, 1, 4097), (2, 64, 16, 16)]
 
@@ -34,7 +35,7 @@ def eager_again():
 @pytest.fixture
 def compiler():
     """Skip, saying so, where torch finds no compiler; elsewhere a silent fallback is a failure."""
-    if not backends._compiler_works("cpu"):
+    if not backends.compiler_works("cpu"):
         pytest.skip("no C++ compiler here")
 
 
@@ -130,14 +131,14 @@ def test_a_network_takes_two_kernels_for_whatever_shapes(compiled):
 
 
 def test_a_sequence_that_may_be_missing_takes_no_kernel_of_its_own(compiled):
-    kernel = Kernel(normalised_neuron._forward_kernel, (Dynamics(),), optional_last=True)
-    y, last = torch.randn(2, 2, 100, 64)[:, None]
-    shared = [torch.rand(1, 64) + 0.5, torch.randn(1, 64), torch.tensor([0.8])]
-    for given in (last, None, last):
+    kernel = Kernel(normalised_forward, (Dynamics(),), optional="shortcut")
+    y, shortcut = torch.randn(2, 2, 100, 64)[:, None]
+    shared = {"scale": torch.rand(1, 64) + 0.5, "shift": torch.randn(1, 64), "amplitude": torch.tensor([0.8])}
+    for given in (shortcut, None, shortcut):
         results = []
         for backend in backends.BACKENDS:
             backends.use(backend)
-            results.append(backends.run(kernel, [y, given], shared)[0][0])
+            results.append(backends.compute(kernel, {"y": y, "shortcut": given}, shared).outputs["spikes"])
         assert torch.equal(*results)
     assert len(compiled) == 1
 
@@ -146,7 +147,7 @@ def test_sizes_that_happen_to_be_equal_and_autocast_take_no_kernels_of_their_own
     def step(batch, channels, rows):
         y = torch.randn(2, batch, channels, rows, 9, requires_grad=True)
         norm, neuron = BatchNorm2d(channels), TernaryLIF()
-        normalised_neuron.normalise_and_fire(norm, neuron, y).sum().backward()
+        normalise_and_fire(norm, neuron, y).sum().backward()
 
     step(9, 9, 9)
     assert len(compiled) == 2
@@ -200,7 +201,7 @@ def test_eager_pieces_equal_one_piece(monkeypatch):
     grad = torch.randn_like(x)
     results = []
     for piece in (1 << 20, 64, 1):
-        monkeypatch.setattr(kernel, "PIECE", piece)
+        monkeypatch.setattr(kernels, "PIECE", piece)
         leaf, a = x.clone().requires_grad_(), torch.tensor(1.3, dtype=torch.float64, requires_grad=True)
         v = torch.ones(4, 6, 5, 5, dtype=torch.float64, requires_grad=True)
         spikes, last = multi_step(leaf, Dynamics(), a, v)
@@ -211,36 +212,40 @@ def test_eager_pieces_equal_one_piece(monkeypatch):
         assert all(torch.equal(p, q) for p, q in zip(results[0], other, strict=True))
 
 
-def kernels(rows: int, channels: int):
+def kernel_calls(rows: int, channels: int):
     """The kernels, with sequences and shared tensors that fit them."""
     torch.manual_seed(0)
-    sequences = [torch.randn(3, rows, channels) for _ in range(3)]
-    shared = [torch.rand(3, channels) + 0.5, torch.randn(3, channels), torch.tensor([0.8])]
-    flat = [s.reshape(3, -1) for s in sequences]
+    y, grad, shortcut = (torch.randn(3, rows, channels) for _ in range(3))
+    x, grad_y, v = (s.reshape(3, -1) for s in (y, grad, shortcut))
+    amplitude = {"amplitude": torch.tensor([0.8])}
+    scaled = {"scale": torch.rand(3, channels) + 0.5, "shift": torch.randn(3, channels)} | amplitude
     constants = Dynamics(decay=0.3)
-    yield Kernel(through_time._forward_kernel, (constants, True)), [flat[0], flat[1][:1]], shared[2:]
-    yield Kernel(through_time._backward_kernel, (constants, True)), [*flat[:2], flat[2][:1], flat[2][1:2]], shared[2:]
-    yield Kernel(normalised_neuron._forward_kernel, (constants,)), [sequences[0], None], [*shared[:2], None, None]
-    yield Kernel(normalised_neuron._backward_kernel, (constants,)), sequences, [*shared, torch.tensor([True])]
+    yield Kernel(neuron_forward, (constants, True)), {"x": x, "v": v[:1]}, amplitude
+    states = {"v": v[:1], "grad_last": v[1:2]}
+    yield Kernel(neuron_backward, (constants,)), {"x": x, "grad_y": grad_y} | states, amplitude
+    yield Kernel(normalised_forward, (constants,)), {"y": y, "shortcut": None}, scaled | {"amplitude": None}
+    sequences = {"y": y, "grad_spikes": grad, "shortcut": shortcut}
+    yield Kernel(normalised_backward, (constants,)), sequences, scaled | {"has_shortcut": torch.tensor([True])}
 
 
 def test_rows_of_1024_give_the_same():
-    for computed, sequences, shared in kernels(80, 64):
-        outputs, sums = backends.run(computed, sequences, shared)
-        in_rows, repeated = compiled.in_lanes(sequences, shared)
-        steps = [None if s is None else list(s) for s in in_rows]
-        others, other_sums = kernel._whole(computed, steps, repeated, by_row=True)
-        for ours, other in zip(outputs, others, strict=True):
-            assert other.shape[1:] == (5, compiled.LANES) and torch.equal(ours.flatten(), other.flatten())
-        torch.testing.assert_close([shares.sum() for shares in other_sums], sums)
+    for kernel, sequences, shared in kernel_calls(80, 64):
+        outputs, sums = backends.compute(kernel, sequences, shared)
+        in_rows, repeated = in_lanes(sequences, shared)
+        others, other_sums = compute_at_once(kernel, timesteps_of(in_rows), repeated, sum_rows=True)
+        assert outputs.keys() == others.keys()
+        for name, other in others.items():
+            assert other.shape[1:] == (5, LANES) and torch.equal(outputs[name].flatten(), other.flatten())
+        torch.testing.assert_close({name: shares.sum() for name, shares in other_sums.items()}, sums)
 
 
 @pytest.mark.parametrize("rows, channels", [(81, 64), (1024, 48), (8, 2048)])
 def test_what_does_not_divide_into_rows_of_1024_is_left_as_it_is(rows, channels):
-    *_, (_, sequences, shared) = kernels(rows, channels)
-    assert compiled.in_lanes(sequences, shared) is None
-    contiguous = [s.reshape(3, 4, rows // 4, -1) for s in sequences if rows % 4 == 0]  # a channel lies otherwise
-    assert not contiguous or compiled.in_lanes(contiguous, [shared[0].unsqueeze(-1)]) is None
+    *_, (_, sequences, shared) = kernel_calls(rows, channels)
+    assert in_lanes(sequences, shared) is None
+    if rows % 4 == 0:  # where a channel's values lie one behind another
+        contiguous = {name: s.reshape(3, 4, rows // 4, -1) for name, s in sequences.items()}
+        assert in_lanes(contiguous, {"scale": shared["scale"].unsqueeze(-1)}) is None
 
 
 @pytest.mark.full

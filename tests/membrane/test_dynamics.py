@@ -10,9 +10,10 @@ from benchmarks.plain import plain_loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ternary_spike.membrane import kernel
-from ternary_spike.membrane.dynamics import Dynamics, fire, gradients, integrate, reset
+from ternary_spike.membrane import dynamics, in_place, kernel
+from ternary_spike.membrane.dynamics import Dynamics, fire, integrate, reset
 from ternary_spike.membrane.multi_step import flat, multi_step, storage_order
+from ternary_spike.membrane.spelling import equations
 from ternary_spike.membrane.surrogate import SURROGATES
 
 F64 = torch.float64
@@ -161,27 +162,36 @@ def test_every_surrogate_and_reset_gradient_matches_the_plain_loop(signed, name,
     compare_with_plain_loop(x, dynamics, torch.tensor(1.3, dtype=F64), torch.randn(x.shape[1], dtype=F64))
 
 
+@pytest.mark.parametrize("name", SURROGATES)
 @pytest.mark.parametrize(("signed", "detach"), list(itertools.product([True, False], [True, False])))
-def test_the_gradient_as_a_compiler_sees_it_is_the_eager_one(signed, detach):
-    just_silent = math.nextafter(0.5, 0)
-    points = [*POINTS, just_silent, -just_silent]
-    currents = list(torch.tensor(list(itertools.product(points, repeat=3)), dtype=F64).T.contiguous())
-    generator = torch.Generator().manual_seed(0)
-    grads = [torch.randn(current.shape, dtype=F64, generator=generator) for current in currents]
-    given = (
-        currents,
-        None,
-        torch.tensor([1.3], dtype=F64),
-        grads,
-        grads[0].neg(),
-        Dynamics(signed, detach_reset=detach),
-    )
-    # traced as for the compiler, then run without one, which would take seconds
-    traced, _, traced_a = torch.compile(gradients, backend="eager", fullgraph=True)(*given)
-    plain, _, plain_a = gradients(*given)
-    for ours, expected in zip(traced, plain, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-14, atol=0)
-    torch.testing.assert_close(traced_a, plain_a, rtol=1e-12, atol=1e-12)
+def test_both_spellings_are_the_same(signed, detach, name):
+    """Spikes, potentials and surrogate to the bit, gradients to what rounding of one addition can change."""
+    constants = Dynamics(signed, threshold=0.3, decay=0.7, surrogate=name, window=0.9, detach_reset=detach)
+    edges = [math.nextafter(edge, side) for edge in (0.3, 0.9, 1.2) for side in (0, 2)]
+    points = [0.0, -0.0, *(sign * u for u in (0.3, 0.9, 1.2, 0.25, 2.0, *edges) for sign in (1, -1))]
+    for dtype in (torch.float32, F64):
+        currents = list(torch.tensor(list(itertools.product(points, repeat=3)), dtype=dtype).T.contiguous())
+        for u in (currents[0], torch.tensor([float("nan"), float("inf"), -float("inf")], dtype=dtype)):
+            for function in ("firing_part", "fire", "spike_derivative"):
+                plain, fast = (getattr(spelling, function)(u, constants) for spelling in (dynamics, in_place))
+                assert plain.dtype == dtype
+                torch.testing.assert_close(fast, plain, rtol=0, atol=0, equal_nan=True)
+        v, grad_v = torch.randn(2, *currents[0].shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
+        for start, amplitude, end in itertools.product((None, v), (None, torch.tensor([1.3], dtype=dtype)), (None, v)):
+            plain, fast = (s.spikes(currents, start, amplitude, constants, True) for s in (dynamics, in_place))
+            assert all(map(torch.equal, [*plain[0], plain[1]], [*fast[0], fast[1]]))
+            given = (currents, start, amplitude, [grad_v, -grad_v, v], end, constants)
+            plain, fast = (s.gradients(*given) for s in (dynamics, in_place))
+            if dtype == F64:
+                torch.testing.assert_close(fast, plain, rtol=1e-13, atol=1e-13)
+        assert torch.equal(grad_v, torch.randn(2, *v.shape, dtype=dtype, generator=torch.Generator().manual_seed(0))[1])
+
+
+def test_a_compiler_is_given_the_papers_spelling():
+    assert equations() is in_place
+    found = []
+    torch.compile(lambda x: found.append(equations()) or x + 1, backend="eager", fullgraph=True)(torch.ones(2))
+    assert found == [dynamics]
 
 
 @settings(max_examples=60, deadline=None)

@@ -84,7 +84,7 @@ def test_the_whole_resnet20_equals_a_plain_one(neuron, stem_batch_norm, order):
 @pytest.mark.full
 @pytest.mark.parametrize(("neuron", "order"), [("trainable", torch.channels_last), ("binary", torch.contiguous_format)])
 def test_the_whole_resnet20_compiled_equals_a_plain_one(neuron, order):
-    if not backends._compiler_works("cpu"):
+    if not backends.compiler_works("cpu"):
         pytest.skip("no C++ compiler here")
     backends.use("compiled")
     try:

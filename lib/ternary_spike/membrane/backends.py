@@ -1,9 +1,9 @@
-"""How the neurons' arithmetic is run: ``eager``, or ``compiled`` by the compiler that comes with torch.
+"""How the neurons' arithmetic is computed: ``eager``, or ``compiled`` by the compiler that comes with torch.
 
-Both run the same pure functions of :mod:`ternary_spike.membrane.dynamics` on tensors [S, n, ...], S timesteps of n
-rows, and give the same spikes to the bit. Eager goes through the rows in pieces that fit the processor's cache, so that
-its many small operations touch main memory as rarely as a fused kernel. Compiled fuses them into one; that takes
-seconds at first, once for each number of timesteps and dtype, never for each layer's shape.
+Both compute the membrane's equations on tensors [S, n, ...], S timesteps of n rows, and give the same spikes to the
+bit. Eager goes through the rows in pieces that fit the processor's cache, so that its many small operations touch main
+memory as rarely as a fused kernel. Compiled fuses them into one; that takes seconds at first, once for each number of
+timesteps and dtype, never for each layer's shape.
 
 The backend is set for the process (:func:`use`), eager until then. A training run asks :func:`choose` once, from its
 whole plan, and stores the answer, so that a resumed run goes on with the same.
@@ -12,26 +12,39 @@ whole plan, and stores the answer, so that a resumed run goes on with the same.
 import contextlib
 import functools
 import logging
-from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from ternary_spike.membrane.compiled import LANES, _no_trial_compilations, _options, _run_compiled, in_lanes
-from ternary_spike.membrane.kernel import Kernel, _in_pieces, _steps, _whole
+from ternary_spike.membrane.compiled import (
+    LANES,
+    compiler_options,
+    compute_compiled,
+    in_lanes,
+    without_trial_compilations,
+)
+from ternary_spike.membrane.kernel import (
+    Kernel,
+    Named,
+    Results,
+    compute_at_once,
+    compute_in_pieces,
+    leading,
+    timesteps_of,
+)
 
 BACKENDS = ("eager", "compiled")
-# Elements a timestep up to which compiled hands over to eager. On a processor torch compiles sums of up to 4,096 terms
-# anew, without its more exact summation, and so small a call is all overhead either way; elsewhere one row is special.
+# Elements a timestep up to which the compiled backend leaves a call to the eager one. On a processor torch would
+# compile another kernel for sums of up to 4,096 terms, without its more exact summation; and so small a call takes no
+# longer than its overhead, compiled or not. Elsewhere torch would compile another kernel for a single row.
 SMALL = {"cpu": 4096}
-# What compiling saves, in seconds for each update of a neuron in training, and what it costs at the start of a run. On
-# a processor measured (one thread, `make bench`: eager minus compiled); on a GPU estimated, from some 115 bytes of
-# memory traffic less at 3 TB/s. Nothing is known of other devices.
+# Seconds that compiling saves in training for each update of a neuron, and seconds that it takes at the start of a run.
+# On a processor the saving was measured (one thread, `make bench`: eager minus compiled). On a GPU it is estimated:
+# some 115 bytes less to read and write, at 3 TB/s. On other devices it is unknown, and taken as none.
 SAVED_SECONDS = {"cpu": 3e-9, "cuda": 4e-11}
 COMPILE_SECONDS = 15.0
 
 logger = logging.getLogger("ternary_spike")
-notices: list[str] = []  # what was said about a backend that could not be had, for the run's record
+notices: list[str] = []  # what was logged when the compiler failed, for the run's record
 _backend = "eager"
 
 
@@ -68,37 +81,36 @@ def choose(total_steps: int, updates_per_step: int, device: str | torch.device =
     saved = SAVED_SECONDS.get(kind, 0.0)
     if total_steps * updates_per_step * saved < 2 * COMPILE_SECONDS:
         return "eager"
-    return "compiled" if not notices and _compiler_works(kind) else "eager"
+    return "compiled" if not notices and compiler_works(kind) else "eager"
 
 
-def run(kernel: Kernel, sequences: Sequence[Tensor | None], shared: Sequence) -> tuple[list[Tensor], list[Tensor]]:
-    """Run a kernel on whole tensors with the backend of this process.
+def compute(kernel: Kernel, sequences: Named, shared: Named) -> Results:
+    """Compute a kernel on whole tensors with the backend of this process.
 
     Args:
         kernel: what to compute.
-        sequences: tensors [S, n, ...] of equal n, ...; the first must not be None.
-        shared: tensors that are the same for all rows, or None.
+        sequences: by name tensors [S, n, ...] of equal n, ..., or None; the first must be a tensor.
+        shared: by name tensors that are the same for all rows, or None.
 
     Returns:
-        The kernel's sequences, each [S', n, ...], and its sums.
+        The kernel's output sequences, each [S', n, ...], and its sums.
     """
-    plain = [*shared, None] if kernel.optional_last else shared
-    if torch.compiler.is_compiling():  # the surrounding model is being compiled: let it see the plain operations
-        return _whole(kernel, _steps(sequences), plain)
-    first = sequences[0]
-    with _without_autocast(first.device.type):
-        if _backend == "compiled" and first[0].numel() > SMALL.get(first.device.type, LANES):
+    if torch.compiler.is_compiling():  # under a user's torch.compile the compiler does the fusing
+        return compute_at_once(kernel, timesteps_of(sequences), shared)
+    lead = leading(sequences)
+    with _without_autocast(lead.device.type):
+        if _backend == "compiled" and lead[0].numel() > SMALL.get(lead.device.type, LANES):
             lanes = in_lanes(sequences, shared)
-            if lanes or first.device.type == "cpu":
+            if lanes or lead.device.type == "cpu":
                 try:
-                    return _run_compiled(kernel, sequences, shared, lanes)
+                    return compute_compiled(kernel, sequences, shared, lanes)
                 except torch.OutOfMemoryError:
                     raise
                 except Exception as error:  # whatever a compiler can raise: no compiler, no disk, an unknown processor
-                    found = _in_pieces(kernel, sequences, plain)  # raises what is not the compiler's fault
+                    found = compute_in_pieces(kernel, sequences, shared)  # raises what is not the compiler's fault
                     _fall_back(error)
                     return found
-        return _in_pieces(kernel, sequences, plain)
+        return compute_in_pieces(kernel, sequences, shared)
 
 
 def _without_autocast(device: str) -> contextlib.AbstractContextManager:
@@ -115,10 +127,12 @@ def _fall_back(error: Exception) -> None:
 
 
 @functools.cache
-def _compiler_works(device: str) -> bool:
+def compiler_works(device: str) -> bool:
+    """Whether a compiler works on this type of device: it is tried once. Where it fails, one line says why."""
     try:
-        with _no_trial_compilations():
-            torch.compile(lambda x: x * 2 + 1, fullgraph=True, options=_options(device))(torch.ones(64, device=device))
+        with without_trial_compilations():
+            doubled = torch.compile(lambda x: x * 2 + 1, fullgraph=True, options=compiler_options(device))
+            doubled(torch.ones(64, device=device))
     except Exception as error:
         _fall_back(error)
         return False

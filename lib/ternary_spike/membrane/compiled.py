@@ -5,39 +5,54 @@ import functools
 import math
 import types
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.utils.dlpack import to_dlpack
 
-from ternary_spike.membrane.kernel import Kernel, _whole
+from ternary_spike.membrane.kernel import Kernel, Named, Results, compute_at_once, leading, timesteps_of
 
 # Elements of a timestep that one row of the compiled kernel holds. The compiler is told: it has half as much to write,
 # and a GPU loads several at once and adds up a row's terms in the pass that computes them. For rows of unknown length
-# it would take a second pass over everything, and how much of the device takes part would hang on the first call's
-# size; so what does not divide into such rows runs eagerly there.
+# it would take a second pass over everything, and how much of the device takes part would depend on the first call's
+# size; so what does not divide into such rows is computed eagerly there.
 LANES = 1024
 
 
-def _run_compiled(
-    kernel: Kernel, sequences: Sequence, shared: Sequence, lanes: tuple[list, list] | None
-) -> tuple[list[Tensor], list[Tensor]]:
-    first = sequences[0]
+def compute_compiled(kernel: Kernel, sequences: Named, shared: Named, lanes: tuple[dict, dict] | None) -> Results:
+    """Compute a kernel by its compiled version, which is made if it is not there yet.
+
+    Args:
+        kernel: what to compute.
+        sequences: tensors [S, n, ...] or None by name; the first is none of the latter.
+        shared: tensors that are the same for all rows, or None, by name.
+        lanes: what :func:`in_lanes` makes of both, or None.
+
+    Raises:
+        Exception: whatever the compiler raises.
+    """
+    lead = leading(sequences)
     sequences, shared = lanes or (sequences, shared)
-    if kernel.optional_last:
-        there = torch.full((1,), sequences[-1] is not None, device=first.device)
-        sequences = [*sequences[:-1], sequences[0] if sequences[-1] is None else sequences[-1]]
-        shared = [*shared, there]
-    steps = [None if s is None else [_alone(step) for step in s.unbind(0)] for s in sequences]
-    fixed = [None if s is None else _alone(s) for s in shared]
-    dtypes = tuple(None if s is None else s.dtype for s in (*sequences, *shared))
-    call = _compiled(kernel, len(first), dtypes, first.device.type, lanes is not None)
-    outputs, sums = call(steps, fixed)
-    return [o.view(len(o), *first.shape[1:]) for o in outputs], [s.sum() if s.dim() else s for s in sums]
+    if kernel.optional:
+        given = sequences[kernel.optional]
+        stand_in = leading(sequences)  # of the right shape, and at hand
+        sequences = sequences | {kernel.optional: stand_in if given is None else given}
+        shared = shared | {f"has_{kernel.optional}": torch.full((1,), given is not None, device=lead.device)}
+    steps = {
+        name: None if s is None else [on_its_own(step) for step in s] for name, s in timesteps_of(sequences).items()
+    }
+    fixed = {name: None if x is None else on_its_own(x) for name, x in shared.items()}
+    dtypes = tuple((name, None if x is None else x.dtype) for name, x in (sequences | shared).items())
+    function = compiled_function(kernel, len(lead), dtypes, lead.device.type, lanes is not None)
+    outputs, sums = function(steps, fixed)
+    return Results(
+        {name: x.view(len(x), *lead.shape[1:]) for name, x in outputs.items()},
+        {name: x.sum() if x.dim() else x for name, x in sums.items()},
+    )
 
 
-def in_lanes(sequences: Sequence, shared: Sequence) -> tuple[list, list] | None:
+def in_lanes(sequences: Named, shared: Named) -> tuple[dict, dict] | None:
     """The same with rows of :data:`LANES` elements, which needs no copies of sequences without gaps in memory.
 
     Args:
@@ -48,40 +63,46 @@ def in_lanes(sequences: Sequence, shared: Sequence) -> tuple[list, list] | None:
         Sequences [S, n', LANES] and shared tensors [S, LANES]; None if a timestep does not divide into such rows, or
         they not into the old ones, or a shared tensor is of another shape.
     """
-    first = sequences[0]
-    row = math.prod(first.shape[2:])
-    if first[0].numel() % LANES or LANES % row:
+    lead = leading(sequences)
+    row = math.prod(lead.shape[2:])
+    if lead[0].numel() % LANES or LANES % row:
         return None
-    repeated = []
-    for s in shared:
-        if s is not None and s.numel() != 1:
-            if s.shape[1:] != first.shape[2:]:
+    repeated = {}
+    for name, x in shared.items():
+        if x is not None and x.numel() != 1:
+            if x.shape[1:] != lead.shape[2:]:
                 return None
-            s = s.reshape(len(s), row).repeat(1, LANES // row)
-        repeated.append(s)
-    return [None if s is None else s.reshape(len(s), -1, LANES) for s in sequences], repeated
+            x = x.reshape(len(x), row).repeat(1, LANES // row)
+        repeated[name] = x
+    return {name: None if s is None else s.reshape(len(s), -1, LANES) for name, s in sequences.items()}, repeated
 
 
-def _alone(x: Tensor) -> Tensor:
-    """The same memory as a tensor by itself: of a view the compiler looks at the base's shape and the place within."""
+def on_its_own(x: Tensor) -> Tensor:
+    """The same memory as a tensor that is no view: of a view the compiler looks at the base's shape and its place."""
     return torch.from_dlpack(to_dlpack(x.detach()))
 
 
 @functools.cache
-def _compiled(
-    kernel: Kernel, timesteps: int, dtypes: tuple[torch.dtype | None, ...], device: str, lanes: bool
+def compiled_function(
+    kernel: Kernel, timesteps: int, dtypes: tuple[tuple[str, torch.dtype | None], ...], device: str, lanes: bool
 ) -> Callable:
-    """The kernel compiled for any number of rows; under code of its own, by which the compiler limits versions.
+    """The kernel compiled for any number of rows; it takes timesteps and shared tensors and gives the results.
 
-    Which of the optional tensors there are, and their ``dtypes``, make another version.
+    Args:
+        kernel: what to compile.
+        timesteps: length of the leading sequence.
+        dtypes: name and dtype of each tensor; None for one that is not there, which makes another version.
+        device: type of the device.
+        lanes: whether rows have :data:`LANES` elements.
     """
 
     def whole(steps, shared):
-        return _whole(kernel, steps, shared, by_row=lanes and device != "cpu")
+        return compute_at_once(kernel, steps, shared, sum_rows=lanes and device != "cpu")
 
-    name = f"{kernel.function.__name__}_T{timesteps}_{str(dtypes[0]).removeprefix('torch.')}"
+    # code of its own: the compiler keeps a limited number of versions of one code
+    name = f"{kernel.function.__name__}_T{timesteps}_{str(dtypes[0][1]).removeprefix('torch.')}"
     own = types.FunctionType(whole.__code__.replace(co_name=name), whole.__globals__, name, None, whole.__closure__)
-    compiled = torch.compile(own, fullgraph=True, options=_options(device))
+    compiled = torch.compile(own, fullgraph=True, options=compiler_options(device))
     begun = False
 
     def call(steps, shared):
@@ -90,18 +111,19 @@ def _compiled(
             return compiled(steps, shared)
         begun = True
         # sizes may vary; the option of that name would make the neuron's constants inputs of the kernel as well
-        for x in (step for s in steps if s is not None for step in s):
+        for x in (step for s in steps.values() if s is not None for step in s):
             torch._dynamo.maybe_mark_dynamic(x, [0] if lanes else list(range(x.dim())))
-        for x in (s for s in shared if s is not None and not lanes):
+        for x in (x for x in shared.values() if x is not None and not lanes):
             torch._dynamo.maybe_mark_dynamic(x, list(range(x.dim())))
-        with _no_trial_compilations(), warnings.catch_warnings():
+        with without_trial_compilations(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "CUDA.* libdevice")  # powers and roots, of which there are none here
             return compiled(steps, shared)
 
     return call
 
 
-def _options(device: str) -> dict:
+def compiler_options(device: str) -> dict:
+    """Options of torch's compiler for our kernels on a type of device; those that this version of torch knows."""
     from torch._inductor import list_options  # slow to import, and only needed here
 
     # one small kernel at a time needs no pool of compiler processes
@@ -116,13 +138,13 @@ def _options(device: str) -> dict:
             "max_pointwise_cat_inputs": 0,
             "max_complex_pointwise_cat_inputs": 0,
         }
-    known = list_options()  # not every version of torch has them all
+    known = list_options()
     return {name: value for name, value in options.items() if name in known}
 
 
 @contextlib.contextmanager
-def _no_trial_compilations() -> Iterator[None]:
-    """Without trials of which vector instructions the C++ compiler knows, which take as long as our kernels.
+def without_trial_compilations() -> Iterator[None]:
+    """Spare the trials of which vector instructions the C++ compiler knows, which take as long as our kernels.
 
     The processor is asked in any case. "cpp.vec_isa_ok" is the setting for it, but it leaves some of the trials in.
     """

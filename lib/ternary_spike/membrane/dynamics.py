@@ -1,4 +1,4 @@
-"""The membrane's equations through time, forward and backward: the one place where they are code.
+"""The membrane's equations through time, forward and backward, as the paper writes them.
 
 With x the input current, u the membrane potential before the reset, b the un-scaled spike, v the membrane potential
 kept after the reset and a the amplitude (Eqs. 4-5 for binary, 7-8 for ternary, 13-14 for trainable ternary neurons):
@@ -17,15 +17,16 @@ The gradient is written out by hand. With g = dL/dy, G = dL/du and s = db/du the
 
 Nothing but the input is kept between forward and backward: u is cheap to compute again, and memory is not. With h the
 part of u that fires (u where |b| = 1, else 0), b is the sign of h, v is u - h and |u b| is |h|, all without rounding.
+
+A compiler is given this module. Without a compiler :mod:`ternary_spike.membrane.in_place` computes the same faster.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ternary_spike.membrane import surrogate
 from ternary_spike.membrane.arguments import flag, number
@@ -45,6 +46,10 @@ class Dynamics:
         surrogate: name of the surrogate gradient, see :mod:`ternary_spike.membrane.surrogate`.
         window: half-width of the surrogate.
         detach_reset: if True no gradient flows through the reset term 1 - |b|.
+        largest_silent: for float32 and float64 the largest membrane potential that does not fire, a float.
+
+    Raises:
+        ValueError: if a constant is no number or flag, out of range, or the surrogate is unknown.
     """
 
     signed: bool = True
@@ -67,12 +72,12 @@ class Dynamics:
             raise ValueError(f"window must be above 0, not {self.window}")
         if not isinstance(self.surrogate, str) or self.surrogate not in surrogate.SURROGATES:
             raise ValueError(f"unknown surrogate {self.surrogate!r}: choose one of {', '.join(surrogate.SURROGATES)}")
-        # firing compares with the largest number below the threshold; found here, where no compiler has to follow
-        below = {
+        # found here, once for each layer, and on the processor whatever torch's default device is
+        largest_silent = {
             dtype: torch.nextafter(*torch.tensor([self.threshold, 0.0], dtype=dtype, device="cpu")).item()
             for dtype in (torch.float32, torch.float64)
         }
-        object.__setattr__(self, "_below", below)
+        object.__setattr__(self, "largest_silent", largest_silent)
 
 
 def membrane_dtype(x: Tensor) -> torch.dtype:
@@ -80,21 +85,31 @@ def membrane_dtype(x: Tensor) -> torch.dtype:
     return torch.float32 if x.dtype in (torch.bfloat16, torch.float16) else x.dtype
 
 
+def charge(x: Tensor, v: Tensor | None, dynamics: Dynamics) -> Tensor:
+    """Membrane potential before the reset, tau v + x (Eqs. 4, 7, 13); v = None is a membrane at rest."""
+    # two roundings, never a fused multiply-add: the same spikes whatever the shape, the backend and the processor
+    return x if v is None else v * dynamics.decay + x
+
+
+def is_silent(u: Tensor, dynamics: Dynamics) -> Tensor:
+    """Where the neuron does not fire, b = 0 (Eqs. 5, 8): True or False in u's shape. NaN is not silent."""
+    return (u.abs() if dynamics.signed else u) < dynamics.threshold
+
+
 def firing_part(u: Tensor, dynamics: Dynamics) -> Tensor:
-    """u where the neuron fires (|b| = 1), 0 where it is silent; u in float32 or float64."""
-    below = dynamics._below[u.dtype]  # strictly above it means at or above the threshold
-    return F.hardshrink(u, below) if dynamics.signed else F.threshold(u, below, 0.0)
+    """h: u where the neuron fires (|b| = 1), 0 where it is silent; u in float32 or float64."""
+    return torch.where(is_silent(u, dynamics), 0.0, u)
+
+
+def sign(h: Tensor, dynamics: Dynamics) -> Tensor:
+    """b, the sign of the part of u that fires. NaN stays NaN: torch's sign of it is 0, and nobody would notice."""
+    # h is 0 or at least the threshold, so that 2 h / V_th is 0 or beyond 1 even after rounding
+    return (h * (2 / dynamics.threshold)).clamp(-1, 1)
 
 
 def fire(u: Tensor, dynamics: Dynamics) -> Tensor:
     """Un-scaled spikes b in {0, 1} or {-1, 0, 1} of a membrane potential u (Eqs. 5, 8, 14), in u's shape and dtype."""
-    return _sign(firing_part(u.to(membrane_dtype(u)), dynamics), dynamics).to(u.dtype)
-
-
-def _sign(h: Tensor, dynamics: Dynamics) -> Tensor:
-    """b, the sign of the part of u that fires. NaN stays NaN: torch's sign of it is 0, and nobody would notice."""
-    b = h * (2 / dynamics.threshold)  # h is 0 or at least the threshold, which makes at least 1
-    return b.clamp(-1, 1) if torch.compiler.is_compiling() else b.clamp_(-1, 1)
+    return sign(firing_part(u.to(membrane_dtype(u)), dynamics), dynamics).to(u.dtype)
 
 
 def reset(u: Tensor, dynamics: Dynamics) -> Tensor:
@@ -102,10 +117,11 @@ def reset(u: Tensor, dynamics: Dynamics) -> Tensor:
     return u - firing_part(u.to(membrane_dtype(u)), dynamics).to(u.dtype)
 
 
-def charge(x: Tensor, v: Tensor | None, dynamics: Dynamics) -> Tensor:
-    """Membrane potential before the reset, tau v + x (Eqs. 4, 7, 13); v = None is a membrane at rest."""
-    # two roundings, never a fused multiply-add: the same spikes whatever the shape, the backend and the processor
-    return x if v is None else v * dynamics.decay + x
+def spike_derivative(u: Tensor, dynamics: Dynamics) -> Tensor:
+    """s, the surrogate of db/du at a membrane potential u, in u's shape and dtype."""
+    return surrogate.derivative(
+        dynamics.surrogate, u, signed=dynamics.signed, threshold=dynamics.threshold, window=dynamics.window
+    )
 
 
 def integrate(x: Tensor, v: Tensor | None, dynamics: Dynamics) -> Tensor:
@@ -127,111 +143,74 @@ def integrate(x: Tensor, v: Tensor | None, dynamics: Dynamics) -> Tensor:
 
 
 def spikes(
-    currents: list[Tensor], v: Tensor | None, amplitude: Tensor | None, dynamics: Dynamics, keep_state: bool
+    currents: Sequence[Tensor], v: Tensor | None, amplitude: Tensor | None, dynamics: Dynamics, keep_state: bool
 ) -> tuple[list[Tensor], Tensor | None]:
-    """Spikes of each timestep's current [...], and with ``keep_state`` the membrane potential kept after the last."""
+    """A layer's spikes through time (Eqs. 4-5, 7-8, 13-14).
+
+    Args:
+        currents: x of each timestep [...], float32 or float64.
+        v: membrane potential kept from before the first timestep [...], or None for zero.
+        amplitude: a, which broadcasts against a timestep; None means 1.
+        dynamics: the layer's constants.
+        keep_state: whether the membrane potential after the last timestep is wanted.
+
+    Returns:
+        y of each timestep [...], and the membrane potential kept after the last one [...], or None.
+    """
     emitted = []
     for t, current in enumerate(currents):
         u = charge(current, v, dynamics)
         h = firing_part(u, dynamics)
         v = u - h if keep_state or t + 1 < len(currents) else None
-        b = _sign(h, dynamics)
+        b = sign(h, dynamics)
         emitted.append(b if amplitude is None else b * amplitude.to(b.dtype))
     return emitted, v
 
 
 def gradients(
-    currents: list[Tensor],
+    currents: Sequence[Tensor],
     v: Tensor | None,
     amplitude: Tensor | None,
-    grads: list[Tensor],
+    grads: Sequence[Tensor],
     grad_v: Tensor | None,
     dynamics: Dynamics,
 ) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
-    """The gradient G of each timestep's current, that of v (from before the first timestep), and terms [...] whose sum
-    is that of a, if given.
+    """The gradient of :func:`spikes`, as written out above.
 
     Args:
         currents, v, amplitude: as given to :func:`spikes`.
-        grads: g = dL/dy of each timestep.
-        grad_v: dL/dv after the last timestep, or None for zero.
+        grads: g = dL/dy of each timestep [...].
+        grad_v: dL/dv after the last timestep [...], or None for zero.
         dynamics: the layer's constants.
+
+    Returns:
+        G = dL/dx of each timestep [...], that of v (None where v is), and terms [...] whose sum over everything is
+        dL/da (None where a is).
     """
     at_rest = v is None
-    membranes: list[_Membrane] = []
+    membranes = []  # u, h and where b = 0, of each timestep
     for current in currents:
-        if membranes:
-            v = membranes[-1].u - membranes[-1].h
-        membranes.append(_membrane(charge(current, v, dynamics), dynamics))
+        u = charge(current, v, dynamics)
+        silent = is_silent(u, dynamics)
+        h = torch.where(silent, 0.0, u)
+        v = u - h
+        membranes.append((u, h, silent))
     grad_a = None
     carried = grad_v  # dL/dv[t], from the timesteps that follow
     grad_currents = []
-    # in place, and each timestep's membrane given up when it is done with: what fits the cache is fast
     for g in reversed(grads):
-        membrane = membranes.pop()
-        s = surrogate.derivative(
-            dynamics.surrogate,
-            membrane.u,
-            signed=dynamics.signed,
-            threshold=dynamics.threshold,
-            window=dynamics.window,
-        )
+        u, h, silent = membranes.pop()
+        s = spike_derivative(u, dynamics)
         if amplitude is None:
             grad_u = g * s
         else:
-            grad_a = _plus_product_with_spikes(grad_a, g, membrane, dynamics)
-            grad_u = _times(g * amplitude.to(g.dtype), s)
+            g_b = torch.where(silent, 0.0, torch.where(u < 0, -g, g))  # g b, by the comparison that is made already
+            grad_a = g_b if grad_a is None else grad_a + g_b
+            grad_u = g * amplitude.to(g.dtype) * s
         if carried is not None:
-            grad_u = _plus_product(grad_u, carried, _reset_slope(membrane, s, dynamics))
+            through_reset = torch.zeros_like(u) if dynamics.detach_reset else -h.abs() * s
+            slope = torch.where(silent, 1.0, through_reset)  # D(u)
+            grad_u = grad_u + carried * slope
         grad_currents.append(grad_u)
         carried = grad_u * dynamics.decay if membranes or not at_rest else None
     return grad_currents[::-1], carried, grad_a
-
-
-# Two spellings of the same, where what is fast differs: eager works in place and avoids boolean tensors, which are dear
-# on a processor; a compiler makes fewer instructions of one comparison that everything else shares, and takes several
-# times as long to follow what works in place.
-
-
-class _Membrane(NamedTuple):
-    """A membrane potential u before the reset and the part h of it that fires; for a compiler also where b = 0."""
-
-    u: Tensor
-    h: Tensor
-    silent: Tensor | None
-
-
-def _membrane(u: Tensor, dynamics: Dynamics) -> _Membrane:
-    if not torch.compiler.is_compiling():
-        return _Membrane(u, firing_part(u, dynamics), None)
-    silent = (u.abs() if dynamics.signed else u) <= dynamics._below[u.dtype]
-    return _Membrane(u, torch.where(silent, 0.0, u), silent)
-
-
-def _reset_slope(membrane: _Membrane, s: Tensor, dynamics: Dynamics) -> Tensor:
-    """D(u) = dv/du, with s the surrogate."""
-    u, h, silent = membrane
-    if silent is not None:
-        return torch.where(silent, 1.0, torch.zeros_like(u) if dynamics.detach_reset else -h.abs() * s)
-    slope = surrogate.indicator(torch.eq, h, 0.0)
-    return slope if dynamics.detach_reset else slope.addcmul_(h.abs(), s, value=-1)
-
-
-def _times(a: Tensor, b: Tensor) -> Tensor:
-    """a b; in eager, a is changed in place."""
-    return a * b if torch.compiler.is_compiling() else a.mul_(b)
-
-
-def _plus_product(total: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """total + a b; in eager, total is changed in place."""
-    return total + a * b if torch.compiler.is_compiling() else total.addcmul_(a, b)
-
-
-def _plus_product_with_spikes(total: Tensor | None, g: Tensor, membrane: _Membrane, dynamics: Dynamics) -> Tensor:
-    """total + g b; in eager, total is changed in place."""
-    u, h, silent = membrane
-    if silent is not None:
-        product = torch.where(silent, 0.0, torch.where(u < 0, -g, g))
-        return product if total is None else total + product
-    b = _sign(h, dynamics)
-    return g * b if total is None else total.addcmul_(g, b)

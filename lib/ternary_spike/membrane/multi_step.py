@@ -4,38 +4,51 @@ import torch
 from torch import Tensor
 
 from ternary_spike.membrane import backends
-from ternary_spike.membrane.dynamics import Dynamics, gradients, membrane_dtype, spikes
+from ternary_spike.membrane.dynamics import Dynamics, membrane_dtype
 from ternary_spike.membrane.kernel import Kernel
+from ternary_spike.membrane.spelling import equations
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def _forward_kernel(dynamics: Dynamics, keep_state: bool, sequences: list, shared: list):
-    x, v = sequences
+def neuron_forward(
+    dynamics: Dynamics, keep_state: bool, *, x: list[Tensor], v: list[Tensor] | None, amplitude: Tensor | None
+) -> tuple[dict, dict]:
+    """The kernel of the forward pass: output ``y``, and with ``keep_state`` also ``v`` with one timestep."""
     dtype = membrane_dtype(x[0])
-    emitted, last = spikes([c.to(dtype) for c in x], None if v is None else v[0], shared[0], dynamics, keep_state)
-    return [[b.to(x[0].dtype) for b in emitted], *([[last]] if keep_state else [])], []
+    emitted, last = equations().spikes(
+        [c.to(dtype) for c in x], None if v is None else v[0], amplitude, dynamics, keep_state
+    )
+    return {"y": [b.to(x[0].dtype) for b in emitted]} | ({"v": [last]} if keep_state else {}), {}
 
 
-def _backward_kernel(dynamics: Dynamics, with_amplitude: bool, sequences: list, shared: list):
-    x, grads, v, grad_last = sequences
+def neuron_backward(
+    dynamics: Dynamics,
+    *,
+    x: list[Tensor],
+    grad_y: list[Tensor],
+    v: list[Tensor] | None,
+    grad_last: list[Tensor] | None,
+    amplitude: Tensor | None,
+) -> tuple[dict, dict]:
+    """The kernel of the backward pass: outputs ``x`` and, where there is one, ``v``; the sum ``amplitude`` likewise."""
     dtype = membrane_dtype(x[0])
-    grad_x, grad_v, grad_a = gradients(
+    grad_x, grad_v, grad_a = equations().gradients(
         [c.to(dtype) for c in x],
         None if v is None else v[0],
-        shared[0],
-        [g.to(dtype) for g in grads],
+        amplitude,
+        [g.to(dtype) for g in grad_y],
         None if grad_last is None else grad_last[0],
         dynamics,
     )
-    outputs = [[g.to(x[0].dtype) for g in grad_x], *([] if v is None else [[grad_v]])]
-    return outputs, [grad_a] if with_amplitude else []
+    outputs = {"x": [g.to(x[0].dtype) for g in grad_x]} | ({} if v is None else {"v": [grad_v]})
+    return outputs, {} if amplitude is None else {"amplitude": grad_a}
 
 
 def storage_order(x: Tensor) -> tuple[int, ...]:
     """Axes of x [T, ...] behind the first, from the slowest to the fastest in memory."""
     order: list[int] = []
-    for axis in range(1, x.dim()):  # by comparisons, which a compiler can follow for sizes that vary
+    for axis in range(1, x.dim()):  # by comparisons one by one: torch.compile cannot sort by strides that vary
         order.insert(len([other for other in order if x.stride(other) >= x.stride(axis)]), axis)
     return tuple(order)
 
@@ -59,10 +72,10 @@ class _MultiStep(torch.autograd.Function):
         ctx.save_for_backward(x, amplitude, v)
         ctx.set_materialize_grads(False)
         ctx.dynamics = dynamics
-        y, last = _emit(x, v, dynamics, keep_state, amplitude if _one(amplitude) else None)
-        if amplitude is not None and not _one(amplitude):
+        y, last = _emit(x, v, dynamics, keep_state, amplitude if _has_one_value(amplitude) else None)
+        if amplitude is not None and not _has_one_value(amplitude):
             y = (y * amplitude).to(x.dtype)
-        return (y, last) if keep_state else y  # None among the outputs would keep torch.compile from following
+        return (y, last) if keep_state else y  # torch.compile cannot follow a None among the outputs
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -72,28 +85,29 @@ class _MultiStep(torch.autograd.Function):
             grad_y = torch.zeros_like(x)
         dynamics = ctx.dynamics
         grad_amplitude = None
-        inside = amplitude if _one(amplitude) else None
-        if amplitude is not None and inside is None:  # one amplitude a channel: outside of the flat computation
+        # the kernel sees no channels, so amplitudes for each channel are multiplied here and not inside of it
+        inside = amplitude if _has_one_value(amplitude) else None
+        if amplitude is not None and inside is None:
             if ctx.needs_input_grad[1]:
                 b, _ = _emit(x, v, dynamics, False, None)
                 grad_amplitude = (grad_y * b.to(amplitude.dtype)).sum_to_size(amplitude.shape).to(amplitude.dtype)
             grad_y = grad_y * amplitude
         order = storage_order(x)
         wide = membrane_dtype(x)
-        outputs, sums = backends.run(
-            Kernel(_backward_kernel, (dynamics, inside is not None)),
-            [
-                flat(x, order),
-                flat(grad_y, order),
-                None if v is None else flat(v.to(wide).unsqueeze(0), order),
-                None if grad_last is None else flat(grad_last.to(wide).unsqueeze(0), order),
-            ],
-            [None if inside is None else inside.reshape(1)],
+        grads, sums = backends.compute(
+            Kernel(neuron_backward, (dynamics,)),
+            {
+                "x": flat(x, order),
+                "grad_y": flat(grad_y, order),
+                "v": None if v is None else flat(v.to(wide).unsqueeze(0), order),
+                "grad_last": None if grad_last is None else flat(grad_last.to(wide).unsqueeze(0), order),
+            },
+            {"amplitude": None if inside is None else inside.reshape(1)},
         )
         if inside is not None and ctx.needs_input_grad[1]:
-            grad_amplitude = sums[0].to(amplitude.dtype).reshape(amplitude.shape)
-        grad_v = unflat(outputs[1], x.shape, order)[0].to(v.dtype) if ctx.needs_input_grad[2] else None
-        return unflat(outputs[0], x.shape, order), grad_amplitude, grad_v, None, None
+            grad_amplitude = sums["amplitude"].to(amplitude.dtype).reshape(amplitude.shape)
+        grad_v = unflat(grads["v"], x.shape, order)[0].to(v.dtype) if ctx.needs_input_grad[2] else None
+        return unflat(grads["x"], x.shape, order), grad_amplitude, grad_v, None, None
 
 
 def _broadcasts(shape: torch.Size, target: torch.Size) -> bool:
@@ -103,20 +117,22 @@ def _broadcasts(shape: torch.Size, target: torch.Size) -> bool:
     )
 
 
-def _one(amplitude: Tensor | None) -> bool:
+def _has_one_value(amplitude: Tensor | None) -> bool:
+    """Whether there is an amplitude, and one for the whole layer."""
     return amplitude is not None and amplitude.numel() == 1
 
 
 def _emit(
     x: Tensor, v: Tensor | None, dynamics: Dynamics, keep_state: bool, amplitude: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
+    """Spikes, and with ``keep_state`` the membrane potential kept at the end; for at most one amplitude."""
     order = storage_order(x)
-    outputs, _ = backends.run(
-        Kernel(_forward_kernel, (dynamics, keep_state)),
-        [flat(x, order), None if v is None else flat(v.to(membrane_dtype(x)).unsqueeze(0), order)],
-        [None if amplitude is None else amplitude.reshape(1)],
+    outputs, _ = backends.compute(
+        Kernel(neuron_forward, (dynamics, keep_state)),
+        {"x": flat(x, order), "v": None if v is None else flat(v.to(membrane_dtype(x)).unsqueeze(0), order)},
+        {"amplitude": None if amplitude is None else amplitude.reshape(1)},
     )
-    return unflat(outputs[0], x.shape, order), unflat(outputs[1], x.shape, order)[0] if keep_state else None
+    return unflat(outputs["y"], x.shape, order), unflat(outputs["v"], x.shape, order)[0] if keep_state else None
 
 
 def multi_step(
@@ -151,7 +167,7 @@ def multi_step(
         raise ValueError(f"the input current must be one of {names}, not {str(x.dtype).removeprefix('torch.')}")
     if v is not None and v.shape != x.shape[1:]:
         raise ValueError(f"the membrane potential's shape is {tuple(v.shape)}, a timestep's is {tuple(x.shape[1:])}")
-    if amplitude is not None and not _one(amplitude) and not _broadcasts(amplitude.shape, x.shape[1:]):
+    if amplitude is not None and not _has_one_value(amplitude) and not _broadcasts(amplitude.shape, x.shape[1:]):
         raise ValueError(
             f"the amplitude's shape {tuple(amplitude.shape)} does not broadcast to a timestep's {tuple(x.shape[1:])}"
         )

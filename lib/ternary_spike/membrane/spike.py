@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from ternary_spike.membrane import surrogate
-from ternary_spike.membrane.dynamics import Dynamics, fire
+from ternary_spike.membrane.dynamics import Dynamics
+from ternary_spike.membrane.spelling import equations
 
 
 class _Spike(torch.autograd.Function):
@@ -12,15 +12,13 @@ class _Spike(torch.autograd.Function):
     def forward(ctx, u: Tensor, firing: Dynamics) -> Tensor:
         ctx.save_for_backward(u)
         ctx.firing = firing
-        return fire(u, firing)
+        return equations().fire(u, firing)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         (u,) = ctx.saved_tensors
-        f = ctx.firing
-        slope = surrogate.derivative(f.surrogate, u, signed=f.signed, threshold=f.threshold, window=f.window)
-        return grad * slope, None
+        return grad * equations().spike_derivative(u, ctx.firing), None
 
 
 def spike(u: Tensor, firing: Dynamics) -> Tensor:

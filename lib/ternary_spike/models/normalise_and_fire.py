@@ -2,8 +2,9 @@
 
     x[t] = gamma (y[t] - mean) / sqrt(variance + eps) + beta (+ shortcut[t]),   then the neuron of dynamics.py
 
-The normalised current x, the sum and the membrane potential are computed again in the backward pass. The statistics and
-the gradient through them are torch's own kernels; in between, everything for one element is one pass over memory.
+The backward pass computes the normalised current, its sum with the shortcut and the membrane potential again. The batch
+statistics and the gradient through them are torch's own kernels. Everything in between is done to an element at once,
+in one pass over memory.
 """
 
 import functools
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
 from ternary_spike.membrane import backends
-from ternary_spike.membrane.dynamics import Dynamics, gradients, membrane_dtype, spikes
+from ternary_spike.membrane.dynamics import Dynamics, membrane_dtype
 from ternary_spike.membrane.kernel import Kernel
+from ternary_spike.membrane.spelling import equations
 from ternary_spike.models.batch_norm import BatchNorm2d, synchronised_batch_norm_backward
 from ternary_spike.models.known_modules import computes_as, has_forward_of
 from ternary_spike.neurons.base import SpikingNeuron
@@ -24,8 +26,8 @@ from ternary_spike.neurons.base import SpikingNeuron
 def normalise_and_fire(bn: BatchNorm2d, neuron, y: Tensor, shortcut: Tensor | None = None) -> Tensor:
     """Spikes of ``neuron(bn(y) + shortcut)``, as one operation where that changes nothing that anybody could see.
 
-    In evaluation, or where a hook waits for a layer's input or output, the modules are called one by one, and the
-    current is not rounded to half precision in between either.
+    In evaluation, or where a hook waits for a layer's input or output, the modules are called one by one. The current
+    between them stays in batch norm's dtype, so that the spikes are the same either way.
 
     Args:
         bn: batch norm of C channels.
@@ -56,14 +58,15 @@ def normalise_and_fire_static(bn: BatchNorm2d, neuron, y: Tensor, timesteps: int
 
 
 def _as_wide_as(bn: nn.Module, y: Tensor) -> Tensor:
-    """y in the dtype of batch norm's parameters: under autocast it would keep the convolution's, and round to it."""
+    """y in the dtype of batch norm's parameters: autocast would round the normalised current to the convolution's."""
     wide = next(bn.parameters(), y).dtype  # what stands in for a batch norm may have none
     return y.to(wide)
 
 
 def _fusible(bn, neuron) -> bool:
+    """Whether the fused operation computes what these two modules do, and nobody waits for what is in between."""
     return (
-        not torch.compiler.is_compiling()  # who compiles the whole model fuses it there
+        not torch.compiler.is_compiling()  # under a user's torch.compile the compiler does the fusing
         and computes_as(bn, BatchNorm2d)
         and bn.plain
         and bn.training
@@ -98,58 +101,67 @@ def _fused(bn: BatchNorm2d, neuron: SpikingNeuron, y: Tensor, shortcut: Tensor |
 
 
 def _currents(
-    y: Sequence, shortcut: Sequence | None, scale: Tensor, shift: Tensor, there: Tensor | None
+    y: Sequence[Tensor],
+    shortcut: Sequence[Tensor] | None,
+    scale: Tensor,
+    shift: Tensor,
+    has_shortcut: Tensor | None,
 ) -> list[Tensor]:
+    """The neuron's input current of each timestep. Where has_shortcut says False, the shortcut is a stand-in."""
     dtype = membrane_dtype(y[0])
     currents = [step.to(dtype) * scale[t] + shift[t] for t, step in enumerate(y)]
     if shortcut is None:
         return currents
-    return [current + _where(there, step.to(dtype)) for current, step in zip(currents, shortcut, strict=True)]
+    added = [step.to(dtype) for step in shortcut]
+    if has_shortcut is not None:
+        added = [torch.where(has_shortcut, step, 0.0) for step in added]
+    return [current + step for current, step in zip(currents, added, strict=True)]
 
 
-def _where(there: Tensor | None, step: Tensor) -> Tensor:
-    return step if there is None else torch.where(there, step, 0.0)
+def normalised_forward(
+    dynamics: Dynamics, *, y, shortcut, scale, shift, amplitude, has_shortcut=None
+) -> tuple[dict, dict]:
+    """The kernel of the forward pass: output ``spikes``."""
+    currents = _currents(y, shortcut, scale, shift, has_shortcut)
+    emitted, _ = equations().spikes(currents, None, amplitude, dynamics, keep_state=False)
+    return {"spikes": [b.to(y[0].dtype) for b in emitted]}, {}
 
 
-def _forward_kernel(dynamics: Dynamics, sequences: list, shared: list):
-    y, shortcut = sequences
-    scale, shift, amplitude, there = shared
-    emitted, _ = spikes(_currents(y, shortcut, scale, shift, there), None, amplitude, dynamics, keep_state=False)
-    return [[b.to(y[0].dtype) for b in emitted]], []
-
-
-def _backward_kernel(dynamics: Dynamics, sequences: list, shared: list):
-    y, grads, shortcut = sequences
-    scale, shift, amplitude, there = shared
+def normalised_backward(
+    dynamics: Dynamics, *, y, grad_spikes, shortcut, scale, shift, amplitude, has_shortcut=None
+) -> tuple[dict, dict]:
+    """The kernel of the backward pass: output ``current``; the sum ``amplitude`` where there is one."""
     dtype = membrane_dtype(y[0])
-    grad_x, _, grad_a = gradients(
-        _currents(y, shortcut, scale, shift, there), None, amplitude, [g.to(dtype) for g in grads], None, dynamics
+    currents = _currents(y, shortcut, scale, shift, has_shortcut)
+    grads, _, grad_a = equations().gradients(
+        currents, None, amplitude, [g.to(dtype) for g in grad_spikes], None, dynamics
     )
-    return [[g.to(y[0].dtype) for g in grad_x]], [] if amplitude is None else [grad_a]
+    return {"current": [g.to(y[0].dtype) for g in grads]}, {} if amplitude is None else {"amplitude": grad_a}
 
 
 class _Rows:
-    """y [T, B, C, H, W] as [T, rows, ...] in the order of memory, with the channel where it lies."""
+    """How y [T, B, C, H, W] becomes [T, rows, ...] in the order of memory, with the channel where it lies."""
 
     def __init__(self, y: Tensor) -> None:
         self.shape = y.shape
         self.channels_last = y[0].is_contiguous(memory_format=torch.channels_last) and not y[0].is_contiguous()
 
-    def of(self, x: Tensor) -> Tensor:
-        """[T, B, C, H, W] as [T, B H W, C] or [T, B, C, H W]."""
+    def to_rows(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] to [T, B H W, C] or [T, B, C, H W]."""
         t, b, c, h, w = self.shape
         if self.channels_last:
             return x.permute(0, 1, 3, 4, 2).reshape(t, b * h * w, c)
         return x.reshape(t, b, c, h * w)
 
-    def back(self, rows: Tensor) -> Tensor:
+    def from_rows(self, rows: Tensor) -> Tensor:
+        """The inverse: a view [T, B, C, H, W]."""
         t, b, c, h, w = self.shape
         if self.channels_last:
             return rows.view(t, b, h, w, c).permute(0, 1, 4, 2, 3)
         return rows.view(self.shape)
 
-    def channel(self, values: Tensor) -> Tensor:
-        """Values [1, C] or [T, C] as one for each timestep, which broadcasts against its rows."""
+    def per_timestep(self, values: Tensor) -> Tensor:
+        """A value a channel [1, C] or [T, C] as one for each timestep, which broadcasts against its rows."""
         values = values.expand(self.shape[0], -1).contiguous()
         return values if self.channels_last else values.unsqueeze(-1)
 
@@ -165,12 +177,16 @@ class _NormalisedMultiStep(torch.autograd.Function):
         ctx.dynamics, ctx.timesteps, ctx.eps, ctx.shared = dynamics, timesteps, eps, shared
         y = y if y.dim() == 5 else y.expand(timesteps, *y.shape)
         rows = _Rows(y)
-        outputs, _ = backends.run(
-            Kernel(_forward_kernel, (dynamics,), optional_last=True),
-            [rows.of(y), None if shortcut is None else rows.of(shortcut)],
-            [rows.channel(scale), rows.channel(shift), None if amplitude is None else amplitude.reshape(1)],
+        outputs, _ = backends.compute(
+            Kernel(normalised_forward, (dynamics,), optional="shortcut"),
+            {"y": rows.to_rows(y), "shortcut": None if shortcut is None else rows.to_rows(shortcut)},
+            {
+                "scale": rows.per_timestep(scale),
+                "shift": rows.per_timestep(shift),
+                "amplitude": None if amplitude is None else amplitude.reshape(1),
+            },
         )
-        return rows.back(outputs[0])
+        return rows.from_rows(outputs["spikes"])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -179,18 +195,26 @@ class _NormalisedMultiStep(torch.autograd.Function):
         static = y.dim() == 4
         steps = y.expand(ctx.timesteps, *y.shape) if static else y
         rows = _Rows(steps)
-        outputs, sums = backends.run(
-            Kernel(_backward_kernel, (ctx.dynamics,), optional_last=True),
-            [rows.of(steps), rows.of(grad_spikes), None if shortcut is None else rows.of(shortcut)],
-            [rows.channel(scale), rows.channel(shift), None if amplitude is None else amplitude.reshape(1)],
+        grads, sums = backends.compute(
+            Kernel(normalised_backward, (ctx.dynamics,), optional="shortcut"),
+            {
+                "y": rows.to_rows(steps),
+                "grad_spikes": rows.to_rows(grad_spikes),
+                "shortcut": None if shortcut is None else rows.to_rows(shortcut),
+            },
+            {
+                "scale": rows.per_timestep(scale),
+                "shift": rows.per_timestep(shift),
+                "amplitude": None if amplitude is None else amplitude.reshape(1),
+            },
         )
-        grad_current = rows.back(outputs[0])
+        grad_current = rows.from_rows(grads["current"])
         grad_shortcut = grad_current if ctx.needs_input_grad[1] else None
         if static:
-            # added up step by step: torch's sum would change the order in memory, and batch norm then takes long
+            # timestep by timestep: torch's sum would give another order in memory, with which batch norm is slow
             grad_current = functools.reduce(torch.add, grad_current.unbind(0)).unsqueeze(0)
             y = y.unsqueeze(0)
-        # one population over time, or one a timestep: mean and inverse have a row for each
+        # mean and inverse have a row for each population: one over all timesteps, or one a timestep
         parts = [
             synchronised_batch_norm_backward(g, x, weight, m, i)
             if ctx.shared
@@ -205,7 +229,7 @@ class _NormalisedMultiStep(torch.autograd.Function):
         grad_y = grad_y if static else grad_y.unflatten(0, y.shape[:2])
         grad_amplitude = None
         if amplitude is not None:
-            grad_amplitude = sums[0].to(amplitude.dtype).reshape(amplitude.shape)
+            grad_amplitude = sums["amplitude"].to(amplitude.dtype).reshape(amplitude.shape)
         return grad_y, grad_shortcut, grad_weight, grad_bias, grad_amplitude, *[None] * 6
 
 

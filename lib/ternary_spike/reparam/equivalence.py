@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ternary_spike.models.recording import recording
 from ternary_spike.models.resnet import SpikingResNet
-from ternary_spike.reparam.comparison import _Comparison
+from ternary_spike.reparam.comparison import Comparison
 from ternary_spike.reparam.network import FoldedNetwork
 
 BOUND = 1e-9  # of the largest logit difference relative to the largest logit, in float64
@@ -29,22 +29,21 @@ def compare(model: SpikingResNet, folded: FoldedNetwork, batches: Iterable[Tenso
         dtype: in which both networks compute.
 
     Returns:
-        Number of spikes compared (neurons x timesteps x samples), differing spikes in all and by layer, largest
-        absolute and relative difference of the class scores, and the share of samples with the same class in percent.
+        As :meth:`ternary_spike.reparam.comparison.Comparison.result`.
 
     Raises:
         ValueError: if a class score is infinite or NaN.
     """
     model = copy.deepcopy(model).to(dtype).eval()
     folded = folded.to(dtype)
-    comparison = _Comparison(folded.spike_layers())
+    comparison = Comparison(folded.spike_layers())
     for batch in batches:
         x = batch.to(dtype)
         trained: dict[str, Tensor] = {}
         with recording(model, lambda name, _, b: trained.__setitem__(name, b)):  # noqa: B023
             logits = model(x)
         folded_logits = folded.run(x, lambda name, _, b: comparison.add_spikes(name, trained.pop(name), b))  # noqa: B023
-        comparison.add_logits(logits, folded_logits)
+        comparison.add_scores(logits, folded_logits)
     return comparison.result()
 
 

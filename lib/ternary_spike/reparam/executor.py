@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ternary_spike.models.network_input import require_finite
 from ternary_spike.reparam import synops
+from ternary_spike.reparam.comparison import Comparison
 from ternary_spike.reparam.network import IMAGE, FoldedNetwork, Operation
 from ternary_spike.reparam.routes import _pool_routes, _Synapses
 
@@ -267,27 +268,19 @@ def compare_with_dense(network: FoldedNetwork, images: Iterable[Tensor]) -> tupl
         images: [C, H, W] or event frames [T, C, H, W] each.
 
     Returns:
-        Samples, spikes compared, differing spikes, the largest relative difference of the class scores; and what the
-        executor did, summed over the images.
+        The comparison (:meth:`ternary_spike.reparam.comparison.Comparison.result`), and what the executor did, summed
+        over the images.
     """
     executor = AdditionOnlyExecutor(network)
     operations = Operations()
-    samples = spikes = differing = 0
-    largest = 0.0
+    comparison = Comparison(network.spike_layers())
     for image in images:
         image = image.to(network.dtype)
         dense: dict[str, Tensor] = {}
-        scores = network.run(image.unsqueeze(0), lambda layer, _, b: dense.__setitem__(layer, b[:, 0]))[0]  # noqa: B023
+        scores = network.run(image.unsqueeze(0), lambda layer, _, b: dense.__setitem__(layer, b[:, 0]))  # noqa: B023
         found: dict[str, Tensor] = {}
         by_additions = executor.run(image, found.__setitem__, operations)
         for layer, expected in dense.items():
-            spikes += expected.numel()
-            differing += int((found[layer] != expected).sum())
-        samples += 1
-        largest = max(largest, ((by_additions - scores).abs().max() / scores.abs().max()).item())
-    return {
-        "samples": samples,
-        "spikes": spikes,
-        "differing_spikes": differing,
-        "largest_relative_logit_difference": largest,
-    }, operations
+            comparison.add_spikes(layer, expected, found[layer])
+        comparison.add_scores(scores, by_additions.unsqueeze(0))
+    return comparison.result(), operations

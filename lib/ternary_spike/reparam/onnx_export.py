@@ -16,6 +16,7 @@ from torch import Tensor
 
 import ternary_spike
 from ternary_spike.models.network_input import require_finite
+from ternary_spike.reparam.comparison import Comparison
 from ternary_spike.reparam.network import IMAGE, FoldedNetwork, Operation, dynamics_of, pool_settings
 from ternary_spike.system.files import replaced
 
@@ -184,15 +185,13 @@ def compare(network: FoldedNetwork, batches: Iterable[Tensor]) -> dict:
         batches: inputs [B, C, H, W] or [B, T, C, H, W].
 
     Returns:
-        Samples, number of spikes, spikes that differ (float32 against float64), the largest difference of the class
-        scores, and the share of samples with the same class in percent.
+        The comparison of float32 with float64 (:meth:`ternary_spike.reparam.comparison.Comparison.result`).
 
     Raises:
-        ValueError: if an input is not the network's, or not finite.
+        ValueError: if an input is not the network's, or an input or a class score is not finite.
     """
     session = None
-    samples = spikes = differing = agreeing = 0
-    largest = 0.0
+    comparison = Comparison(network.spike_layers())
     for x in batches:
         require_finite(x)
         if session is None:
@@ -204,16 +203,6 @@ def compare(network: FoldedNetwork, batches: Iterable[Tensor]) -> dict:
         values = iter(outputs[1:])
         for layer in network.spike_layers():
             found = torch.stack([torch.from_numpy(next(values)) for _ in range(network.timesteps)])
-            spikes += found.numel()
-            differing += int((found != exact[layer]).sum())
-        onnx_scores = torch.from_numpy(outputs[0])
-        samples += len(x)
-        largest = max(largest, (onnx_scores - scores).abs().max().item())
-        agreeing += int((onnx_scores.argmax(1) == scores.argmax(1)).sum())
-    return {
-        "samples": samples,
-        "spikes": spikes,
-        "differing_spikes": differing,
-        "largest_logit_difference": largest,
-        "class_agreement_percent": 100 * agreeing / samples,
-    }
+            comparison.add_spikes(layer, exact[layer], found)
+        comparison.add_scores(scores, torch.from_numpy(outputs[0]))
+    return comparison.result()

@@ -1,0 +1,105 @@
+"""The equations of dynamics.py once more, for torch without a compiler: the same numbers, several times as fast.
+
+Without a compiler each operation is a pass over memory. So what is computed once is changed in place, where a new
+tensor would have to be fetched into the cache; and no tensor of booleans is made, because a processor takes ten times
+as long for one as for the comparison. A compiler has no use for either, and takes longer to follow what works in place.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ternary_spike.membrane import dynamics as plain
+from ternary_spike.membrane.dynamics import Dynamics, charge, membrane_dtype
+
+
+def firing_part(u: Tensor, dynamics: Dynamics) -> Tensor:
+    """:func:`ternary_spike.membrane.dynamics.firing_part`."""
+    largest_silent = dynamics.largest_silent[u.dtype]  # torch keeps what is strictly above, the paper what is equal too
+    return F.hardshrink(u, largest_silent) if dynamics.signed else F.threshold(u, largest_silent, 0.0)
+
+
+def sign(h: Tensor, dynamics: Dynamics) -> Tensor:
+    """:func:`ternary_spike.membrane.dynamics.sign`."""
+    return (h * (2 / dynamics.threshold)).clamp_(-1, 1)
+
+
+def fire(u: Tensor, dynamics: Dynamics) -> Tensor:
+    """:func:`ternary_spike.membrane.dynamics.fire`."""
+    return sign(firing_part(u.to(membrane_dtype(u)), dynamics), dynamics).to(u.dtype)
+
+
+def holds(compare: Callable, x: Tensor, bound: float) -> Tensor:
+    """1 where ``compare(x, bound)`` holds, else 0, in x's dtype: what a comparison writes into a tensor of numbers."""
+    return compare(x, bound, out=torch.empty_like(x))
+
+
+def spike_derivative(u: Tensor, dynamics: Dynamics) -> Tensor:
+    """:func:`ternary_spike.membrane.dynamics.spike_derivative`; the surrogates with steps are spelt anew."""
+    name, window = dynamics.surrogate, dynamics.window
+    if name == "clamp" and not dynamics.signed:
+        return holds(torch.ge, u, 0.0).mul_(holds(torch.le, u, window))
+    if name in ("clamp", "clamp_symmetric"):
+        return holds(torch.le, u.abs(), window)
+    if name == "rectangle":
+        distance = (u.abs() if dynamics.signed else u) - dynamics.threshold
+        return holds(torch.le, distance.abs_(), window).div_(2 * window)
+    return plain.spike_derivative(u, dynamics)
+
+
+def spikes(
+    currents: Sequence[Tensor], v: Tensor | None, amplitude: Tensor | None, dynamics: Dynamics, keep_state: bool
+) -> tuple[list[Tensor], Tensor | None]:
+    """:func:`ternary_spike.membrane.dynamics.spikes`."""
+    emitted = []
+    for t, current in enumerate(currents):
+        u = charge(current, v, dynamics)
+        h = firing_part(u, dynamics)
+        v = u - h if keep_state or t + 1 < len(currents) else None
+        b = sign(h, dynamics)
+        emitted.append(b if amplitude is None else b * amplitude.to(b.dtype))
+    return emitted, v
+
+
+def gradients(
+    currents: Sequence[Tensor],
+    v: Tensor | None,
+    amplitude: Tensor | None,
+    grads: Sequence[Tensor],
+    grad_v: Tensor | None,
+    dynamics: Dynamics,
+) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
+    """:func:`ternary_spike.membrane.dynamics.gradients`; what is given to it is not changed."""
+    at_rest = v is None
+    membranes: list[tuple[Tensor, Tensor]] = []  # u and h of each timestep
+    for current in currents:
+        u = charge(current, v, dynamics)
+        membranes.append((u, firing_part(u, dynamics)))
+        if len(membranes) < len(currents):
+            v = u - membranes[-1][1]
+    grad_a = None
+    carried = grad_v  # dL/dv[t], from the timesteps that follow
+    grad_currents = []
+    for g in reversed(grads):
+        u, h = membranes.pop()  # and with that given up: what fits the cache is fast
+        s = spike_derivative(u, dynamics)
+        if amplitude is None:
+            grad_u = g * s
+        else:
+            b = sign(h, dynamics)
+            grad_a = g * b if grad_a is None else grad_a.addcmul_(g, b)
+            del b
+            grad_u = (g * amplitude.to(g.dtype)).mul_(s)
+        if carried is not None:
+            grad_u.addcmul_(carried, reset_slope(h, s, dynamics))
+        grad_currents.append(grad_u)
+        carried = grad_u * dynamics.decay if membranes or not at_rest else None
+    return grad_currents[::-1], carried, grad_a
+
+
+def reset_slope(h: Tensor, s: Tensor, dynamics: Dynamics) -> Tensor:
+    """D(u) = dv/du (dynamics.py) from h, the part of u that fires, and the surrogate s."""
+    slope = holds(torch.eq, h, 0.0)
+    return slope if dynamics.detach_reset else slope.addcmul_(h.abs(), s, value=-1)
