@@ -103,9 +103,9 @@ def source(kernel: Kernel, timesteps: int, sequences: list[str], absent: list[st
     def whole(*given):
         given = list(given)
         steps = {name: [given.pop(0) for _ in range(timesteps)] for name in sequences}
-        results = compute_at_once(
-            kernel, steps | dict.fromkeys(absent), dict(zip(shared, given, strict=True)), sum_rows=True
-        )
+        # taken apart, because to index a tensor of a device that is not there fails
+        fixed = {name: x.unbind(0) if x.dim() == 2 else x for name, x in zip(shared, given, strict=True)}
+        results = compute_at_once(kernel, steps | dict.fromkeys(absent), fixed, sum_rows=True)
         return [*results.outputs.values(), *results.sums.values()]
 
     with mode:

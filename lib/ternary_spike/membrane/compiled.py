@@ -13,10 +13,10 @@ from torch.utils.dlpack import to_dlpack
 
 from ternary_spike.membrane.kernel import Kernel, Named, Results, compute_at_once, leading, timesteps_of
 
-# Elements of a timestep that one row of the compiled kernel holds. The compiler is told: it has half as much to write,
-# and a GPU loads several at once and adds up a row's terms in the pass that computes them. For rows of unknown length
-# it would take a second pass over everything, and how much of the device takes part would depend on the first call's
-# size; so what does not divide into such rows is computed eagerly there.
+# Elements of a timestep in a row of the compiled kernel. The compiler knows this number: it writes half as much code,
+# and its GPU kernels load several elements at once and add up a row's terms in the pass that computes them. For rows of
+# unknown length they would need a second pass, and the first call's size would decide how much of the device takes
+# part. So on a GPU what does not divide into such rows is computed eagerly.
 LANES = 1024
 
 
@@ -110,13 +110,15 @@ def compiled_function(
         if begun:
             return compiled(steps, shared)
         begun = True
-        # sizes may vary; the option of that name would make the neuron's constants inputs of the kernel as well
+        # every size may vary. torch.compile(dynamic=True) says so too, but would also turn the neuron's constants into
+        # inputs of the kernel
         for x in (step for s in steps.values() if s is not None for step in s):
             torch._dynamo.maybe_mark_dynamic(x, [0] if lanes else list(range(x.dim())))
         for x in (x for x in shared.values() if x is not None and not lanes):
             torch._dynamo.maybe_mark_dynamic(x, list(range(x.dim())))
         with without_trial_compilations(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "CUDA.* libdevice")  # powers and roots, of which there are none here
+            # torch warns that CUDA's library of powers and roots is missing; our kernels need neither
+            warnings.filterwarnings("ignore", "CUDA.* libdevice")
             return compiled(steps, shared)
 
     return call
@@ -126,15 +128,15 @@ def compiler_options(device: str) -> dict:
     """Options of torch's compiler for our kernels on a type of device; those that this version of torch knows."""
     from torch._inductor import list_options  # slow to import, and only needed here
 
-    # one small kernel at a time needs no pool of compiler processes
+    # kernels are few, small and compiled one by one: no pool of processes, and no searches that find nothing in them
     options = {"compile_threads": 1, "cpp.vec_isa_ok": True, "pattern_matcher": False, "use_joint_graph_passes": False}
     if device != "cpu":
         options |= {
-            # registers for a row are shared out among many threads: they would not hold more than a few timesteps
+            # such a reduction keeps a whole row in registers, and they would not hold more than a few timesteps of it
             "triton.persistent_reductions": False,
-            # every multiplication and addition rounded by itself, as eager does: a contracted one would move spikes
+            # rounds each multiplication and each addition, as eager does: one rounding for both would move spikes
             "emulate_precision_casts": True,
-            # each timestep's result written where it belongs, rather than all of them computed for each timestep
+            # writes each timestep's result where it belongs; else every thread would compute all timesteps for each one
             "max_pointwise_cat_inputs": 0,
             "max_complex_pointwise_cat_inputs": 0,
         }

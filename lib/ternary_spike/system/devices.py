@@ -1,4 +1,4 @@
-"""Which device a stage runs on, and that two stages side by side never share a GPU by accident.
+"""Which device a stage computes on, and that two stages side by side never share a GPU by accident.
 
 Several jobs of one machine pick their GPU by a lock: the first that is free, held until the process ends. Where a
 scheduler has assigned one (CUDA_VISIBLE_DEVICES names a single device) or torchrun has (LOCAL_RANK), theirs is taken.
@@ -16,7 +16,7 @@ from ternary_spike.system import locks
 from ternary_spike.system.errors import UserError
 
 POLL_SECONDS = 0.5
-_held = []  # open lock files; a lock goes with the process that holds it, however that ends
+_held = []  # open lock files: the system releases their locks when this process ends, in whatever way
 
 
 def choose(name: str) -> torch.device:
@@ -44,12 +44,13 @@ def choose(name: str) -> torch.device:
 def make_deterministic() -> None:
     """From now on torch uses deterministic algorithms only, and fails where it has none; to be called before any work.
 
-    On a CPU they are so anyway. On a GPU the same seed then gives the same bits again, at a cost in speed.
+    On a CPU torch's algorithms are deterministic in any case. On a GPU the same seed then gives the same bits again,
+    and training is slower.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    # the mode would also write over all memory that is not filled yet, in case somebody reads it: nobody does here
+    # torch would also fill new tensors with NaN, for programs that read what they have not written; ours do not
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 

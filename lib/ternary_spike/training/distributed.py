@@ -29,7 +29,7 @@ class Processes:
         self._hosts = None
         if self.count > 1:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-            # agreeing on a stop must not wait for the GPU
+            # the processes agree on a stop through the CPU, so that they need not wait for the GPU
             self._hosts = dist.new_group(backend="gloo")
 
     def wrap(self, model: nn.Module, device: torch.device, averaging: bool = True) -> Callable[..., Tensor]:
@@ -56,7 +56,7 @@ class Processes:
         if not averaging:
             return model
         devices = [device] if device.type == "cuda" else None
-        # running statistics are alike in every process already
+        # every process moves its running statistics alike, so there is nothing to broadcast
         return nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
     def any(self, *flags: bool) -> list[bool]:
@@ -82,7 +82,7 @@ class Processes:
         return tensor
 
     def close(self) -> None:
-        """Wait for the others and part."""
+        """Wait for the other processes and leave the group."""
         if self.count > 1:
             dist.barrier(group=self._hosts)
             dist.destroy_process_group()
