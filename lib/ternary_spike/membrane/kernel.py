@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Elements a timestep and thread that eager works on at a time: what is alive at once fills a 2 MiB cache, in float32.
-# Less of it spends its time in calls, and torch gives no thread less than 32,768.
+# Elements of a timestep that eager computes at a time, for each thread: the tensors in use then fill a 2 MiB cache, in
+# float32. With smaller pieces the calls themselves would take the time, and torch gives no thread less than 32,768.
 PIECE = 57_344
 
 Named = dict[str, Tensor | None]

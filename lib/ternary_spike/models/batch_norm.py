@@ -18,7 +18,7 @@ def shared_moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     from torch.distributed.nn.functional import all_reduce
 
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    size = wide.new_full((1,), wide.numel() // wide.shape[1])  # made on the device: nothing waits for a copy
+    size = wide.new_full((1,), wide.numel() // wide.shape[1])  # made on the device, not copied there
     summed = all_reduce(torch.cat([wide.sum((0, 2, 3)), size]))
     n = summed[-1].detach()
     mean = summed[:-1] / n
@@ -83,7 +83,9 @@ def synchronised_batch_norm_backward(
 
 
 def _over_processes(n: int, device: torch.device) -> Tensor:
-    total = torch.full((), float(n), dtype=torch.float64, device=device)  # exact, and where the processes exchange data
+    """The sum of every process's n."""
+    # float64 counts exactly; on the device from which the processes exchange tensors
+    total = torch.full((), float(n), dtype=torch.float64, device=device)
     torch.distributed.all_reduce(total)
     return total
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# 8 with AVX2 and 16 with AVX-512; 16 also where torch was told by its variable to use less than the processor has:
-# oneDNN does not read that variable
+# 8 with AVX2 and 16 with AVX-512. Also 16 where ATEN_CPU_CAPABILITY keeps torch from using all of the processor: oneDNN
+# does not read that variable, so the processor may be one with AVX-512 although torch says AVX2
 _is_avx2 = torch.backends.cpu.get_cpu_capability() == "AVX2" and "ATEN_CPU_CAPABILITY" not in os.environ
 FLOATS_IN_A_REGISTER = 8 if _is_avx2 else 16
 

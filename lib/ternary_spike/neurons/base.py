@@ -59,7 +59,7 @@ class SpikingNeuron(nn.Module):
 
     def __init_subclass__(cls, **arguments) -> None:
         super().__init_subclass__(**arguments)
-        # Who changes an equation must not be computed, recorded or folded by the parent's.
+        # a subclass with an equation of its own must not be computed or folded by its parent's
         if any(name in vars(cls) for name in EQUATIONS):
             for claim in CLAIMS:
                 if claim not in vars(cls):
