@@ -34,13 +34,13 @@ def test_eight_processes_share_two_devices_one_at_a_time(tmp_path):
 
 
 def test_a_killed_holder_frees_its_device(tmp_path):
-    held = len(devices._held)
+    held = len(devices.held)
     assert devices.claim(["a", "b"], tmp_path) == "a"
     assert devices.claim(["a", "b"], tmp_path) == "b"
-    devices._held.pop(held).close()  # as the end of the process would
+    devices.held.pop(held).close()  # as the end of the process would
     assert devices.claim(["a", "b"], tmp_path) == "a"
-    while len(devices._held) > held:
-        devices._held.pop().close()
+    while len(devices.held) > held:
+        devices.held.pop().close()
 
 
 def test_a_lock_folder_that_cannot_be_made_is_named(tmp_path):

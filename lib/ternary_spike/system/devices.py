@@ -16,7 +16,7 @@ from ternary_spike.system import locks
 from ternary_spike.system.errors import UserError
 
 POLL_SECONDS = 0.5
-_held = []  # open lock files: the system releases their locks when this process ends, in whatever way
+held = []  # open lock files: the system releases their locks when this process ends, in whatever way
 
 
 def choose(name: str) -> torch.device:
@@ -82,7 +82,7 @@ def claim(names: Sequence[str], folder: Path | None = None) -> str:
                     raise UserError(
                         f"{folder} is on a disk without locks, which share out the GPUs; set TMPDIR to another"
                     )
-                _held.append(lock)
+                held.append(lock)
                 return name
             time.sleep(POLL_SECONDS)
     except OSError as error:
