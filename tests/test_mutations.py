@@ -71,6 +71,7 @@ MUTATIONS = [
     (f"{IN_PLACE}:spike_derivative", "2 * window", "window"),
     (f"{IN_PLACE}:spike_derivative", "u.abs() if dynamics.signed else u", "u"),
     (f"{IN_PLACE}:spikes", "u - h if keep_state or t + 1 < len(currents) else None", "u"),
+    (f"{IN_PLACE}:integrate", "v = u - firing_part(u, dynamics)", "v = u"),
     (f"{IN_PLACE}:spikes", "u - h", "u - b"),
     (f"{IN_PLACE}:spikes", "b if amplitude is None else b * amplitude.to(b.dtype)", "b"),
     (f"{IN_PLACE}:gradients", "v = u - membranes[-1][1]", "v = u"),
@@ -156,7 +157,7 @@ TESTS = {
         (DYNAMICS, IN_PLACE, SURROGATE, "membrane.spelling", "membrane.multi_step"),
         ("membrane/test_dynamics.py", "membrane/test_surrogate.py"),
     ),
-    FUSED: ("models/test_normalise_and_fire.py",),
+    FUSED: ("models/test_normalise_and_fire.py", "models/test_hooks.py"),
     **dict.fromkeys((COMPILED, BACKENDS, "membrane.kernel"), ("membrane/test_backends.py",)),
 }
 

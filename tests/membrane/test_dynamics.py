@@ -177,6 +177,8 @@ def test_both_spellings_are_the_same(signed, detach, name):
                 assert plain.dtype == dtype
                 torch.testing.assert_close(fast, plain, rtol=0, atol=0, equal_nan=True)
         v, grad_v = torch.randn(2, *currents[0].shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
+        plain, fast = (s.integrate(torch.stack(currents), v, constants) for s in (dynamics, in_place))
+        assert torch.equal(plain, fast)
         for start, amplitude, end in itertools.product((None, v), (None, torch.tensor([1.3], dtype=dtype)), (None, v)):
             plain, fast = (s.spikes(currents, start, amplitude, constants, True) for s in (dynamics, in_place))
             assert all(map(torch.equal, [*plain[0], plain[1]], [*fast[0], fast[1]]))

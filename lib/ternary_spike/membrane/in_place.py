@@ -31,6 +31,16 @@ def fire(u: Tensor, dynamics: Dynamics) -> Tensor:
     return sign(firing_part(u.to(membrane_dtype(u)), dynamics), dynamics).to(u.dtype)
 
 
+def integrate(x: Tensor, v: Tensor | None, dynamics: Dynamics) -> Tensor:
+    """:func:`ternary_spike.membrane.dynamics.integrate`."""
+    potentials = []
+    for current in x.to(membrane_dtype(x)):
+        u = charge(current, v, dynamics)
+        v = u - firing_part(u, dynamics)
+        potentials.append(u)
+    return torch.stack(potentials)
+
+
 def holds(compare: Callable, x: Tensor, bound: float) -> Tensor:
     """1 where ``compare(x, bound)`` holds, else 0, in x's dtype: what a comparison writes into a tensor of numbers."""
     return compare(x, bound, out=torch.empty_like(x))

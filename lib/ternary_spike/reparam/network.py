@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ternary_spike.membrane.arguments import whole
-from ternary_spike.membrane.dynamics import Dynamics, fire, integrate
+from ternary_spike.membrane.dynamics import Dynamics
+from ternary_spike.membrane.spelling import equations
 from ternary_spike.models.convolution import conv2d
 from ternary_spike.models.network_input import check_input
 from ternary_spike.reparam.folded_structure import IMAGE, check_structure
@@ -107,7 +108,7 @@ class FoldedNetwork:
         for op, inputs in self.walk(x, values):
             if op.kind == "spikes":
                 u = self.membrane(op, inputs[0])
-                values[op.name] = fire(u, dynamics_of(op))
+                values[op.name] = equations().fire(u, dynamics_of(op))
                 if observe is not None:
                     observe(op.name, u, values[op.name])
             else:
@@ -139,7 +140,7 @@ class FoldedNetwork:
         """Membrane potential before the reset [T, B, C, H, W]; a static current [B, C, H, W] flows at each timestep."""
         if current.dim() == 4:
             current = current.expand(self.timesteps, *current.shape)
-        return integrate(current, None, dynamics_of(op))
+        return equations().integrate(current, None, dynamics_of(op))
 
     def apply(self, op: Operation, inputs: list[Tensor]) -> Tensor:
         """The output of an operation that is no neuron layer; static tensors are [B, ...], others [T, B, ...]."""
