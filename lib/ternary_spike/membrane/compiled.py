@@ -25,7 +25,7 @@ def compute_compiled(kernel: Kernel, sequences: Named, shared: Named, lanes: tup
 
     Args:
         kernel: what to compute.
-        sequences: tensors [S, n, ...] or None by name; the first is none of the latter.
+        sequences: by name tensors [S, n, ...], or None; the first must be a tensor.
         shared: tensors that are the same for all rows, or None, by name.
         lanes: what :func:`in_lanes` makes of both, or None.
 

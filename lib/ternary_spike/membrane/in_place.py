@@ -1,8 +1,9 @@
 """The equations of dynamics.py once more, for torch without a compiler: the same numbers, several times as fast.
 
-Without a compiler each operation is a pass over memory. So what is computed once is changed in place, where a new
-tensor would have to be fetched into the cache; and no tensor of booleans is made, because a processor takes ten times
-as long for one as for the comparison. A compiler has no use for either, and takes longer to follow what works in place.
+Without a compiler each operation is a pass over memory. So a tensor that is not needed again is changed in place: a new
+one would have to be fetched into the cache. And comparisons write numbers: on a processor a tensor of booleans in
+between costs ten times as much as the comparison. A compiler stores neither, and takes several times as long to follow
+operations in place.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from ternary_spike.membrane.dynamics import Dynamics, charge, membrane_dtype
 
 def firing_part(u: Tensor, dynamics: Dynamics) -> Tensor:
     """:func:`ternary_spike.membrane.dynamics.firing_part`."""
-    largest_silent = dynamics.largest_silent[u.dtype]  # torch keeps what is strictly above, the paper what is equal too
+    largest_silent = dynamics.largest_silent[u.dtype]  # strictly above it means at or above the threshold
     return F.hardshrink(u, largest_silent) if dynamics.signed else F.threshold(u, largest_silent, 0.0)
 
 
