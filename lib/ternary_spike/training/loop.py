@@ -131,7 +131,7 @@ def _run_epochs(run: TrainingState, folder: Path, stop: list[int], clock: float,
             run.check_weights()
             row = run.finish_epoch(earlier + time.monotonic() - begun)
             keeper.save()
-            if run.processes.rank == 0:  # to be watched; among the results there is none before the last epoch
+            if run.processes.rank == 0:  # for people who watch: the results get their history after the last epoch
                 write_csv(folder / HISTORY, run.history, HISTORY_COLUMNS)
             progress.epoch(row)
 
