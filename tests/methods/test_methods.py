@@ -184,28 +184,37 @@ def test_label_smoothing_is_torchs_and_scores_at_each_timestep_average_to_the_sc
     torch.testing.assert_close(each.mean(0), model(x))
 
 
-def test_the_verb_trains_by_a_method_from_a_source(data, teacher, tmp_path, capsys):
-    (tmp_path / "tiny.yaml").write_text(
+def verb(data: Path, folder: Path, **options) -> list[str]:
+    """The words of the verb train, for the tiny data."""
+    (folder / "tiny.yaml").write_text(
         "name: tiny\nepochs: 1\nbatch_size: 32\nlearning_rate: 0.1\nmomentum: 0.9\nweight_decay: 0.0\n"
     )
-    words = ["train", "--data", data, "--architecture", "resnet6w4", "--neuron", "ternary", "--timesteps", 2]
-    words += [
-        "--recipe",
-        tmp_path / "tiny.yaml",
-        "--seed",
-        0,
-        "--checkpoints",
-        tmp_path / "c",
-        "--out",
-        tmp_path / "out",
-    ]
-    words += ["--device", "cpu", "--threads", 1, "--source", teacher]
-    words += ["--method", f"{TOYS}:Teacher", "--method-option", "temperature=3"]
-    main([str(word) for word in words])
-    record = read_json(tmp_path / "out" / RECORD)
-    assert record["id"] == "tiny-resnet6w4-T2-ternary-Teacher"
-    assert record["method_options"] == {"temperature": 3.0} and record["source"]["id"] == "tiny-resnet6w4-T2-relu"
-    words[-1] = "temperature=0"
+    given = {"data": data, "architecture": "resnet6w4", "neuron": "ternary", "timesteps": 2, "seed": 0}
+    given |= {"recipe": folder / "tiny.yaml", "checkpoints": folder / "c", "out": folder / "out"}
+    given |= {"device": "cpu", "threads": 1} | options
+    return ["train", *(str(w) for key, value in given.items() for w in (f"--{key.replace('_', '-')}", value))]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "options"),
+    [("Teacher", {"method_option": "temperature=3"}, {"temperature": 3.0}), ("Converted", {"set": "epochs=0"}, {})],
+)
+def test_the_verbs_chain_goes_on_behind_a_method(data, teacher, tmp_path, name, change, options):
+    """From a source run to weights, and to everything that is made of them."""
+    main(verb(data, tmp_path, source=teacher, method=f"{TOYS}:{name}", **change))
+    run = tmp_path / "out"
+    record = read_json(run / RECORD)
+    assert record["id"] == f"tiny-resnet6w4-T2-ternary-{name}"
+    assert record["method_options"] == options and record["source"]["id"] == "tiny-resnet6w4-T2-relu"
+    words = ["--run", str(run), "--data", str(data), "--threads", "1"]
+    main(["evaluate", *words, "--out", str(run / "evaluation.json")])
+    main(["fold", "--run", str(run), "--out", str(run)])
+    main(["verify", *words, "--folded", str(run), "--out", str(run / "equivalence.json"), "--samples", "10"])
+    assert read_json(run / "evaluation.json")["accuracy_percent"] == record["accuracy"]["last_epoch_percent"]
+    assert read_json(run / "equivalence.json")["passed"]
+
+
+def test_a_wrong_option_of_a_method_is_one_line(data, teacher, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        main([str(word) for word in words])
+        main(verb(data, tmp_path, source=teacher, method=f"{TOYS}:Teacher", method_option="temperature=0"))
     assert "temperature is '0', but must be a number above 0 and up to 100" in capsys.readouterr().err
