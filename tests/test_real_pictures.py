@@ -64,7 +64,7 @@ def test_trained_resnet20_folds_exactly_with_amplitudes_drawn_anew(trained, seed
     recalibrate(model, torch.cat(pictures[:2]), generator, rounds=6)
     folded = fold(model)
     rates = {}
-    folded.run(pictures[2].double(), lambda name, _, b: rates.__setitem__(name, b.abs().mean().item()))
+    folded.compute(pictures[2].double(), lambda name, _, b: rates.__setitem__(name, b.abs().mean().item()))
     assert min(rates.values()) > 0.05 and max(rates.values()) < 0.9
     result = verify(model, folded, [pictures[2]])
     assert result["passed"] and result["float64"]["differing_spikes"] == 0

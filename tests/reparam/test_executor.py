@@ -43,7 +43,7 @@ def dyadic(network, step=2.0**-12):
 
 def spikes_of_dense(network, x):
     found = {}
-    network.run(x, lambda name, _, b: found.__setitem__(name, b))
+    network.compute(x, lambda name, _, b: found.__setitem__(name, b))
     return found
 
 
@@ -56,12 +56,12 @@ def test_same_spikes_as_the_dense_network_without_multiplication(architecture, s
         network = dyadic(network)
         x = (x * 256).round() / 256
     x = torch.cat([x, x.flip(-1), x.flip(-2)]).double()[:20]
-    dense, logits = spikes_of_dense(network, x), network.run(x)
+    dense, logits = spikes_of_dense(network, x), network.compute(x)
     executor = GuardedExecutor(network)
     for i, image in enumerate(x):
         found = {}
         with NoMultiplication():
-            scores = executor.run(image, found.__setitem__)
+            scores = executor.compute(image, found.__setitem__)
         assert found.keys() == dense.keys()
         for name, spikes in found.items():
             assert torch.equal(spikes.double(), dense[name][:, i]), (name, i)
@@ -85,7 +85,7 @@ def test_counted_additions_are_the_synaptic_operations(architecture, size):
     counted = Operations()
     executor = AdditionOnlyExecutor(network)
     for image in x.double():
-        executor.run(image, operations=counted)
+        executor.compute(image, operations=counted)
     assert counted.additions.keys() == expected.keys()
     for name, additions in counted.additions.items():
         assert additions == round(expected[name] * len(x)), name
@@ -95,7 +95,7 @@ def test_other_operations_are_counted():
     model, x = random_network(3, "resnet6w4", "ternary", 8, timesteps=3)
     network = fold(model)
     counted = Operations()
-    AdditionOnlyExecutor(network).run(x[0].double(), operations=counted)
+    AdditionOnlyExecutor(network).compute(x[0].double(), operations=counted)
     shapes = network.shapes()
     neurons = sum(torch.Size(shapes[name]).numel() for name in network.spike_layers())
     assert counted.comparisons == 2 * 3 * neurons
@@ -110,7 +110,7 @@ def test_decay_needs_multiplication_only_where_it_is_no_power_of_two(decay, mult
     model, x = random_network(4, "resnet6w4", "ternary", 8, neuron_options={"decay": decay})
     network = fold(model)
     counted, found = Operations(), {}
-    AdditionOnlyExecutor(network).run(x[0].double(), found.__setitem__, counted)
+    AdditionOnlyExecutor(network).compute(x[0].double(), found.__setitem__, counted)
     assert (counted.multiplications["decay"] > 0) == multiplies
     for name, spikes in spikes_of_dense(network, x[:1].double()).items():
         assert torch.equal(found[name].double(), spikes[:, 0]), name
@@ -122,7 +122,7 @@ def test_event_frames():
     network = dyadic(fold(model))
     x = torch.randint(0, 3, (1, 3, 2, 10, 10), generator=generator).double()
     found, counted = {}, Operations()
-    AdditionOnlyExecutor(network).run(x[0], found.__setitem__, counted)
+    AdditionOnlyExecutor(network).compute(x[0], found.__setitem__, counted)
     for name, spikes in spikes_of_dense(network, x).items():
         assert torch.equal(found[name].double(), spikes[:, 0]), name
     assert counted.multiplications["encoder"] == 3 * 4 * 2 * 9 * 100
@@ -136,7 +136,7 @@ def test_full_resnet20_on_one_image():
     found, counted = {}, Operations()
     executor = GuardedExecutor(network)
     with NoMultiplication():
-        executor.run(image[0], found.__setitem__, counted)
+        executor.compute(image[0], found.__setitem__, counted)
     for name, spikes in spikes_of_dense(network, image).items():
         assert torch.equal(found[name].double(), spikes[:, 0]), name
     expected, _, _ = synops.count(network, [image])

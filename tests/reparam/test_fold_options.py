@@ -59,11 +59,11 @@ def agrees(model: SpikingResNet, x: torch.Tensor, in_onnx: bool = True) -> None:
     assert result["differing_spikes"] == 0 and result["spikes"] > 0
     assert result["largest_relative_logit_difference"] <= 1e-9
     seen = {}
-    folded.run(x.double(), lambda name, _, b: seen.__setitem__(name, b))
+    folded.compute(x.double(), lambda name, _, b: seen.__setitem__(name, b))
     assert all(b.abs().mean() > 0.01 for b in seen.values())
     executor, counted = AdditionOnlyExecutor(folded), Operations()
     found = {}
-    executor.run(x[0].double(), found.__setitem__, counted)
+    executor.compute(x[0].double(), found.__setitem__, counted)
     for name, spikes in found.items():
         assert torch.equal(spikes.double(), seen[name][:, 0]), name
     expected, _, _ = synops.count(folded, [x[:1].double()])

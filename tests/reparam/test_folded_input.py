@@ -19,7 +19,7 @@ MODEL = random_network(1, "resnet6w4", "trainable", 16, channels=1)[0].double()
 NETWORK = fold(MODEL)
 
 
-@pytest.mark.parametrize("run", [MODEL, NETWORK.run], ids=["network", "folded"])
+@pytest.mark.parametrize("run", [MODEL, NETWORK.compute], ids=["network", "folded"])
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
@@ -36,7 +36,7 @@ def test_an_input_that_is_not_the_networks_is_refused(run, shape, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("run", [MODEL, NETWORK.run], ids=["network", "folded"])
+@pytest.mark.parametrize("run", [MODEL, NETWORK.compute], ids=["network", "folded"])
 def test_pixels_as_whole_numbers_are_refused(run):
     with pytest.raises(ValueError, match="must be floating-point numbers, not uint8"):
         run(torch.zeros(4, 1, 16, 16, dtype=torch.uint8))
@@ -44,16 +44,16 @@ def test_pixels_as_whole_numbers_are_refused(run):
 
 def test_another_size_or_dtype_is_refused_by_the_folded_network():
     with pytest.raises(ValueError, match=r"images of 16x16 pixels, but the input has 12x16"):
-        NETWORK.run(torch.randn(4, 1, 12, 16, dtype=torch.float64))
+        NETWORK.compute(torch.randn(4, 1, 12, 16, dtype=torch.float64))
     with pytest.raises(ValueError, match=r"computes in float64, but the input is float32: .*\.to\("):
-        NETWORK.run(torch.randn(4, 1, 16, 16))
-    assert NETWORK.to(torch.float32).run(torch.randn(4, 2, 1, 16, 16)).shape == (4, 10)
+        NETWORK.compute(torch.randn(4, 1, 16, 16))
+    assert NETWORK.to(torch.float32).compute(torch.randn(4, 2, 1, 16, 16)).shape == (4, 10)
 
 
 @pytest.mark.parametrize("shape", [(7, 1, 16, 16), (3, 16, 16), (1, 1, 12, 16), (1, 12, 12), (16, 16)])
 def test_the_executor_checks_its_input_alike(shape):
     with pytest.raises(ValueError, match=r"the input|timesteps"):
-        AdditionOnlyExecutor(NETWORK).run(torch.zeros(shape, dtype=torch.float64))
+        AdditionOnlyExecutor(NETWORK).compute(torch.zeros(shape, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -62,11 +62,11 @@ def test_what_is_not_finite_is_never_taken_for_silence(value):
     x = torch.zeros(2, 1, 16, 16, dtype=torch.float64)
     x[1, 0, 3, 3] = value
     with pytest.raises(ValueError, match="not finite"):
-        AdditionOnlyExecutor(NETWORK).run(x[1])
+        AdditionOnlyExecutor(NETWORK).compute(x[1])
     with pytest.raises(ValueError, match="not finite"):
         onnx_export.compare(NETWORK, [x])
     x[1, 0, 3, 3] = float("nan")
-    assert NETWORK.run(x).isnan().any(1).tolist() == [False, True]
+    assert NETWORK.compute(x).isnan().any(1).tolist() == [False, True]
 
 
 def written(folder, change=None, weights=None):

@@ -20,7 +20,7 @@ NETWORKS = [("resnet20w8", 32), ("resnet19w4", 16), ("resnet18w4", 48), ("resnet
 
 def firing_rates(network: FoldedNetwork, x: torch.Tensor) -> dict[str, float]:
     rates = {}
-    network.run(x.to(network.dtype), lambda name, _, b: rates.__setitem__(name, b.abs().mean().item()))
+    network.compute(x.to(network.dtype), lambda name, _, b: rates.__setitem__(name, b.abs().mean().item()))
     return rates
 
 
@@ -78,7 +78,7 @@ def test_identity_shortcut_keeps_its_amplitude_as_a_constant():
 def test_no_neuron_layer_has_an_amplitude_after_folding():
     model, x = random_network(5, "resnet6", "trainable", 16)
     levels = set()
-    fold(model).run(x.double(), lambda name, _, b: levels.update(b.unique().tolist()))
+    fold(model).compute(x.double(), lambda name, _, b: levels.update(b.unique().tolist()))
     assert levels == {-1.0, 0.0, 1.0}
     assert not any("amplitude" in key for op in fold(model).operations for key in op.settings)
 
@@ -127,7 +127,7 @@ def test_saved_and_loaded_network_is_the_same(tmp_path):
     folded = fold(model)
     folded.save(tmp_path)
     loaded = FoldedNetwork.load(tmp_path)
-    assert torch.equal(folded.run(x.double()), loaded.run(x.double()))
+    assert torch.equal(folded.compute(x.double()), loaded.compute(x.double()))
     assert loaded.operations == folded.operations
 
 

@@ -42,7 +42,7 @@ def compare(model: SpikingResNet, folded: FoldedNetwork, batches: Iterable[Tenso
         trained: dict[str, Tensor] = {}
         with recording(model, lambda name, _, b: trained.__setitem__(name, b)):  # noqa: B023
             logits = model(x)
-        folded_logits = folded.run(x, lambda name, _, b: comparison.add_spikes(name, trained.pop(name), b))  # noqa: B023
+        folded_logits = folded.compute(x, lambda name, _, b: comparison.add_spikes(name, trained.pop(name), b))  # noqa: B023
         comparison.add_scores(logits, folded_logits)
     return comparison.result()
 

@@ -133,7 +133,7 @@ class AdditionOnlyExecutor:
         table = by_divisor.permute(2, 0, 3, 1).flatten(0, 2)
         return torch.cat([table, table.neg()]).contiguous()
 
-    def run(self, image: Tensor, observe=None, operations: Operations | None = None) -> Tensor:
+    def compute(self, image: Tensor, observe=None, operations: Operations | None = None) -> Tensor:
         """Class scores of one image by additions; ValueError if it is not the network's, or not finite.
 
         Args:
@@ -277,9 +277,9 @@ def compare_with_dense(network: FoldedNetwork, images: Iterable[Tensor]) -> tupl
     for image in images:
         image = image.to(network.dtype)
         dense: dict[str, Tensor] = {}
-        scores = network.run(image.unsqueeze(0), lambda layer, _, b: dense.__setitem__(layer, b[:, 0]))  # noqa: B023
+        scores = network.compute(image.unsqueeze(0), lambda layer, _, b: dense.__setitem__(layer, b[:, 0]))  # noqa: B023
         found: dict[str, Tensor] = {}
-        by_additions = executor.run(image, found.__setitem__, operations)
+        by_additions = executor.compute(image, found.__setitem__, operations)
         for layer, expected in dense.items():
             comparison.add_spikes(layer, expected, found[layer])
         comparison.add_scores(scores, by_additions.unsqueeze(0))

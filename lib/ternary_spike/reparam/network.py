@@ -90,7 +90,7 @@ class FoldedNetwork:
         return [op.name for op in self.operations if op.kind == "spikes"]
 
     @torch.no_grad()
-    def run(self, x: Tensor, observe: Observer | None = None) -> Tensor:
+    def compute(self, x: Tensor, observe: Observer | None = None) -> Tensor:
         """Class scores of a batch.
 
         Args:

@@ -198,7 +198,7 @@ def compare(network: FoldedNetwork, batches: Iterable[Tensor]) -> dict:
             model = to_onnx(network, events=x.dim() == 5, spikes=True)
             session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         exact: dict[str, Tensor] = {}
-        scores = network.run(x.double(), lambda layer, _, b: exact.__setitem__(layer, b))  # noqa: B023
+        scores = network.compute(x.double(), lambda layer, _, b: exact.__setitem__(layer, b))  # noqa: B023
         outputs = session.run(None, {IMAGE: x.float().numpy()})
         values = iter(outputs[1:])
         for layer in network.spike_layers():

@@ -150,7 +150,7 @@ def count(network: FoldedNetwork, batches: Iterable[Tensor]) -> tuple[dict[str, 
         by_site[layer] = by_site[layer] + counted if layer in by_site else counted
 
     for x in batches:
-        network.run(x, observe)
+        network.compute(x, observe)
         samples += len(x)
     return *per_sample(network, by_site, samples), samples
 
