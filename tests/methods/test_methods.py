@@ -1,6 +1,7 @@
 """Ways to train plug in: toys of each kind go through training, kill and resume, and what cannot be is refused."""
 
 import csv
+import inspect
 import signal
 from pathlib import Path
 
@@ -55,30 +56,55 @@ def differing(one: Path, other: Path) -> set[str]:
 
 
 def plan_of(name: str, data: Path, teacher: Path, **recipe):
-    source = teacher if METHODS[f"{TOYS}:{name}"].from_run else None
-    options = {"AtEachTimestep": {"margin": 2.0}, "Teacher": {"temperature": 2.0}}.get(name, {})
-    return tiny_plan(data, "ternary", method=toy(name, source, **options), **recipe)
+    """By a registered method with its defaults, or by a toy."""
+    method = {"method": name if name in METHODS else f"{TOYS}:{name}"}
+    method["method_options"] = {"AtEachTimestep": {"margin": 2.0}, "Teacher": {"temperature": 2.0}}.get(name, {})
+    method["source"] = teacher if METHODS[method["method"]].from_run else None
+    return tiny_plan(data, "ternary", method=method, **recipe)
 
 
-@pytest.mark.parametrize("name", ["AtEachTimestep", "QuietMembranes", "Teacher", "ClassifierAlone", "Noisy"])
-def test_a_method_changes_the_training_and_resumes_to_the_bit(data, teacher, tmp_path, name):
-    """Cut off within the second epoch and taken up again, by another optimiser than the paper's."""
-    settings = {"optimiser": "adamw", "learning_rate": 0.01, "warmup_epochs": 1, "gradient_clipping": 1.0}
-    record = trained(plan_of(name, data, teacher, **settings), tmp_path / "whole")
-    assert record["method"] == f"{TOYS}:{name}"
+# another optimiser than the paper's
+ADAMW = {"epochs": 2, "optimiser": "adamw", "learning_rate": 0.01, "warmup_epochs": 1, "gradient_clipping": 1.0}
+
+
+@pytest.fixture(scope="module")
+def papers(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("papers")
+    trained(tiny_plan(data, "ternary", **ADAMW), out)
+    return out
+
+
+@pytest.mark.parametrize("name", [*METHODS, "AtEachTimestep", "QuietMembranes", "Teacher", "ClassifierAlone", "Noisy"])
+def test_a_method_changes_the_training_and_resumes_to_the_bit(data, teacher, papers, tmp_path, name):
+    """Each that is registered, and toys; cut off within the second epoch and taken up again."""
+    plan = plan_of(name, data, teacher, **ADAMW)
+    record = trained(plan, tmp_path / "whole")
+    assert record["method"] == plan.method
 
     def stop(line):
         if "epoch 1/" in line:
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(Interrupted, match="at epoch 2, step 1"):
-        trained(plan_of(name, data, teacher, **settings), tmp_path / "cut", stop)
+        trained(plan, tmp_path / "cut", stop)
     lines = []
-    record = trained(plan_of(name, data, teacher, **settings), tmp_path / "cut", lines.append)
+    record = trained(plan, tmp_path / "cut", lines.append)
     assert "resuming at epoch 2, step 2" in lines[0] and record["cost"]["resumed"] == 1
     assert differing(tmp_path / "whole", tmp_path / "cut") == set()
-    trained(tiny_plan(data, "ternary", **settings), tmp_path / "papers")
-    assert differing(tmp_path / "whole", tmp_path / "papers")
+    assert bool(differing(tmp_path / "whole", papers)) == (name != PAPERS_WAY)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_registered_method_says_its_source_its_level_and_its_defaults(name):
+    """A candidate bears that word in its name, so that no run, table or figure can lack it."""
+    part = METHODS[name]
+    assert part.source and part.meaning
+    assert part.level in ("", "faithful", "partly", "candidate") and bool(part.level) == (name != PAPERS_WAY)
+    assert name.endswith("_candidate") == (part.level == "candidate")
+    arguments = inspect.signature(part.load()).parameters
+    assert {key: argument.default for key, argument in arguments.items()} == {
+        key: option.default for key, option in part.options.items()
+    }
 
 
 def test_what_a_method_does_not_train_stays(data, teacher, tmp_path):
@@ -134,7 +160,7 @@ def test_a_damaged_source_is_refused(data, teacher, tmp_path):
 @pytest.mark.parametrize(
     ("method", "words"),
     [
-        ({"method": "tet"}, "unknown method 'tet': choose one of cross_entropy, or module:Name of your own"),
+        ({"method": "no"}, f"unknown method 'no': choose one of {', '.join(METHODS)}, or module:Name of your own"),
         ({"method": PAPERS_WAY, "method_options": {"margin": 1}}, "unknown option margin=1 for method 'cross_entropy'"),
         (toy("AtEachTimestep", margin=11), "margin is 11, but must be a number from 0 to 10"),
         (toy("Teacher"), "starts from another run; name its folder with --source"),

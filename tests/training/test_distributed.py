@@ -62,7 +62,8 @@ def test_gradients_and_statistics_of_unequal_parts_are_those_of_one_batch(tmp_pa
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "method", ["cross_entropy", *(f"tests.helpers.methods:{m}" for m in ("AtEachTimestep", "ClassifierAlone"))]
+    "method",
+    ["cross_entropy", "im_loss", *(f"tests.helpers.methods:{m}" for m in ("AtEachTimestep", "ClassifierAlone"))],
 )
 def test_a_training_by_two_processes_is_that_of_one(recipe, tmp_path, method):  # noqa: F811
     data = prepare_tiny(tmp_path / "data", train=90)  # the last batch, of 26, splits evenly, 90 does not divide by 4

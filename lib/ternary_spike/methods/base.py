@@ -60,6 +60,9 @@ class Run(Protocol):
     def scores(self, x: Tensor) -> tuple[Tensor, Membranes]:
         """Class scores in float32, as the method wants them, and what it watches; gradients flow through all of it."""
 
+    def mean(self, part: Tensor) -> Tensor:
+        """Means over the whole batch, given those over this process's part of it; gradients flow through them."""
+
 
 class Method:
     """A way to train.
@@ -91,6 +94,8 @@ class Method:
 
     def loss(self, scores: Tensor, labels: Tensor, membranes: Membranes, x: Tensor) -> Tensor:
         """The loss of a batch, a scalar: the mean over its samples.
+
+        What is no mean over samples, such as the square of one, needs the samples of all processes: ``run.mean``.
 
         Args:
             scores: class scores [B, K], or [T, B, K] with :attr:`each_timestep`.

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ternary_spike.configuration.register import Part, Registry
+from ternary_spike.configuration.register import Option, Part, Registry
 
 if TYPE_CHECKING:
     from ternary_spike.methods.base import Method
@@ -17,6 +17,32 @@ METHODS = Registry(
             "ternary_spike.methods.cross_entropy:CrossEntropy",
             "cross-entropy of the class scores' mean over time: the paper's way",
             source=GUO,
+        ),
+        "tet": Part(
+            "ternary_spike.methods.tet:TemporalEfficientTraining",
+            "TET: cross-entropy of each timestep's class scores rather than of their mean",
+            {
+                "mse_share": Option(
+                    0.05, "lambda, the loss's share of the scores' mean squared distance from phi", low=0.0, high=1.0
+                ),
+                "mse_target": Option(1.0, "phi, what class scores are pulled to", low=-1e6, high=1e6),
+            },
+            source="Deng et al., ICLR 2022",
+            level="faithful",
+        ),
+        "rmp_loss": Part(
+            "ternary_spike.methods.membrane_losses:RMPLoss",
+            "RMP-Loss: pulls membrane potentials to the nearest spike",
+            {"k": Option(0.1, "the loss's weight grows from 0 to 2 k", low=0.0, high=1e6)},
+            source="Guo et al., ICCV 2023",
+            level="partly",
+        ),
+        "im_loss": Part(
+            "ternary_spike.methods.membrane_losses:IMLoss",
+            "IM-Loss: pulls each layer's mean membrane potential to the threshold",
+            {"weight": Option(2.0, "lambda, the loss's weight", low=0.0, high=1e6)},
+            source="Guo et al., NeurIPS 2022",
+            level="partly",
         ),
     },
 )

@@ -81,6 +81,14 @@ class Processes:
             dist.all_reduce(tensor)
         return tensor
 
+    def mean(self, tensor: Tensor) -> Tensor:
+        """The mean of a tensor over all processes; gradients flow to every process's."""
+        if self.count == 1:
+            return tensor
+        from torch.distributed.nn.functional import all_reduce
+
+        return all_reduce(tensor) / self.count
+
     def close(self) -> None:
         """Wait for the other processes and leave the group."""
         if self.count > 1:

@@ -40,6 +40,7 @@ class TrainingStep:
         processes: Processes | None = None,
     ) -> None:
         self.model, self.method, self.recipe, self.source, self.batches = model, method, recipe, source, batches
+        self.processes = processes
         self.weight = 1.0
         method.label_smoothing = recipe.label_smoothing
         method.begin(self)
@@ -79,6 +80,10 @@ class TrainingStep:
         options = {"each_timestep": True} if self.method.each_timestep else {}
         with watching, self.autocast():
             return self.called(x, **options).float(), membranes
+
+    def mean(self, part: Tensor) -> Tensor:
+        """Means over the whole batch, given those over this process's part of it; gradients flow through them."""
+        return part if self.processes is None else self.processes.mean(part * self.weight)
 
     def autocast(self):
         """The recipe's precision, as a context."""
