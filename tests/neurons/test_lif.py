@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ternary_spike import LIF, BinaryLIF, TernaryLIF, TrainableTernaryLIF, make_neuron
+from ternary_spike.neurons.registry import NEURONS
 
 
 @pytest.mark.parametrize("name", ["binary", "ternary", "trainable"])
@@ -74,7 +75,7 @@ def test_make_neuron_passes_options_on():
         (
             "quaternary",
             {},
-            "unknown neuron 'quaternary': choose one of binary, ternary, trainable, relu, or module:Name of your own",
+            f"unknown neuron 'quaternary': choose one of {', '.join(NEURONS)}, or module:Name of your own",
         ),
         ("ternary", {"treshold": 1.0}, "unknown option treshold=1.0 for neuron 'ternary'"),
         ("ternary", {"amplitude_per": "channel"}, "unknown option amplitude_per"),

@@ -26,6 +26,8 @@ RUNS = {
     "binary": ("binary", {}, "digits", PAPERS_WAY),
     "ternary": ("ternary", {}, "digits", PAPERS_WAY),
     "trainable": ("trainable", {}, "digits", PAPERS_WAY),
+    "plif": ("plif", {}, "digits", PAPERS_WAY),
+    "glif": ("glif", {}, "digits", PAPERS_WAY),
     "relu": ("relu", {}, "digits", PAPERS_WAY),
     "atan": ("ternary", {"surrogate": "atan"}, "digits", PAPERS_WAY),
     "augmented": ("ternary", {}, "cifar10", PAPERS_WAY),
@@ -140,9 +142,9 @@ CHANGES = {
     ),
     "AutoAugment": Change((("data/autoaugment.py", "", "NEW = 1\n"),), trains=frozenset({"augmented"})),
     "decoding of picture files": Change((("data/pictures.py", "", "NEW = 1\n"),), trains=frozenset({"pictures"})),
-    "a neuron's own equation": Change((EQUATION,), trains=ALL - {"relu", "own"}),
+    "a neuron's own equation": Change((EQUATION,), trains=ALL - {"relu", "own", "plif", "glif"}),
     "a surrogate's own formula": Change(
-        (("membrane/surrogate.py", "1 / (math.pi", "2 / (math.pi"),), trains=frozenset({"atan"})
+        (("membrane/surrogate.py", "1 / (math.pi", "2 / (math.pi"),), trains=frozenset({"atan", "plif"})
     ),
     "code of a neuron or a method outside of the repository": Change(
         (("../mypackage/constants.py", "0.5", "0.25"),), trains=frozenset({"own"})

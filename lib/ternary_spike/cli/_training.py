@@ -11,7 +11,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The options that say what to train and how."""
     parser.add_argument("--data", type=Path, required=True, help="folder of prepared data")
     parser.add_argument("--architecture", required=True, help="resnet18, 19, 20, 34, 6 or 8; resnet20w16 for width 16")
-    parser.add_argument("--neuron", required=True, help="binary, ternary, trainable, or relu as a reference")
+    parser.add_argument("--neuron", required=True, help="binary, ternary, trainable, plif, glif; relu is a reference")
     parser.add_argument("--timesteps", type=timesteps, required=True, help="T; must be the frames of event data")
     parser.add_argument("--recipe", type=Path, required=True, help="YAML file with the schedule and augmentation")
     parser.add_argument("--seed", type=seed, required=True, help="decides initialisation, order and augmentation")

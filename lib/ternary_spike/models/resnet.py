@@ -55,7 +55,7 @@ class SpikingResNet(SpikingNetwork):
         require_image_size(architecture, image_size)
 
         def make(channels: int) -> nn.Module:
-            return make_neuron(neuron, channels=channels, **(neuron_options or {}))
+            return make_neuron(neuron, channels, self.timesteps, **(neuron_options or {}))
 
         self.stem = nn.ModuleList()
         channels = self.in_channels

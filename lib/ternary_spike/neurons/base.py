@@ -10,6 +10,9 @@ A published neuron is a subclass with one method, the equations of one timestep:
 
 Everything else has a default that is right for it, if slow; what a neuron says beyond that (``kernel``, ``folds``) must
 be true of its own ``update``. A subclass that changes an equation of its parent inherits neither.
+
+What is kept between timesteps, v, need not be a membrane potential alone: anything does that has ``to(dtype)`` as a
+tensor has.
 """
 
 from collections.abc import Callable
@@ -46,9 +49,11 @@ class SpikingNeuron(nn.Module):
         observer: called with the membrane potential before the reset and the un-scaled spikes, both [T, ...], whenever
             the layer has run; gradients flow through both. None if nobody watches.
         signed: whether its spikes have a sign.
+        per_timestep: whether it has parameters for each timestep; ``build`` is then told ``timesteps``.
     """
 
     signed: bool = False
+    per_timestep: bool = False
     #: attributes that cannot be set: nothing would read what is put there
     fixed: tuple[str, ...] = ("signed",)
 

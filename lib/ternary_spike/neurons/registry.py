@@ -1,5 +1,7 @@
 """The neurons by the names of the run table. Importing it needs no torch; making a neuron does."""
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ternary_spike.configuration.register import Option, Part, Registry
@@ -24,6 +26,33 @@ AMPLITUDE = {
     "initial_amplitude": Option(1.0, "the amplitude before training", low=-LARGEST, high=LARGEST),
     "amplitude_per": Option("layer", "what has an amplitude of its own", choices=("layer", "channel")),
 }
+PLIF = {
+    "time_constant": Option(
+        2.0, "tau before training, in timesteps: leak and input gain are 1/tau", above=1.0, high=LARGEST
+    ),
+    "threshold": replace(LIF["threshold"], default=1.0),
+    "surrogate": replace(LIF["surrogate"], default="atan"),
+    "window": replace(LIF["window"], default=1 / math.pi),
+    "detach_reset": replace(LIF["detach_reset"], default=True),
+}
+
+
+def _between(default: float | None, meaning: str) -> Option:
+    """A number that is stored as the raw parameter of a logistic function."""
+    return Option(default, meaning, kind=float, above=0.0, below=1.0, absent="" if default else "to draw it near 0.5")
+
+
+GLIF = {
+    "alpha": _between(None, "gate of the leak before training, from linear (0) to exponential (1)"),
+    "beta": _between(None, "gate of the input before training, from no gain (0) to one for each timestep (1)"),
+    "gamma": _between(None, "gate of the reset before training, from soft (0) to hard (1)"),
+    "decay": _between(0.25, "tau_exp before training, what the exponential leak leaves"),
+    "leak": _between(0.0625, "tau_lin before training, what the linear leak takes away"),
+    "threshold": _between(0.5, "V_th before training"),
+    "reset": _between(0.5, "V_re before training, what the soft reset takes away"),
+    "gain": _between(0.5, "the input gain g of every timestep before training"),
+    "parameters_per": Option("channel", "what has parameters of its own", choices=("channel", "layer")),
+}
 
 NEURONS = Registry(
     "neuron",
@@ -42,17 +71,33 @@ NEURONS = Registry(
             fused=True,
             folds=True,
         ),
+        "plif": Part(
+            "ternary_spike.neurons.plif:ParametricLIF",
+            "spikes {0, 1}, a trained time constant for each layer",
+            PLIF,
+            "Fang et al., ICCV 2021, Eqs. 2-6",
+            level="faithful",
+            folds=True,
+        ),
+        "glif": Part(
+            "ternary_spike.neurons.glif:GatedLIF",
+            "spikes {0, 1}, trained gates of leak, input gain and reset",
+            GLIF,
+            "Yao et al., NeurIPS 2022, and its code",
+            level="faithful",
+        ),
         "relu": Part("torch.nn:ReLU", "no spikes: the reference", spikes=False),
     },
 )
 
 
-def make_neuron(name: str, channels: int | None = None, **options) -> "nn.Module":
+def make_neuron(name: str, channels: int | None = None, timesteps: int | None = None, **options) -> "nn.Module":
     """A neuron layer by its name in the run table.
 
     Args:
         name: one of :data:`NEURONS`, or ``module:Class`` for a neuron of your own.
         channels: number of channels of the layer, for neurons that have something for each.
+        timesteps: for how many timesteps the layer is made, for neurons that have something for each.
         options: of that neuron, see :data:`NEURONS`.
 
     Raises:
@@ -60,4 +105,9 @@ def make_neuron(name: str, channels: int | None = None, **options) -> "nn.Module
     """
     part = NEURONS[name]
     options = NEURONS.options(name, options)
-    return part.load().build(channels, **options) if part.spikes else part.load()()
+    code = part.load()
+    if not part.spikes:
+        return code()
+    if code.per_timestep and timesteps is not None:
+        options["timesteps"] = timesteps
+    return code.build(channels, **options)

@@ -8,7 +8,7 @@ _RUN = {
     "dataset": "the dataset's name in the run table",
     "architecture": "network",
     "timesteps": "T",
-    "neuron": "binary, ternary, trainable, or relu (no spikes)",
+    "neuron": "name of the neuron in the run table; relu has no spikes",
     "variant": "what sets a control apart; empty for the neurons as the paper describes them",
     "tables": "the paper's tables that the run belongs to",
     "control": "whether the paper lacks the run",

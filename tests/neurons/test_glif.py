@@ -1,0 +1,164 @@
+"""GLIF: worked examples, the neurons at the gates' ends, and gradients."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+from ternary_spike import BinaryLIF, SpikingResNet, make_neuron
+from ternary_spike.neurons.glif import GatedLIF
+
+FAR = 40.0  # a raw parameter whose gate is 0 or 1
+
+
+def gated(timesteps: int = 4, **raw: float) -> GatedLIF:
+    """A layer with one set of parameters, the raw ones as given, in float64."""
+    neuron = GatedLIF(timesteps).double()
+    with torch.no_grad():
+        for name, value in raw.items():
+            neuron.raw[name].fill_(value)
+    return neuron
+
+
+def watched(neuron: GatedLIF, x) -> tuple[torch.Tensor, torch.Tensor]:
+    told = []
+    neuron.observer = lambda u, b: told.append((u, b))
+    neuron(torch.as_tensor(x, dtype=torch.float64))
+    return told[0]
+
+
+def loop(x: torch.Tensor, p: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The unified equation in a plain loop over time; the rectangle in the place of the step's derivative."""
+    al, be, ga, tau, leak, v_th, v_re = (
+        1 / (1 + torch.exp(-p[name])) for name in ("alpha", "beta", "gamma", "decay", "leak", "threshold", "reset")
+    )
+    u, b, spikes = torch.zeros_like(x[0]), torch.zeros_like(x[0]), []
+    for t, current in enumerate(x):
+        g = 1 / (1 + torch.exp(-p["gain"][t]))
+        u = (1 - al * (1 - tau)) * u * (1 - ga * b) - (1 - al) * leak
+        u = u + (1 - be * (1 - g)) * current - (1 - ga) * v_re * b
+        d = u - v_th
+        b = (d.detach() > 0).double() + (d.detach().abs() < 0.5).double() * (d - d.detach())
+        spikes.append(b)
+    return torch.stack(spikes)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "beta", "gamma", "potentials"),
+    [
+        (FAR, -FAR, FAR, [0.4, 0.7, 0.3, 0.975]),
+        (FAR, -FAR, -FAR, [0.4, 0.7, -0.025, 0.89375]),
+        (-FAR, -FAR, FAR, [0.3375, 0.875, 0.2375, 1.075]),
+        (0.0, 0.0, 0.0, [0.26875, 0.586719, 0.127100, 0.723187]),
+    ],
+)
+def test_potentials_and_spikes_of_four_timesteps(alpha, beta, gamma, potentials):
+    u, b = watched(gated(alpha=alpha, beta=beta, gamma=gamma), [0.4, 0.6, 0.3, 0.9])
+    # GatedLIF's parameters are made in float32
+    torch.testing.assert_close(u, torch.tensor(potentials, dtype=torch.float64), rtol=0, atol=6e-7)
+    assert b.tolist() == [0, 1, 0, 1]
+
+
+def test_gradients_are_those_of_a_plain_loop():
+    torch.manual_seed(0)
+    x = torch.randn(4, 2, 3, 5, 5, dtype=torch.float64, requires_grad=True)
+    neuron = GatedLIF(4, 3).double()
+    for p in neuron.parameters():
+        p.data += 0.5 * torch.randn_like(p)
+    inputs, weight = [x, *neuron.raw.values()], torch.randn_like(x)
+    found = torch.autograd.grad((neuron(x) * weight).sum(), inputs)
+    expected = torch.autograd.grad((loop(x, dict(neuron.raw.items())) * weight).sum(), inputs)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    assert all(g.abs().sum() > 0 for g in found)
+
+
+def test_gradients_of_one_timestep_are_the_closed_forms():
+    """Of the second of two timesteps, where the first has fired: u' = 0.5 * x - 0.5 * leak."""
+    neuron = gated(2, alpha=0.0, beta=0.0, gamma=0.0, threshold=-2.0)
+    x = torch.tensor([0.6, 0.3], dtype=torch.float64, requires_grad=True)
+    told = []
+    neuron.observer = lambda u, b: told.append((u, b))
+    neuron(x)
+    (u, b), tau, leak, g, v_re = told[0], 0.25, 0.0625, 0.5, 0.5
+    assert b[0] == 1
+    first = u[0].item()
+    raw = {name: neuron.raw[name] for name in ("alpha", "beta", "gamma")}
+    found = torch.autograd.grad(u[0], [x, raw["alpha"], raw["beta"]], retain_graph=True)
+    slope = 0.25  # of the logistic function at 0
+    assert found[0].tolist() == pytest.approx([1 - 0.5 * (1 - g), 0])
+    assert found[1].item() == pytest.approx(slope * leak) and found[2].item() == pytest.approx(-slope * (1 - g) * 0.6)
+    # gamma reaches the first potential by nothing, so that this is the second timestep's own
+    found = torch.autograd.grad(u[1], raw["gamma"])[0].item()
+    assert found == pytest.approx(slope * (-(1 - 0.5 * (1 - tau)) * first + v_re))
+
+
+def test_with_the_gates_at_their_ends_it_is_the_papers_binary_neuron():
+    torch.manual_seed(0)
+    x = torch.randn(4, 200, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn_like(x)
+    results = []
+    for neuron in (gated(alpha=FAR, beta=-FAR, gamma=FAR), BinaryLIF(surrogate="rectangle", window=0.5)):
+        spikes = neuron(x)
+        results.append((spikes, *torch.autograd.grad((spikes * weight).sum(), x)))
+    assert torch.equal(results[0][0], results[1][0]) and results[0][0].sum() > 100
+    # of the last timestep: before it the gradient of |b| in the paper's reset is 0 at b = 0, that of S here is 1
+    torch.testing.assert_close(results[0][1][-1], results[1][1][-1], rtol=0, atol=1e-6)
+
+
+def test_other_ends_of_the_gates():
+    x = torch.tensor([0.4, 0.4, 0.4, 0.3], dtype=torch.float64)
+    soft = watched(gated(alpha=FAR, beta=-FAR, gamma=-FAR, reset=math.log(0.125 / 0.875)), [0.4, 0.6, 0.3, 0.9])[0]
+    v, kept = 0.0, []
+    for current in (0.4, 0.6, 0.3, 0.9):  # decay * (u - V_th b): V_re is decay * V_th
+        kept.append(0.25 * v + current)
+        v = kept[-1] - 0.5 * (kept[-1] > 0.5)
+    assert soft.tolist() == pytest.approx(kept, abs=1e-6)
+    u, b = watched(gated(alpha=-FAR, beta=-FAR, gamma=FAR, leak=-FAR), x)
+    assert u.tolist() == pytest.approx([0.4, 0.8, 0.4, 0.7]) and b.tolist() == [0, 1, 0, 1]  # no leak
+    assert watched(gated(alpha=FAR, beta=FAR, gain=-FAR), x)[0].abs().max() < 1e-15  # no input
+
+
+@pytest.mark.parametrize(
+    ("gate", "end", "idle"), [("beta", -FAR, "gain"), ("alpha", FAR, "leak"), ("gamma", FAR, "reset")]
+)
+def test_what_a_gate_shuts_off_gets_no_gradient(gate, end, idle):
+    neuron = gated(**{gate: end})
+    neuron(torch.tensor([0.9, 0.6, 0.3, 0.9], dtype=torch.float64)).sum().backward()
+    gradient = {name: p.grad.abs().sum() for name, p in neuron.raw.items()}
+    assert gradient[idle] < 1e-15 and all(gradient[name] > 1e-4 for name in ("decay", "threshold"))
+
+
+def test_parameters_and_their_values_at_the_start():
+    neuron = make_neuron("glif", 6, timesteps=3)
+    assert sum(p.numel() for p in neuron.parameters()) == (7 + 3) * 6
+    assert sum(p.numel() for p in make_neuron("glif", 6, timesteps=3, parameters_per="layer").parameters()) == 10
+    values = {name: p.sigmoid() for name, p in neuron.raw.items()}
+    for name, value in {"decay": 0.25, "leak": 0.0625, "threshold": 0.5, "reset": 0.5, "gain": 0.5}.items():
+        torch.testing.assert_close(values[name], torch.full_like(values[name], value))
+    gates = torch.cat([values[name].flatten() for name in ("alpha", "beta", "gamma")])
+    assert 0.47502 < gates.min() < 0.5 < gates.max() < 0.52498 and len(gates.unique()) == 18
+    fixed = make_neuron("glif", 6, alpha=0.55, beta=0.65, gamma=0.55)
+    torch.testing.assert_close(fixed.raw["beta"].sigmoid(), torch.full((6, 1, 1), 0.65))
+    with pytest.raises(ValueError, match=r"decay must lie between 0 and 1, and be neither, not 1\.0"):
+        GatedLIF(decay=1.0)
+
+
+def test_it_has_a_gain_for_each_of_the_networks_timesteps_and_runs_no_longer():
+    model = SpikingResNet("resnet6w4", "glif", 3, in_channels=1, image_size=8)
+    neuron = model.stem[0].neuron
+    assert neuron.raw["gain"].shape == (3, 4, 1, 1) and "stem.0.neuron.raw.gain" in model.state_dict()
+    x = torch.randn(3, 2, 4, 5, 5)
+    before = neuron(x)
+    neuron = copy.deepcopy(neuron)
+    neuron.raw["gain"].data[1:] = FAR
+    after = neuron(3 * x)
+    assert before.shape == after.shape and torch.equal(neuron(x)[0], before[0])  # the first gain is as it was
+    with pytest.raises(ValueError, match="input gains for 3 timesteps and cannot run longer"):
+        neuron(torch.randn(4, 2, 4, 5, 5))
+
+
+def test_a_membrane_at_the_threshold_is_silent():
+    neuron = gated(alpha=FAR, beta=-FAR)
+    assert neuron(torch.full((1, 1), 0.5, dtype=torch.float64)).item() == 0
+    assert neuron(torch.full((1, 1), 0.5 + 1e-15, dtype=torch.float64)).item() == 1
