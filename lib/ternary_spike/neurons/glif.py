@@ -15,8 +15,9 @@ from ternary_spike.membrane.dynamics import SMALLEST_THRESHOLD, Dynamics
 from ternary_spike.membrane.spike import spike
 from ternary_spike.neurons.base import SpikingNeuron
 
-# The threshold is trained, so that what fires is U - V_th, above 0: every number that float32 can hold there is above
-# this one. The surrogate is 1 closer than 0.5 to the threshold (in the authors' code not at 0.5 itself).
+# V_th is a parameter and not a constant, so that U - V_th is compared, and fires above 0: the difference of two numbers
+# is either 0 or far larger than this smallest threshold. The surrogate is 1 where |U - V_th| <= 0.5 (the authors' code
+# says < 0.5, which differs on the boundary alone) and 0 elsewhere.
 FIRING = Dynamics(False, SMALLEST_THRESHOLD, surrogate="rectangle", window=0.5)
 RANDOM_GATES = 0.1  # raw gates are drawn from [-0.1, 0.1], the gates so from [0.475, 0.525]
 

@@ -59,4 +59,4 @@ class ParametricLIF(SpikingNeuron):
         return Folded(Dynamics(False, self.firing.threshold / k, 1 - k))
 
     def extra_repr(self) -> str:
-        return f"time_constant={1 + math.exp(-self.w.item()):.4g}, threshold={self.firing.threshold}"
+        return f"time_constant={1 + (-self.w).exp().item():.4g}, threshold={self.firing.threshold}"
