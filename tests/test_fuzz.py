@@ -224,8 +224,7 @@ def of_settings(folder: Path) -> dict[str, Reader]:
     def table():
         schema = load_schema(ROOT / "workflow/schemas/experiments.schema.yaml")
         for row in run_table.read_experiments(folder / "experiments.csv"):
-            listed = {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
-            checked(listed, schema, "experiments.csv")
+            checked(run_table.plain(row), schema, "experiments.csv")
 
     return {
         "recipe": Reader(folder / "cifar10.yaml", lambda: recipe.load(folder / "cifar10.yaml"), known=False),

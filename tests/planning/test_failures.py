@@ -129,7 +129,7 @@ def test_every_rule_of_a_run_is_a_stage_with_the_files_that_it_leaves():
 
 
 def test_a_search_for_a_threshold_that_failed_is_a_failure_of_its_runs(tmp_path):
-    run = dataclasses.replace(RUN, target="digits-resnet6-T2-ternary")
+    run = dataclasses.replace(RUN, neuron_options={"threshold": "rate_of_ternary"}, source="digits-resnet6-T2-ternary")
     write(tmp_path / "logs/match" / f"{run.id}.log", "error: the loss is nan\n")
     failures.record([run], tmp_path)
     found = read_json(tmp_path / "status" / run.folder / "match.json")

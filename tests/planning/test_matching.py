@@ -56,14 +56,14 @@ def test_the_firing_rate_counts_each_layer_by_its_neurons():
 def test_a_file_that_is_no_search_is_one_line(tmp_path):
     write_json(tmp_path / "match.json", {"found": {"threshold": 1}})
     with pytest.raises(UserError, match="does not say which threshold was found"):
-        matching.neuron_options(tmp_path / "match.json", "a")
+        matching.found_options(tmp_path / "match.json", "a")
     write_json(tmp_path / "match.json", {"id": "a", "found": {"threshold": 1}})
     with pytest.raises(UserError, match="does not say which threshold was found"):
-        matching.neuron_options(tmp_path / "match.json", "a")
+        matching.found_options(tmp_path / "match.json", "a")
     write_json(tmp_path / "match.json", {"id": "a", "found": {"threshold": 1, "window": 2}})
-    assert matching.neuron_options(tmp_path / "match.json", "a") == {"threshold": 1.0, "window": 2.0}
+    assert matching.found_options(tmp_path / "match.json", "a") == {"threshold": 1.0, "window": 2.0}
     with pytest.raises(UserError, match="the search for the threshold of a, not of b"):
-        matching.neuron_options(tmp_path / "match.json", "b")
+        matching.found_options(tmp_path / "match.json", "b")
 
 
 @pytest.fixture(scope="module")

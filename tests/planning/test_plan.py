@@ -52,6 +52,8 @@ def test_rows_are_typed(folder):
         "seeds": (0,),
         "tables": ("2",),
         "control": False,
+        "method": None,
+        "source": "",
     }
 
 

@@ -10,10 +10,11 @@ import yaml
 from ternary_spike import UserError
 from ternary_spike.configuration import recipe, words
 from ternary_spike.configuration.recipe import FIELDS
-from ternary_spike.configuration.run_table import COLUMNS
+from ternary_spike.configuration.run_table import COLUMNS, OPTIONAL
 from ternary_spike.configuration.schema import checked, load_schema
 from ternary_spike.planning import settings
-from ternary_spike.planning.plan import RUNNABLE
+from ternary_spike.planning.run import RUNNABLE
+from tests.helpers.sheets import sheet, training_alone, write_sheet
 
 ROOT = Path(__file__).parents[2]
 RECIPE_FOLDER = ROOT / "config/recipes"
@@ -36,16 +37,19 @@ ROWS = [
 ]
 
 
-def write_table(path: Path, rows: list[list[str]], head: tuple[str, ...] = tuple(COLUMNS)) -> Path:
+HEAD = tuple(column for column in COLUMNS if column not in OPTIONAL)
+
+
+def write_table(path: Path, rows: list[list[str]], head: tuple[str, ...] = HEAD) -> Path:
     path.write_text("".join(",".join(cells) + "\n" for cells in (head, *rows)))
     return path
 
 
-def plan(folder: Path, config: dict, rows: list[list[str]] = ROWS, head=tuple(COLUMNS), recipes: Path = RECIPE_FOLDER):
+def plan(folder: Path, config: dict, rows: list[list[str]] = ROWS, head=HEAD, recipes: Path = RECIPE_FOLDER):
     """What the workflow does with its settings before anything else."""
     table = write_table(folder / "table.csv", rows, head)
     found = checked(words.typed(config), SCHEMAS["config"], "configuration")
-    return settings.make_plan(found, table, recipes, SCHEMAS["experiments"])
+    return settings.configured_plan(found, table, recipes, folder, SCHEMAS["experiments"])
 
 
 def refusal(*args, **kwargs) -> str:
@@ -190,7 +194,7 @@ def test_a_broken_cell_is_named(tmp_path, column):
 
 
 def test_a_broken_table_is_named(tmp_path):
-    names = list(COLUMNS)
+    names = list(HEAD)
     for head, rows, problem in (
         (names[:-1], [row[:-1] for row in ROWS], "column 'control' is missing"),
         ([*names[:-1], "controls"], ROWS, "column 'controls' is unknown"),
@@ -299,6 +303,36 @@ def row(*cells: str) -> list[list[str]]:
 def test_contradictions_are_named(tmp_path, change, rows, words):
     message = refusal(tmp_path, CONFIG | change, rows)
     assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("method", "source", "words"),
+    [
+        ("taught", "", ["starts from another run", "name that in the column source"]),
+        ("each_step", "digits-resnet6w4-T2-ternary", ["starts from no other run", "leave source out"]),
+        ("", "digits-resnet6w4-T2-ternary", ["starts from no other run", "leave source out"]),
+        ("spoilt", "", ["spoilt.yaml: neuron_options: neuron option threshold is '-1'"]),
+    ],
+)
+def test_a_method_and_a_source_that_do_not_go_together_are_named(tmp_path, method, source, words):
+    write_sheet(tmp_path, "taught", training_alone("Taught", "Teacher"))
+    write_sheet(tmp_path, "each_step", sheet())
+    write_sheet(tmp_path, "spoilt", sheet(neuron_options={"threshold": -1, "surrogate": "triangle"}))
+    rows = [[*ROWS[0], "", ""], ["digits", "resnet6w4", "4", "binary", "", "", "digits", "0", "", "false"]]
+    rows[1] += [method, source]
+    message = refusal(tmp_path, CONFIG, rows, (*HEAD, "method", "source"))
+    assert all(word in message for word in words), message
+
+
+def test_the_configuration_selects_methods(tmp_path):
+    write_sheet(tmp_path, "each_step", sheet())
+    rows = [[*ROWS[0], ""], [*ROWS[0][:3], "", *ROWS[0][4:], "each_step"]]
+    found = [
+        {run.id for run in plan(tmp_path, CONFIG | {"methods": wanted}, rows, (*HEAD, "method"))}
+        for wanted in ("each_step", ["paper"], [])
+    ]
+    assert found[0] == {"digits-resnet6w4-T2-binary-each_step"} and found[1] == {"digits-resnet6w4-T2-ternary"}
+    assert found[2] == found[0] | found[1]
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,8 @@ HEAD = ",".join(PLAN_COLUMNS) + "\n"
 ROW = ",".join({"id": "a", "seed": "0", "timesteps": "2"}.get(column, "") for column in PLAN_COLUMNS) + "\n"
 
 
-NAMED_OPTIONS = HEAD + ROW.replace(",2,,,", ",2,,,threshold", 1)
+CELLS = {"id": "a", "seed": "0", "timesteps": "2", "neuron_options": "threshold"}
+NAMED_OPTIONS = HEAD + ",".join(CELLS.get(column, "") for column in PLAN_COLUMNS) + "\n"
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from ternary_spike.configuration.schema import checked, load_schema
 from ternary_spike.data import registry
 from ternary_spike.models.registry import ARCHITECTURES, parse_architecture
 from ternary_spike.neurons.registry import NEURONS
-from ternary_spike.planning import plan
-from ternary_spike.planning.settings import neuron_options
+from ternary_spike.planning.run import NETWORK_OPTIONS
 from tests.workflow.running import REPOSITORY
 
 
@@ -85,7 +84,7 @@ def test_the_paper_s_recipe_of_each_dataset_is_used(rows):
 def test_the_tables_fit_their_schema(table):
     schema = load_schema(REPOSITORY / "workflow/schemas/experiments.schema.yaml")
     for row in run_table.read_experiments(REPOSITORY / "config" / table):
-        listed = {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
+        listed = run_table.plain(row)
         assert checked(listed, schema, table) == listed
 
 
@@ -153,6 +152,6 @@ def test_the_neurons_know_every_option_of_a_control(table):
         given = {
             key: text
             for key, text in row["neuron_options"].items()
-            if "rate_of" not in text and key not in plan.NETWORK_OPTIONS
+            if "rate_of" not in text and key not in NETWORK_OPTIONS
         }
-        assert neuron_options(row["neuron"], given).keys() == given.keys()
+        assert NEURONS.options(row["neuron"], given, text=True).keys() == given.keys()

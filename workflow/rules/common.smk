@@ -41,9 +41,15 @@ try:
         settings.require_plain_file(file)
     config = checked(typed(config), schema("config"), "configuration")
     RECIPES = repository_path(config["recipes"])
+    METHODS = repository_path(config["method_sheets"])
     RESULTS = f"results/{config['preset']}"
-    PLAN = settings.make_plan(
-        config, repository_path(config["experiments"]), RECIPES, schema("experiments"), look=workflow.is_main_process
+    PLAN = settings.configured_plan(
+        config,
+        repository_path(config["experiments"]),
+        RECIPES,
+        METHODS,
+        schema("experiments"),
+        look=workflow.is_main_process,
     )
 except UserError as error:
     stop(error)
@@ -167,6 +173,21 @@ def found_threshold(wildcards):
     )
 
 
+def source_run(wildcards):
+    """What a run's training starts from, if from another run; its age counts only when its weights are others."""
+    run = planned(wildcards)
+    if not run.source_folder:
+        return []
+    record, weights = (f"{RESULTS}/runs/{run.source_folder}/{name}" for name in ("run.json", "weights.safetensors"))
+    if "seed" not in wildcards.keys():
+        return [ancient(record), ancient(weights)]
+    used = f"{RESULTS}/runs/{run.folder}/run.json"
+    aged = aged_if_other(
+        record, lambda file: file["files"]["weights.safetensors"], used, lambda file: file["source"]["weights"]
+    )
+    return [aged, ancient(weights)]
+
+
 def aged_if_other(source, given, record, used):
     """A JSON file whose age counts only when what it gives is not what the record of a training says was used.
 
@@ -192,6 +213,7 @@ def training_options(wildcards):
     for key, value in sorted(run.network_options.items()):
         words += [f"--{key.replace('_', '-')}", value]
     words += ["--deterministic"] if config["deterministic"] else []
+    words += ["--source", f"{RESULTS}/runs/{run.source_folder}"] if run.source_folder else []
     # a search for the threshold has the same options, but not yet its result
     matched = run.target and "seed" in wildcards.keys()
     words += ["--matched", f"{RESULTS}/runs/{run.id}/match.json"] if matched else []
@@ -209,9 +231,25 @@ def recipe_words(changes):
     return option_words("--set", {key: word(value) for key, value in changes.items()})
 
 
+def runs_behind(run):
+    """A run and those that it starts from, the nearest first: what makes one of them train again does so for it."""
+    return [run, *(runs_behind(RUNS[run.source_folder]) if run.source_folder else [])]
+
+
+def recipe_values(wildcards):
+    """Hashes of what decides a training beyond its row, code and data, and those of the runs that it starts from."""
+    return " ".join(run.recipe_hash for run in runs_behind(planned(wildcards)))
+
+
 def training_recipe(wildcards):
     """The file of a run's recipe."""
     return RECIPES / f"{planned(wildcards).recipe}.yaml"
+
+
+def method_sheet(wildcards):
+    """The file of a run's method, if it has one."""
+    run = planned(wildcards)
+    return METHODS / run.method.path.name if run.method else []
 
 
 def data_options(wildcards):
@@ -231,8 +269,8 @@ def code_of_stage(stage):
     """A hash of the code that a stage reaches, by wildcards: of each run only the code of its own parts."""
 
     def of(wildcards):
-        run = planned(wildcards)
-        return run_code_hash(stage, {"model": run.model, "recipe": run.values})
+        runs = runs_behind(planned(wildcards)) if stage == "train" else [planned(wildcards)]
+        return " ".join(run_code_hash(stage, run.decisive) for run in runs)
 
     return of
 
@@ -292,7 +330,7 @@ def kept_tables(wildcards):
 
 def plan_arguments():
     """The command line that makes the same plan as the configuration."""
-    words = []
+    words = ["--method-sheets", str(METHODS)]
     for name, source in sorted({run.dataset: run.data for run in PLAN}.items()):
         words += ["--data", f"{name}={source.kind}{f':{source.root}' if source.root else ''}"]
         words += option_words("--data-option", source.options, f"{name}.")

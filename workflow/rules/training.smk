@@ -5,6 +5,9 @@ rule match:
     input:
         data=data_manifest,
         recipe=ancient(training_recipe),
+        # an input, whose values are in params.recipe: the path of a clone is no reason to train again
+        sheet=ancient(method_sheet),
+        source=source_run,
         target=ancient(rates_to_match),
     output:
         f"{RESULTS}/runs/{{run}}/match.json",
@@ -25,21 +28,24 @@ rule match:
         timesteps=lambda wildcards: planned(wildcards).timesteps,
         seed=lambda wildcards: planned(wildcards).seed,
         options=training_options,
-        recipe=lambda wildcards: planned(wildcards).recipe_hash,
+        recipe=recipe_values,
         code=code_of_stage("train"),
         data=data_folder,
         checkpoints=f"{RESULTS}/checkpoints/{{run}}/match",
     shell:
         "python -m ternary_spike match --id {wildcards.run} --seed {params.seed} --data {params.data}"
         " --architecture {params.architecture} --neuron {params.neuron} --timesteps {params.timesteps}"
-        " --recipe {input.recipe:q} {params.options} --target {input.target:q} --device {resources.device}"
-        " --threads {threads} --checkpoints {params.checkpoints} --out {output} > {log} 2>&1"
+        " --recipe {input.recipe:q} --method-sheet {input.sheet:q} {params.options} --target {input.target:q}"
+        " --device {resources.device} --threads {threads} --checkpoints {params.checkpoints} --out {output} > {log} 2>&1"
 
 
 rule train:
     input:
         data=data_manifest,
         recipe=ancient(training_recipe),
+        # an input, whose values are in params.recipe: the path of a clone is no reason to train again
+        sheet=ancient(method_sheet),
+        source=source_run,
         matched=found_threshold,
     output:
         weights=f"{RUN}/weights.safetensors",
@@ -63,7 +69,7 @@ rule train:
         neuron=lambda wildcards: planned(wildcards).neuron,
         timesteps=lambda wildcards: planned(wildcards).timesteps,
         options=training_options,
-        recipe=lambda wildcards: planned(wildcards).recipe_hash,
+        recipe=recipe_values,
         code=code_of_stage("train"),
         data=data_folder,
         launch=training_launch,
@@ -73,8 +79,8 @@ rule train:
     shell:
         "python -m {params.launch} train --id {wildcards.run} --seed {wildcards.seed} --data {params.data}"
         " --architecture {params.architecture} --neuron {params.neuron} --timesteps {params.timesteps}"
-        " --recipe {input.recipe:q} {params.options} --device {resources.device} --threads {threads}"
-        " --checkpoints {params.checkpoints} --out {params.out} > {log} 2>&1"
+        " --recipe {input.recipe:q} --method-sheet {input.sheet:q} {params.options}"
+        " --device {resources.device} --threads {threads} --checkpoints {params.checkpoints} --out {params.out} > {log} 2>&1"
 
 
 rule evaluate:

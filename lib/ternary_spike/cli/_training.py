@@ -11,15 +11,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The options that say what to train and how."""
     parser.add_argument("--data", type=Path, required=True, help="folder of prepared data")
     parser.add_argument("--architecture", required=True, help="resnet18, 19, 20, 34, 6 or 8; resnet20w16 for width 16")
-    parser.add_argument("--neuron", required=True, help="binary, ternary, trainable, plif, glif; relu is a reference")
+    parser.add_argument("--neuron", help="binary, ternary, trainable, plif, glif, relu; by default the method sheet's")
     parser.add_argument("--timesteps", type=timesteps, required=True, help="T; must be the frames of event data")
     parser.add_argument("--recipe", type=Path, required=True, help="YAML file with the schedule and augmentation")
     parser.add_argument("--seed", type=seed, required=True, help="decides initialisation, order and augmentation")
     parser.add_argument(
         "--neuron-option", action="append", default=[], metavar="KEY=VALUE", help="option of the neurons: threshold=1.0"
     )
+    # without a value where the workflow has no sheet to name
+    parser.add_argument(
+        "--method-sheet",
+        type=Path,
+        nargs="?",
+        help="YAML file of a published method: its neuron, way to train, options and changes of the recipe",
+    )
     methods = f"{', '.join(METHODS)}, or module:Class of your own"
-    parser.add_argument("--method", default=PAPERS_WAY, help=f"how to train: {methods}; by default %(default)s")
+    parser.add_argument("--method", help=f"how to train: {methods}; by default the method sheet's, or {PAPERS_WAY}")
     parser.add_argument(
         "--method-option", action="append", default=[], metavar="KEY=VALUE", help="option of the method"
     )
@@ -27,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--source", type=Path, help="folder of the finished run that the method starts from: its teacher, for one"
     )
     parser.add_argument(
-        "--stem-batch-norm", choices=("per_step", "over_time"), default="per_step", help="statistics of the stem's BN"
+        "--stem-batch-norm", choices=("per_step", "over_time"), help="statistics of the stem's BN; per_step by default"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the recipe: epochs=3"
@@ -42,19 +49,21 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def training_plan(args: Namespace):
+def training_plan(args: Namespace, threshold_found: bool = False):
     """The TrainingPlan of a command line; torch's threads and the allocator are set.
 
+    Args:
+        args: the command line.
+        threshold_found: whether a threshold is found by measuring; that of a method sheet then does not count.
+
     Raises:
-        UserError: if an option, the recipe or the data is unusable.
+        UserError: if an option, the method sheet, the recipe or the data is unusable.
     """
     import torch
 
     from ternary_spike.configuration import recipe
     from ternary_spike.data.prepared import read_manifest
-    from ternary_spike.planning.settings import neuron_options
     from ternary_spike.system import allocator, devices
-    from ternary_spike.system.errors import UserError
     from ternary_spike.training.state import TrainingPlan
 
     if args.threads is not None:
@@ -64,30 +73,73 @@ def training_plan(args: Namespace):
     if args.deterministic:
         devices.make_deterministic()
     manifest = read_manifest(args.data)
+    changes = key_values(args.set, "--set")
+    sheet = _sheet(args)
+    chosen = recipe.load(args.recipe, {**(sheet.recipe if sheet else {}), **changes})
+    model = _network(args, sheet, manifest, threshold_found)
+    method = args.method or (sheet.training if sheet else "") or PAPERS_WAY
+    options = {**(sheet.training_options if sheet else {}), **key_values(args.method_option, "--method-option")}
+    name = [manifest.dataset, args.architecture, f"T{args.timesteps}", model["neuron"], *_way(args, sheet)]
+    return TrainingPlan(
+        args.id or "-".join(name),
+        args.data,
+        model,
+        chosen,
+        {key: chosen.as_dict()[key] for key in changes},
+        args.seed,
+        method,
+        METHODS.options(method, options, text=True),
+        args.source,
+        sheet.record() if sheet else None,
+    )
+
+
+def _network(args: Namespace, sheet, manifest, threshold_found: bool) -> dict:
+    """The arguments of the network that a command line asks for, with those that a method sheet has for it."""
+    from ternary_spike.neurons.registry import NEURONS
+    from ternary_spike.system.errors import UserError
+
     if manifest.frames is not None and manifest.frames != args.timesteps:
         raise UserError(
             f"--timesteps {args.timesteps}: the event data in {args.data} has {manifest.frames} frames; "
             f"set --timesteps {manifest.frames} or prepare the data with {args.timesteps}"
         )
-    changes = key_values(args.set, "--set")
-    chosen = recipe.load(args.recipe, changes)
-    model = {
+    given = key_values(args.neuron_option, "--neuron-option")
+    neuron, options = sheet.neuron_of(args.neuron or "", given) if sheet else (args.neuron, given)
+    if not neuron:
+        raise UserError("--neuron is missing; name one, or a --method-sheet that names one")
+    if threshold_found and "threshold" not in given:
+        options.pop("threshold", None)
+    stem_batch_norm = (sheet.network_options if sheet else {}).get("stem_batch_norm", "per_step")
+    return {
         "architecture": args.architecture,
-        "neuron": args.neuron,
+        "neuron": neuron,
         "timesteps": args.timesteps,
         "num_classes": manifest.num_classes,
         "in_channels": manifest.channels,
         "image_size": manifest.image_size,
-        "neuron_options": neuron_options(args.neuron, key_values(args.neuron_option, "--neuron-option")),
-        "stem_batch_norm": args.stem_batch_norm,
+        "neuron_options": NEURONS.options(neuron, options, text=True),
+        "stem_batch_norm": args.stem_batch_norm or stem_batch_norm,
     }
-    method_options = METHODS.options(args.method, key_values(args.method_option, "--method-option"), text=True)
-    name = args.id or _name(manifest.dataset, args)
-    changed = {key: chosen.as_dict()[key] for key in changes}
-    return TrainingPlan(name, args.data, model, chosen, changed, args.seed, args.method, method_options, args.source)
 
 
-def _name(dataset: str, args: Namespace) -> str:
-    """A run's name where none is given; a method of one's own goes by its class."""
-    method = "" if args.method == PAPERS_WAY else f"-{args.method.rpartition(':')[2]}"
-    return f"{dataset}-{args.architecture}-T{args.timesteps}-{args.neuron}{method}"
+def _sheet(args: Namespace):
+    """The method sheet of a command line; None where it names none."""
+    from ternary_spike.configuration import method_sheet
+    from ternary_spike.planning.parts import require_parts
+    from ternary_spike.system.errors import UserError
+
+    if args.method_sheet is None:
+        return None
+    if args.method is not None:
+        raise UserError(f"--method {args.method}: --method-sheet says how to train; leave one of them out")
+    sheet = method_sheet.load(args.method_sheet)
+    require_parts(sheet)
+    return sheet
+
+
+def _way(args: Namespace, sheet) -> list[str]:
+    """What a run's name says of how it is trained; a method of one's own goes by its class."""
+    if sheet:
+        return [sheet.name]
+    return [args.method.rpartition(":")[2]] if args.method not in (None, PAPERS_WAY) else []

@@ -38,7 +38,7 @@ def run(args: Namespace) -> None:
     started, clock = now(), time.monotonic()
     target, rates = _target(args.target)
     wanted = sum(rates) / len(rates)
-    plan = _training.training_plan(args)
+    plan = _training.training_plan(args, threshold_found=True)
     if "threshold" in plan.model["neuron_options"]:
         raise UserError("--neuron-option threshold: it is what `match` looks for; leave it out")
     device = devices.choose(args.device)

@@ -19,6 +19,7 @@ def arguments(parser: ArgumentParser) -> None:
 
     parser.add_argument("--experiments", type=Path, help="the run table, CSV")
     parser.add_argument("--recipes", type=Path, help="folder of the recipes")
+    parser.add_argument("--method-sheets", type=Path, help="folder of the method sheets that the table names")
     parser.add_argument(
         "--data", action="append", default=[], metavar="NAME=KIND[:ROOT]", help="where a dataset comes from"
     )
@@ -27,6 +28,9 @@ def arguments(parser: ArgumentParser) -> None:
     )
     for name in ("tables", "datasets", "architectures", "neurons"):
         parser.add_argument(f"--{name}", type=words, default=(), metavar="A,B", help=f"only these {name}")
+    parser.add_argument(
+        "--methods", type=words, default=(), metavar="A,B", help="only these methods; paper for the paper's own way"
+    )
     parser.add_argument("--timesteps", type=numbers, default=(), metavar="T,T", help="only these numbers of timesteps")
     parser.add_argument("--seeds", type=numbers, default=(), metavar="S,S", help="seeds in place of the table's")
     parser.add_argument(
@@ -62,7 +66,9 @@ def run(args: Namespace) -> None:
 def _runs(args: Namespace) -> list:
     from ternary_spike.cli._options import key_values
     from ternary_spike.data import registry
-    from ternary_spike.planning import plan
+    from ternary_spike.planning.data_source import DataSource
+    from ternary_spike.planning.plan import make_plan
+    from ternary_spike.planning.selection import Selection
     from ternary_spike.system.errors import UserError
 
     options: dict[str, dict[str, str]] = {}
@@ -74,19 +80,15 @@ def _runs(args: Namespace) -> list:
     sources = {}
     for name, text in key_values(args.data, "--data").items():
         kind, _, root = text.partition(":")
-        sources[name] = plan.DataSource(
-            name, kind, root or None, options.get(name, {}), registry.is_original(name, kind)
-        )
+        sources[name] = DataSource(name, kind, root or None, options.get(name, {}), registry.is_original(name, kind))
 
-    def unavailable(source: plan.DataSource) -> str | None:
+    def unavailable(source: DataSource) -> str | None:
         return registry.availability(source.dataset, source.kind, source.root, source.options, args.offline)
 
-    facets = ("tables", "datasets", "architectures", "neurons", "timesteps", "seeds", "controls")
-    selection = plan.Selection(**{facet: getattr(args, facet) for facet in facets})
-    changes = key_values(args.set, "--set")
-    return plan.make_plan(
-        run_table.read_experiments(args.experiments), selection, sources, args.recipes, changes, unavailable
-    )
+    facets = (*run_table.FACETS, "controls")
+    selection = Selection(**{facet: getattr(args, facet) for facet in facets})
+    rows = run_table.read_experiments(args.experiments, args.method_sheets)
+    return make_plan(rows, selection, sources, args.recipes, key_values(args.set, "--set"), unavailable)
 
 
 def _costs(args: Namespace, runs: list) -> list[dict[str, str]]:
@@ -98,7 +100,7 @@ def _costs(args: Namespace, runs: list) -> list[dict[str, str]]:
     allocator.keep_freed_memory()  # as the trainings that are estimated do
     with TemporaryDirectory() as folder:
         cache = args.cache or Path(folder) / "costs.json"
-        found = costs.estimate(runs, args.recipes, devices.choose(args.device), cache, LIMIT_SECONDS)
+        found = costs.estimate(runs, devices.choose(args.device), cache, LIMIT_SECONDS)
     return [
         {
             "images_per_second": f"{found[run.id].images_per_second:.3g}",

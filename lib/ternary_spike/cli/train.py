@@ -24,9 +24,9 @@ def run(args: Namespace) -> None:
     from ternary_spike.system.errors import UserError
     from ternary_spike.training.loop import Interrupted, train
 
-    plan = _training.training_plan(args)
+    plan = _training.training_plan(args, threshold_found=args.matched is not None)
     if args.matched is not None:
-        found = matching.neuron_options(args.matched, plan.run)
+        found = matching.found_options(args.matched, plan.run)
         for key, value in found.items():
             given = plan.model["neuron_options"].get(key, value)
             if given != value:

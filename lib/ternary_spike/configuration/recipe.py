@@ -12,8 +12,7 @@ from typing import Any
 import yaml
 
 from ternary_spike.configuration.register import Option
-from ternary_spike.configuration.strict_yaml import StrictLoader
-from ternary_spike.configuration.user_text import read_user_text
+from ternary_spike.configuration.strict_yaml import StrictLoader, read_mapping
 from ternary_spike.system.errors import UserError
 
 ORIGINS = ("paper", "authors' code", "our choice")
@@ -163,18 +162,7 @@ FIELDS = {key.name: key for key in fields(Recipe)}
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """A recipe file's values, unchecked, and sources."""
-    try:
-        content = yaml.load(read_user_text(path), StrictLoader)
-    except FileNotFoundError:
-        others = ", ".join(sorted(other.stem for other in Path(path).parent.glob("*.yaml"))) or "none"
-        raise UserError(f"there is no recipe {path}; in that folder there are: {others}") from None
-    except OSError as error:
-        raise UserError(f"cannot read the recipe {path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # the last for a date or number that cannot be
-        problem = " ".join(str(error).split())
-        raise UserError(f"{path} is not a YAML mapping of recipe values: {problem}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a YAML mapping of recipe values; see config/recipes for examples")
+    content = read_mapping(path, "recipe")
     sources = content.pop("sources", {})
     if not isinstance(sources, dict):
         raise UserError(f"{path}: sources must be a mapping from recipe keys to where each value comes from")

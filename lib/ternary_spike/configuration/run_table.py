@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ternary_spike.configuration import method_sheet
+from ternary_spike.configuration.method_sheet import MethodSheet
 from ternary_spike.configuration.user_text import read_user_text
 from ternary_spike.system.errors import UserError
 
 # what a selection can narrow, and of what kind its values are
-FACETS = {"tables": str, "datasets": str, "architectures": str, "neurons": str, "timesteps": int, "seeds": int}
+FACETS = {
+    **dict.fromkeys(("tables", "datasets", "architectures", "neurons", "methods"), str),
+    **dict.fromkeys(("timesteps", "seeds"), int),
+}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
 LONGEST_NAME = 255  # of a file or folder, in bytes, in the usual file systems
 # the longest name that a run's id becomes part of is its page's in the report, while that is written
@@ -57,44 +62,87 @@ COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
     "seeds": (_integers, "whole numbers with ; between them"),
     "tables": (_list, "names of tables with ; between them"),
     "control": (_flag, "true or false"),
+    "method": (str, "a file's name in the folder of method sheets, without .yaml, or nothing for the paper's way"),
+    "source": (str, "the id of another row, or nothing"),
 }
+#: columns that a table may lack: every row is then as the paper has it
+OPTIONAL = ("method", "source")
 
 
-def read_experiments(path: Path) -> list[dict[str, Any]]:
-    """The run table, typed.
+def read_experiments(path: Path, methods: Path | None = None) -> list[dict[str, Any]]:
+    """The run table, typed: a value by column, and under ``method`` the :class:`MethodSheet`, None for the paper's way.
 
-    Lines that begin with ``#`` are comments; empty rows and columns that a spreadsheet leaves at the end do not count.
+    What a row leaves to its method's sheet, neuron and options, is filled in. Lines that begin with ``#`` are comments;
+    empty rows and columns that a spreadsheet leaves at the end do not count.
+
+    Args:
+        path: the table.
+        methods: folder of the method sheets that it names.
 
     Raises:
-        UserError: if the file is missing, a column is missing or unknown, a cell has another form than its column's, or
+        UserError: if a file is missing, a column is missing or unknown, a cell has another form than its column's, or
             two rows are the same run.
     """
     path = Path(path)
     columns, table = _cells(path)
-    rows, seen = [], {}
+    rows, seen, sheets = [], {}, {}
     for number, given in table:
+        where = f"{path}, line {number}"
         if any(given[len(columns) :]) or len(given) < len(columns):
-            raise UserError(f"{path}, line {number}: it has not as many cells as the head has columns")
-        cells = dict(zip(columns, given, strict=False))
-        row = {}
-        for column, (convert, form) in COLUMNS.items():
-            try:
-                row[column] = convert(cells[column])
-            except (ValueError, KeyError):
-                raise UserError(f"{path}, line {number}: {column} is {cells[column]!r}, but must be {form}") from None
-        if row["neuron_options"] and not row["variant"]:
-            raise UserError(f"{path}, line {number}: neuron_options need a variant that names them in the run's id")
-        if not row["seeds"]:
-            raise UserError(f"{path}, line {number}: seeds is empty; name at least one, such as 0")
-        if len(set(row["seeds"])) < len(row["seeds"]):
-            raise UserError(f"{path}, line {number}: seeds is {cells['seeds']!r}, which names one seed twice")
+            raise UserError(f"{where}: it has not as many cells as the head has columns")
+        row = _typed(dict(zip(columns, given, strict=False)), where)
+        row = _of_method(row, _sheet(row["method"], methods, sheets, where), where)
         name = run_id(row)
-        _require_short(name, f"{path}, line {number}")
-        if name in seen:
-            raise UserError(f"{path}, line {number}: run {name} stands in line {seen[name]} already; join the two rows")
-        seen[name] = number
+        require_short(name, where)
+        # some disks take a name in small and in large letters for the same
+        if name.casefold() in seen:
+            raise UserError(f"{where}: run {name} stands in line {seen[name.casefold()]} already; join the two rows")
+        seen[name.casefold()] = number
         rows.append(row)
     return rows
+
+
+def _typed(cells: Mapping[str, str], where: str) -> dict[str, Any]:
+    """A row's values by column."""
+    row = {}
+    for column, (convert, form) in COLUMNS.items():
+        text = cells.get(column, "")
+        try:
+            row[column] = convert(text)
+        except (ValueError, KeyError):
+            raise UserError(f"{where}: {column} is {text!r}, but must be {form}") from None
+    if row["neuron_options"] and not row["variant"]:
+        raise UserError(f"{where}: neuron_options need a variant that names them in the run's id")
+    if not row["seeds"]:
+        raise UserError(f"{where}: seeds is empty; name at least one, such as 0")
+    if len(set(row["seeds"])) < len(row["seeds"]):
+        raise UserError(f"{where}: seeds is {cells['seeds']!r}, which names one seed twice")
+    return row
+
+
+def _sheet(name: str, folder: Path | None, known: dict[str, MethodSheet], where: str) -> MethodSheet | None:
+    """The sheet of a name, from its file or from those that were read before; None without a name."""
+    if not name:
+        return None
+    if name not in known:
+        if folder is None or not NAME.fullmatch(name):
+            raise UserError(f"{where}: method is {name!r}, but must be {COLUMNS['method'][1]}")
+        try:
+            known[name] = method_sheet.load(Path(folder) / f"{name}.yaml")
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+    return known[name]
+
+
+def _of_method(row: dict[str, Any], sheet: MethodSheet | None, where: str) -> dict[str, Any]:
+    """A row with what it leaves to its method's sheet."""
+    neuron, options = row["neuron"], row["neuron_options"]
+    if sheet is not None:
+        neuron, options = sheet.neuron_of(neuron, options)
+        options = {**sheet.network_options, **options}
+    if not neuron:
+        raise UserError(f"{where}: neuron is empty, but must be a name where no method names one")
+    return {**row, "neuron": neuron, "neuron_options": options, "method": sheet}
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -130,17 +178,24 @@ def _require_columns(path: Path, columns: Iterable[str]) -> None:
         if column not in COLUMNS or columns.count(column) > 1:
             raise UserError(f"{path}: column {column!r} is unknown or there twice; columns are {', '.join(COLUMNS)}")
     for column in COLUMNS:
-        if column not in columns:
+        if column not in columns and column not in OPTIONAL:
             raise UserError(f"{path}: column {column!r} is missing; columns are {', '.join(COLUMNS)}")
+
+
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as its schema knows it: lists for tuples, and the method by its name."""
+    listed = {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
+    return {**listed, "method": row["method"].name if row["method"] else ""}
 
 
 def run_id(row: Mapping[str, Any], data: str | None = None, suffix: str = "") -> str:
     """The id of a row's run, on data and with changes that have these names."""
-    name = f"{data or row['dataset']}-{row['architecture']}-T{row['timesteps']}-{row['neuron']}"
-    return name + (f"-{row['variant']}" if row["variant"] else "") + suffix
+    method = row["method"].name if row["method"] else ""
+    parts = [data or row["dataset"], row["architecture"], f"T{row['timesteps']}", row["neuron"], method, row["variant"]]
+    return "-".join(filter(None, parts)) + suffix
 
 
-def _require_short(name: str, where: str) -> None:
+def require_short(name: str, where: str) -> None:
     if len(name) > LONGEST_ID:
         raise UserError(
             f"{where}: its id has {len(name)} characters, but must have at most {LONGEST_ID}, since files are named by "

@@ -1,8 +1,12 @@
 """YAML that is read as it looks, or not at all."""
 
 import re
+from pathlib import Path
 
 import yaml
+
+from ternary_spike.configuration.user_text import read_user_text
+from ternary_spike.system.errors import UserError
 
 PLAIN = {"int": re.compile(r"[-+]?(0|[1-9][0-9]*)"), "float": re.compile(r"[^_:]*")}
 
@@ -39,3 +43,29 @@ def _plain_number(kind: str):
 
 for _kind in PLAIN:
     StrictLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _plain_number(_kind))
+
+
+def read_mapping(path: Path, kind: str) -> dict:
+    """The mapping that a user's YAML file holds.
+
+    Args:
+        path: the file.
+        kind: what it is, for messages: "recipe".
+
+    Raises:
+        UserError: if it is missing, cannot be read, or holds something else.
+    """
+    path = Path(path)
+    try:
+        content = yaml.load(read_user_text(path), StrictLoader)
+    except FileNotFoundError:
+        others = ", ".join(sorted(other.stem for other in path.parent.glob("*.yaml"))) or "none"
+        raise UserError(f"there is no {kind} {path}; in that folder there are: {others}") from None
+    except OSError as error:
+        raise UserError(f"cannot read the {kind} {path}: {error.strerror or error}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # the last for a date or number that cannot be
+        problem = " ".join(str(error).split())
+        raise UserError(f"{path} is not a YAML mapping of {kind} values: {problem}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a YAML mapping of {kind} values; see config for examples")
+    return content

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ternary_spike.planning.matching import RECORD as MATCH
-from ternary_spike.planning.plan import RUNNABLE, Run
+from ternary_spike.planning.run import RUNNABLE, Run
 from ternary_spike.planning.run_files import STAGES
 from ternary_spike.system.files import write_json
 

@@ -87,7 +87,7 @@ def outcome(probes: Iterable[Probe], target: float, tolerance: float) -> dict:
     }
 
 
-def neuron_options(path: Path, run: str) -> dict[str, float]:
+def found_options(path: Path, run: str) -> dict[str, float]:
     """Threshold and window that a search has found for a run, as options of the neuron.
 
     Raises:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ternary_spike.configuration.run_table import COLUMNS, LONGEST_NAME, _list, options
-from ternary_spike.planning.plan import NOT_RUN, RUNNABLE
+from ternary_spike.planning.run import NOT_RUN, RUNNABLE
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import csv_text, require_listed, write_listed
 
 PLAN_COLUMNS = (
-    *("id", "seed", "dataset", "architecture", "timesteps", "neuron", "variant", "neuron_options", "recipe", "changes"),
-    *("reduced", "tables", "control", "data", "source", "status", "reason"),
+    *("id", "seed", "dataset", "architecture", "timesteps", "neuron", "method", "method_label", "variant"),
+    *("neuron_options", "recipe", "changes", "reduced", "tables", "control", "data", "source", "source_run"),
+    *("status", "reason"),
 )
 
 
@@ -78,8 +79,9 @@ def described(rows: Iterable[Mapping[str, Any]]) -> str:
         first = group[0]
         seeds = ",".join(str(row["seed"]) for row in group)
         note = f"not run: {first['reason']}" if first["status"] == NOT_RUN else "runnable"
-        reduced = f" ({first['reduced']})" if first["reduced"] else ""
-        lines.append(f"{name:{width}}  seeds {seeds:5}  {_cost(group):>32}  {note}{reduced}")
+        more = [first["method_label"], f"after {first['source_run']}" * bool(first["source_run"]), first["reduced"]]
+        more = f" ({'; '.join(filter(None, more))})" if any(more) else ""
+        lines.append(f"{name:{width}}  seeds {seeds:5}  {_cost(group):>32}  {note}{more}")
     lines.append("")
     for table in sorted({table for row in rows for table in _list(row["tables"])}):
         group = [row for row in rows if table in _list(row["tables"])]

@@ -17,8 +17,13 @@ from ternary_spike.configuration.strict_yaml import StrictLoader
 from ternary_spike.configuration.user_text import read_user_text
 from ternary_spike.data import registry
 from ternary_spike.data.dataset import Dataset
+from ternary_spike.methods.registry import METHODS
 from ternary_spike.neurons.registry import NEURONS
-from ternary_spike.planning import plan as planning
+from ternary_spike.planning.data_source import DataSource
+from ternary_spike.planning.parts import require_parts
+from ternary_spike.planning.plan import make_plan
+from ternary_spike.planning.run import Run
+from ternary_spike.planning.selection import Selection
 from ternary_spike.system.errors import UserError
 
 # in the path of a clone
@@ -42,18 +47,6 @@ def require_plain_file(path: Path) -> None:
         return  # whoever reads the file says so
 
 
-def neuron_options(neuron: str, words: Mapping[str, str]) -> dict[str, Any]:
-    """A neuron's options, given as text, as its keyword arguments.
-
-    Raises:
-        UserError: if the neuron does not have an option, or not with this value.
-    """
-    try:
-        return NEURONS.options(neuron, words, text=True)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-
-
 def recipe_changes(config: Mapping[str, Any]) -> dict[str, Any]:
     """What a configuration changes in every recipe. Raises UserError if it says two things of one key."""
     changes = dict(config["recipe_changes"])
@@ -67,15 +60,22 @@ def recipe_changes(config: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def make_plan(
-    config: Mapping[str, Any], table: Path, recipe_folder: Path, row_schema: Mapping, *, look: bool = True
-) -> list[planning.Run]:
+def configured_plan(
+    config: Mapping[str, Any],
+    table: Path,
+    recipe_folder: Path,
+    method_folder: Path,
+    row_schema: Mapping,
+    *,
+    look: bool = True,
+) -> list[Run]:
     """The plan that a configuration asks for.
 
     Args:
         config: checked, with every key.
         table: the run table.
         recipe_folder: holds the recipes that it names.
+        method_folder: holds the method sheets that it names.
         row_schema: JSON schema of the table's rows.
         look: whether to look for the data and at what the settings say together. Without, for a job of a plan that was
             looked at when it was made, every run counts as runnable, and torch is not waited for.
@@ -83,31 +83,28 @@ def make_plan(
     Raises:
         UserError: if anything in them is wrong, or they contradict each other.
     """
-    rows = run_table.read_experiments(table)
+    rows = run_table.read_experiments(table, method_folder)
     for row in rows:
-        listed = {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
-        checked(listed, row_schema, f"{table}, run {run_table.run_id(row)}")
+        checked(run_table.plain(row), row_schema, f"{table}, run {run_table.run_id(row)}")
     if not rows:
         raise UserError(f"{table} has no rows; write one for each training")
     sources = {name: _source(name, settings) for name, settings in config["data"].items()}
-    selection = planning.Selection(
-        **{facet: tuple(config[facet]) for facet in run_table.FACETS}, controls=config["controls"]
-    )
+    selection = Selection(**{facet: tuple(config[facet]) for facet in run_table.FACETS}, controls=config["controls"])
 
-    def unavailable(source: planning.DataSource) -> str | None:
+    def unavailable(source: DataSource) -> str | None:
         if not look:
             return None
         return registry.availability(source.dataset, source.kind, source.root, source.options, config["offline"])
 
-    plan = planning.make_plan(rows, selection, sources, recipe_folder, recipe_changes(config), unavailable)
+    plan = make_plan(rows, selection, sources, recipe_folder, recipe_changes(config), unavailable)
     if not plan:
         raise UserError(f"{table}: every row that is wanted is a control; set controls: true")
     if look:
-        require_consistent(plan, recipe_folder, config["gpus"], config["device"])
+        require_consistent(plan, config["gpus"], config["device"])
     return plan
 
 
-def _source(dataset: str, settings: Mapping[str, Any]) -> planning.DataSource:
+def _source(dataset: str, settings: Mapping[str, Any]) -> DataSource:
     options = {
         key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in settings["options"].items()
     }
@@ -117,10 +114,10 @@ def _source(dataset: str, settings: Mapping[str, Any]) -> planning.DataSource:
         raise UserError(
             f"configuration: data.{dataset}.root is {settings['root']!r}, but must be left out: this source has none"
         )
-    return planning.DataSource(dataset, settings["source"], settings["root"], options, original)
+    return DataSource(dataset, settings["source"], settings["root"], options, original)
 
 
-def require_consistent(plan: Iterable[planning.Run], recipe_folder: Path, gpus: Mapping[str, int], device: str) -> None:
+def require_consistent(plan: Iterable[Run], gpus: Mapping[str, int], device: str) -> None:
     """Raise UserError for the first run that cannot be what its settings together say."""
     plan = list(plan)
     for dataset, count in gpus.items():
@@ -128,24 +125,36 @@ def require_consistent(plan: Iterable[planning.Run], recipe_folder: Path, gpus: 
             raise UserError(f"configuration: unknown dataset gpus.{dataset}; known are {', '.join(registry.names())}")
         if count > 1 and device == "cpu":
             raise UserError(f"configuration: gpus.{dataset} is {count}, but device is cpu; leave one of them out")
-    seen = set()
-    for run in plan:
-        if run.id not in seen:
-            seen.add(run.id)
-            recipe = recipes.load(Path(recipe_folder) / f"{run.recipe}.yaml", run.changes)
-            try:
-                _require_fitting(run, recipe, registry.describe(run.dataset), gpus.get(run.dataset, 1))
-            except (UserError, ValueError) as error:
-                raise UserError(f"run {run.id}: {error}") from None
+    for sheet in {run.method.name: run.method for run in plan if run.method}.values():
+        require_parts(sheet)
+    for run in {run.id: run for run in reversed(plan)}.values():
+        recipe = recipes.from_dict(run.values, f"recipe {run.recipe}")
+        try:
+            _require_fitting(run, recipe, registry.describe(run.dataset), gpus.get(run.dataset, 1))
+        except (UserError, ValueError) as error:
+            raise UserError(f"run {run.id}: {error}") from None
 
 
-def _require_fitting(run: planning.Run, recipe: recipes.Recipe, data: Dataset, processes: int) -> None:
+def _require_source(run: Run) -> None:
+    """Raise ValueError where a way to train has no source, or a source has nobody who takes it."""
+    starts = METHODS[run.training].from_run
+    if starts and not run.source:
+        raise ValueError(f"its training, {run.training}, starts from another run; name that in the column source")
+    if run.source and not run.target and not starts:
+        raise ValueError(
+            f"source is {run.source}, but its training, {run.training}, starts from no other run, and its threshold "
+            "is not rate_of_source; leave source out"
+        )
+
+
+def _require_fitting(run: Run, recipe: recipes.Recipe, data: Dataset, processes: int) -> None:
     from ternary_spike.data.augmentation import Augmentation
     from ternary_spike.models.registry import require_image_size
     from ternary_spike.models.resnet import require_stem_batch_norm
 
-    neuron_options(run.neuron, run.given_options)
+    NEURONS.options(run.neuron, run.given_options, text=True)
     require_stem_batch_norm(run.network_options.get("stem_batch_norm", "per_step"))
+    _require_source(run)
     size = data.prepared_size(run.data.options)
     require_image_size(run.architecture, size)
     frames = int(data.settings(run.data.options)["frames"]) if data.frames is not None else None

@@ -74,6 +74,7 @@ class _Site:
         self.templates.filters["typed"] = shlex.join
         self.templates.filters["badge"] = lambda word: Markup(show.badge(word))
         self.summary = results.summary
+        self.known = self.templates.globals["known"] = set(self.summary["id"])
         self.runs = results.table("runs")
         self.claims = results.table("claims")
         found = {path.stem: path for path in sorted((results.folder / "notebooks").glob("*.html"))}
@@ -111,10 +112,9 @@ class _Site:
 
     def _checked(self, body: str) -> str:
         """A notebook's body without links to runs that have no page."""
-        known = set(self.summary["id"])
 
         def kept(match: re.Match) -> str:
-            return match[0] if match[1] in known else match[2]
+            return match[0] if match[1] in self.known else match[2]
 
         return re.sub(r'<a href="runs/([^"]+)\.html">(.*?)</a>', kept, body)
 
@@ -145,7 +145,7 @@ class _Site:
                 search=f"../files/runs/{row['id']}/{MATCH}" if (folder.parent / MATCH).exists() else None,
             )
         for stale in (self.out / "runs").glob("*.html"):
-            if stale.stem not in set(self.summary["id"]):
+            if stale.stem not in self.known:
                 stale.unlink()
 
     def write_claims(self) -> None:

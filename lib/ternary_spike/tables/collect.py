@@ -93,8 +93,8 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 "id": run,
-                **{key: first[key] for key in ("dataset", "architecture", "timesteps", "neuron", "variant", "tables")},
-                "control": first["control"],
+                **{key: first[key] for key in ("dataset", "architecture", "timesteps", "neuron", "method", "variant")},
+                **{key: first[key] for key in ("tables", "control")},
                 "state": state,
                 "reduced": _first(text for text in group["reduced"] if text),
                 "data_label": _first(done["data_label"]),

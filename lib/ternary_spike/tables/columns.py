@@ -4,12 +4,13 @@
 NOT_FOLDABLE, NOT_COUNTED = "not_foldable", "not_counted"
 
 _RUN = {
-    "id": "run id: dataset, network, T, neuron and variant",
+    "id": "run id: dataset, network, T, neuron, method and variant",
     "dataset": "the dataset's name in the run table",
     "architecture": "network",
     "timesteps": "T",
     "neuron": "name of the neuron in the run table; relu has no spikes",
-    "variant": "what sets a control apart; empty for the neurons as the paper describes them",
+    "method": "the published method that it is a run of, with its level; empty for the paper's own way",
+    "variant": "what sets a run apart, its method first; empty for the neurons as the paper describes and trains them",
     "tables": "the paper's tables that the run belongs to",
     "control": "whether the paper lacks the run",
     "state": (
@@ -78,6 +79,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "best_epoch": "the epoch of the best accuracy, from 1",
         "epochs": "length of the schedule",
         "recipe": "recipe",
+        "source_run": "run that it builds on: its teacher, the network that it converts, or whose firing rate it has",
         "wall_seconds": "wall time of the training",
         "images_per_second": "training throughput",
         "peak_memory_bytes": "peak memory",
@@ -256,6 +258,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "kind": "paper, as printed; paper, from its printed counts; ours",
         "id": "our run",
         "neuron": _RUN["neuron"],
+        "variant": _RUN["variant"],
         "state": _RUN["state"],
         "reduced": _RUN["reduced"],
         "method": "how our operations were found",
@@ -290,6 +293,6 @@ TEXT = frozenset(
         *("data_label", "data_checksum", "recipe", "commit", "code_hash", "device", "cpu", "python", "torch"),
         *("started", "finished", "warnings", "missing", "layer", "kind", "input", "method", "encoder", "citation"),
         *("type", "verdict", "basis", "group", "statement", "where", "evidence", "result", "runs", "notebook"),
-        *("target", "question", "base", NOT_FOLDABLE, NOT_COUNTED),
+        *("target", "question", "base", "source_run", NOT_FOLDABLE, NOT_COUNTED),
     }
 )

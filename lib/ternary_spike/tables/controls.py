@@ -10,7 +10,7 @@ from itertools import product
 
 import pandas as pd
 
-from ternary_spike.planning.plan import RATE_OF
+from ternary_spike.planning.source_runs import finds_threshold
 from ternary_spike.tables.paper_tables import sample
 from ternary_spike.tables.verdicts import mean_interval, ordering_at_scale, welch_interval
 
@@ -33,7 +33,7 @@ def kind(options: Mapping[str, str]) -> str:
     """What an option of the neurons, or of the network, is a control of."""
     if not options:
         return ""
-    if RATE_OF.fullmatch(options.get("threshold", "")):
+    if finds_threshold(options):
         return "firing rate"
     if options.keys() <= {"threshold", "window"}:
         return "threshold and window"
@@ -50,7 +50,10 @@ def control_runs(summary: pd.DataFrame, options: Mapping[str, Mapping[str, str]]
         summary: the table of that name.
         options: neuron options by run id, as in the run table.
         matches: the table of that name, for thresholds that were found.
+
+    Prior methods are none of it: they change more than an option.
     """
+    summary = summary[summary["method"] == ""]
     found = matches[matches["chosen"].astype(bool)].set_index("id") if len(matches) else pd.DataFrame()
     rows = []
     for _, here in summary.groupby(["dataset", "architecture", "timesteps"], sort=False):
@@ -61,7 +64,7 @@ def control_runs(summary: pd.DataFrame, options: Mapping[str, Mapping[str, str]]
             mine = options.get(row["id"], {})
             if row["id"] in found.index:
                 mine = {**mine, **found.loc[row["id"], ["threshold", "window"]].to_dict()}
-            elif RATE_OF.fullmatch(mine.get("threshold", "")):
+            elif finds_threshold(mine):
                 mine = {"threshold": math.nan, "window": math.nan}
             half = mean_interval(sample(row, "last_epoch")) if row["n"] > 0 else math.inf
             rows.append(

@@ -30,6 +30,7 @@ def matching(summary: pd.DataFrame, table: int, row: paper.Accuracy) -> pd.Serie
         & (summary["architecture"] == row.architecture.lower())
         & (summary["timesteps"] == row.timesteps)
         & (summary["neuron"] == row.neuron)
+        & (summary["method"] == "")
         & summary["tables"].map(lambda tables: str(table) in _split(tables)).astype(bool)
     )
     candidates = summary[fits]
@@ -124,7 +125,7 @@ def energy_table(summary: pd.DataFrame, energy: pd.DataFrame) -> list[dict]:
     for _, run in ours.iterrows():
         # of a run whose operations could not be counted the state says why
         found = energy[(energy["id"] == run["id"]) & (energy["not_counted"] == "")] if len(energy) else energy
-        base = {"kind": "ours", **{key: run[key] for key in ("id", "neuron", "state", "reduced")}}
+        base = {"kind": "ours", **{key: run[key] for key in ("id", "neuron", "variant", "state", "reduced")}}
         if len(found) == 0:
             rows.append(base)
         for (method, encoder), group in found.groupby(["method", "encoder"], sort=False):

@@ -210,9 +210,16 @@ def _failure(results: Path, run: str, seed: int) -> str:
     return "; ".join(reasons)
 
 
+def _planned(row: pd.Series) -> dict:
+    """What the plan says of a run; a prior method's counts as a variant wherever its neuron stands, level included."""
+    variant = ", ".join(filter(None, [row["method_label"], row["variant"]]))
+    base = {key: row[key] for key in ("id", "seed", *IDENTITY, "tables", "control", "source_run")}
+    return base | {"method": row["method_label"], "variant": variant}
+
+
 def _training(row: pd.Series, results: Path) -> dict:
     """A row of runs.csv, but for what the later stages add to it."""
-    base = {key: row[key] for key in ("id", "seed", *IDENTITY, "variant", "tables", "control")}
+    base = _planned(row)
     folder = run_folder(results, row["id"], row["seed"])
     failure = _failure(results, row["id"], row["seed"])
     try:

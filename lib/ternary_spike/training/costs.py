@@ -12,7 +12,7 @@ from ternary_spike.configuration import recipe as recipes
 from ternary_spike.data import registry
 from ternary_spike.methods.registry import PAPERS_WAY, make_method
 from ternary_spike.models.resnet import SpikingResNet
-from ternary_spike.planning.plan import Run
+from ternary_spike.planning.run import Run
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import read_json, write_json
 from ternary_spike.system.progress import watched
@@ -47,12 +47,11 @@ class Step:
     batch_size: int
 
 
-def estimate(plan: Iterable[Run], recipe_folder: Path, device: torch.device, cache: Path, limit: float) -> dict:
+def estimate(plan: Iterable[Run], device: torch.device, cache: Path, limit: float) -> dict:
     """The costs of runs.
 
     Args:
         plan: the runs, whether they can run here or not.
-        recipe_folder: holds their recipes.
         device: where the steps are measured.
         cache: JSON file of earlier measurements, which are not repeated; a damaged one is replaced.
         limit: seconds after which no further measurement is begun.
@@ -68,7 +67,7 @@ def estimate(plan: Iterable[Run], recipe_folder: Path, device: torch.device, cac
         return json.dumps(machine | asdict(step), sort_keys=True)
 
     end = time.monotonic() + limit
-    wanted = {run.id: (run, *_step(run, recipe_folder)) for run in plan}
+    wanted = {run.id: (run, *_step(run)) for run in plan}
     steps = sorted({step for _, step, _ in wanted.values()}, key=_size)
     for step in watched([step for step in steps if key_of(step) not in measured], "measuring training steps", "step"):
         if time.monotonic() >= end:
@@ -123,8 +122,8 @@ def _timed(update: TrainingStep, images: torch.Tensor, labels: torch.Tensor) -> 
     return time.perf_counter() - start
 
 
-def _step(run: Run, recipe_folder: Path) -> tuple[Step, recipes.Recipe]:
-    recipe = recipes.load(Path(recipe_folder) / f"{run.recipe}.yaml", run.changes)
+def _step(run: Run) -> tuple[Step, recipes.Recipe]:
+    recipe = recipes.from_dict(run.values, f"recipe {run.recipe}")
     known = registry.describe(run.dataset)
     return Step(
         run.architecture,

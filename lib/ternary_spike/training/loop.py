@@ -224,6 +224,7 @@ def _record(
         "neuron": plan.model["neuron"],
         "timesteps": plan.model["timesteps"],
         **decisive,
+        "sheet": plan.sheet,
         "changed": plan.changed,
         "data": {
             "dataset": manifest.dataset,

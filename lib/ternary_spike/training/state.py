@@ -42,6 +42,7 @@ class TrainingPlan:
         method: how to train, a name of :data:`ternary_spike.methods.registry.METHODS`.
         method_options: its options.
         source: folder of the finished run that the method starts from; None for a method that starts from none.
+        sheet: what the record says of the published method that this is a run of; None for the paper's own way.
     """
 
     run: str
@@ -53,6 +54,7 @@ class TrainingPlan:
     method: str = PAPERS_WAY
     method_options: dict = field(default_factory=dict)
     source: Path | None = None
+    sheet: dict | None = None
 
     def decisive(self) -> dict:
         """What decides the training's result, besides code and data, as its record names it.

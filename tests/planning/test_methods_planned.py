@@ -1,0 +1,218 @@
+"""Rows of published methods and of runs that build on others: ids, overrides, facets, chains, and what cannot run."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from ternary_spike.configuration import run_table
+from ternary_spike.planning import plan, plan_file
+from ternary_spike.planning.run import NOT_RUN, RUNNABLE
+from ternary_spike.system.errors import UserError
+from tests.helpers.sheets import sheet, training_alone, write_sheet
+
+CONFIG = Path(__file__).parents[2] / "config"
+HEAD = "dataset,architecture,timesteps,neuron,method,variant,neuron_options,recipe,seeds,tables,control,source\n"
+ROWS = """digits,resnet6,1,relu,,,,short,0;1,,false,
+digits,resnet6,2,,each_step,,,short,0,2,false,
+digits,resnet6,2,ternary,each_step,,,short,0,2,false,
+digits,resnet6,2,,each_step,wide,threshold=2,short,0,2,false,
+digits,resnet6,2,binary,converted,,,short,0;1;2,,false,digits-resnet6-T1-relu
+digits,resnet6,2,binary,taught,,,short,1;2,,false,digits-resnet6-T2-binary-converted
+"""
+RECIPE = "name: short\nepochs: 30\nbatch_size: 64\nlearning_rate: 0.1\nmomentum: 0.9\nweight_decay: 0.0001\n"
+SOURCES = {
+    "digits": plan.DataSource("digits", "scikit-learn"),
+    "cifar10": plan.DataSource("cifar10", "jpeg-npz", "/data", original=False),
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "short.yaml").write_text(RECIPE)
+    write_sheet(tmp_path, "each_step", sheet())
+    write_sheet(tmp_path, "converted", training_alone("Converted", "Converted"))
+    write_sheet(tmp_path, "taught", training_alone("Taught", "Teacher"))
+    return tmp_path
+
+
+def read(folder, rows):
+    (folder / "table.csv").write_text(HEAD + rows)
+    return run_table.read_experiments(folder / "table.csv", folder)
+
+
+def made(folder, rows=ROWS, changes=None, unavailable=lambda source: None, **selection):
+    return plan.make_plan(read(folder, rows), plan.Selection(**selection), SOURCES, folder, changes or {}, unavailable)
+
+
+@pytest.mark.parametrize("table", sorted(path.name for path in CONFIG.glob("*.csv")))
+def test_tables_without_methods_have_the_ids_that_they_had(table):
+    """Results are found by them: nothing of today's may be called otherwise."""
+    lines = [line for line in (CONFIG / table).read_text().splitlines() if not line.startswith("#")]
+    expected = [
+        "-".join(filter(None, [*row[:2], f"T{row[2]}", *row[3:5]])) for row in list(csv.reader(lines))[1:] if row
+    ]
+    rows = run_table.read_experiments(CONFIG / table)
+    assert [run_table.run_id(row) for row in rows] == expected
+    assert all(row["method"] is None and row["source"] == "" for row in rows)
+
+
+def test_ids_name_the_method_and_rows_override_its_neuron(folder):
+    runs = {run.id: run for run in made(folder)}
+    assert list(runs) == [
+        "digits-resnet6-T1-relu",
+        "digits-resnet6-T2-binary-each_step",
+        "digits-resnet6-T2-ternary-each_step",
+        "digits-resnet6-T2-binary-each_step-wide",
+        "digits-resnet6-T2-binary-converted",
+        "digits-resnet6-T2-binary-taught",
+    ]
+    options = {name: dict(run.neuron_options) for name, run in runs.items()}
+    assert options["digits-resnet6-T2-binary-each_step"] == {"threshold": "1.0", "surrogate": "triangle"}
+    assert options["digits-resnet6-T2-ternary-each_step"] == {}
+    assert options["digits-resnet6-T2-binary-each_step-wide"] == {"threshold": "2", "surrogate": "triangle"}
+
+
+def test_what_a_method_changes_in_the_recipe_is_no_reduction_and_no_part_of_the_id(folder):
+    run = made(folder, methods=("each_step",))[0]
+    assert (run.values["momentum"], run.values["weight_decay"]) == (0.5, 1e-4)
+    assert (run.id, run.reduced, dict(run.changes)) == ("digits-resnet6-T2-binary-each_step", "", {})
+    shortened = made(folder, changes={"epochs": 3, "momentum": 0.9}, methods=("each_step",))[0]
+    assert shortened.id == "digits-resnet6-T2-binary-each_step-e3-momentum_0.9"
+    assert shortened.reduced == "3 of 30 epochs, momentum 0.9 instead of 0.5" and shortened.values["momentum"] == 0.9
+
+
+def test_a_method_s_own_options_and_recipe_count_in_the_hash_of_its_runs_alone(folder):
+    def hashes():
+        return {run.id: run.recipe_hash for run in made(folder)}
+
+    before = hashes()
+    write_sheet(folder, "each_step", sheet(training_options={"margin": 0.75}))
+    after = hashes()
+    assert {name for name in before if before[name] != after[name]} == {name for name in before if "each_step" in name}
+
+
+def test_methods_are_a_facet(folder):
+    assert {run.id for run in made(folder, methods=("paper",))} == {"digits-resnet6-T1-relu"}
+    assert {run.id for run in made(folder, methods=("each_step",), neurons=("ternary",))} == {
+        "digits-resnet6-T2-ternary-each_step"
+    }
+    with pytest.raises(UserError, match="methods: no run has tet; there are converted, each_step, paper, taught"):
+        made(folder, methods=("tet",))
+
+
+def test_a_chain_of_runs_is_planned_seed_by_seed(folder):
+    """A run starts from its own seed of the other run, or from the first where that has no such seed."""
+    runs = {(run.id, run.seed): run for run in made(folder, changes={"epochs": 3})}
+    starts = {key: run.source_folder for key, run in runs.items() if run.source}
+    converted, taught = "digits-resnet6-T2-binary-converted-e3", "digits-resnet6-T2-binary-taught-e3"
+    relu = "digits-resnet6-T1-relu-e3"
+    assert starts == {
+        (converted, 0): f"{relu}/seed0",
+        (converted, 1): f"{relu}/seed1",
+        (converted, 2): f"{relu}/seed0",
+        (taught, 1): f"{converted}/seed1",
+        (taught, 2): f"{converted}/seed2",
+    }
+    assert {run.status for run in runs.values()} == {RUNNABLE}
+
+
+def test_a_run_whose_source_cannot_run_cannot_run_and_says_why(folder):
+    alone = made(folder, methods=("converted", "taught"))
+    reason = "it starts from digits-resnet6-T1-relu, which is not planned"
+    chained = f"it starts from digits-resnet6-T2-binary-converted, which cannot run: {reason}"
+    assert {(run.method.name, run.status, run.reason) for run in alone} == {
+        ("converted", NOT_RUN, reason),
+        ("taught", NOT_RUN, chained),
+    }
+    elsewhere = ROWS.replace("digits,resnet6,1,relu", "cifar10,resnet20,1,relu").replace(
+        "digits-resnet6-T1-relu", "cifar10-resnet20-T1-relu"
+    )
+    found = made(folder, elsewhere, unavailable=lambda source: "no files" if source.dataset == "cifar10" else None)
+    reasons = {run.reason for run in found if run.method and run.method.name == "converted"}
+    assert reasons == {"it starts from cifar10.jpeg-npz-resnet20-T1-relu, which cannot run: no files"}
+
+
+MATCHED = "digits,resnet6,2,ternary,,equal,threshold=rate_of_{},short,0,,false,{}\n"
+BINARY = "digits,resnet6,2,binary,,,,short,0;1,,false,\n"
+
+
+@pytest.mark.parametrize(
+    ("rate_of", "source"),
+    [("binary", ""), ("binary", "digits-resnet6-T2-binary"), ("source", "digits-resnet6-T1-relu")],
+)
+def test_a_rate_that_is_matched_is_a_source(folder, rate_of, source):
+    matched = made(folder, ROWS + BINARY + MATCHED.format(rate_of, source))[-1]
+    assert matched.target == matched.source == (source or "digits-resnet6-T2-binary")
+    assert matched.source_folder == "" and matched.given_options == {}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (MATCHED.format("binary", "digits-resnet6-T1-relu"), "write rate_of_source, or leave source out"),
+        (MATCHED.format("source", ""), "threshold is 'rate_of_source', but source is empty"),
+        (MATCHED.format("relu", ""), "must be a number or rate_of_ and one of source, binary"),
+        (
+            "digits,resnet6,4,binary,taught,,,short,0,,false,digits-resnet6-T1-ReLU\n",
+            "run digits-resnet6-T4-binary-taught: source is 'digits-resnet6-T1-ReLU', but no row is that run; did you "
+            "mean digits-resnet6-T1-relu?",
+        ),
+        (
+            "digits,resnet6,4,binary,taught,,,short,0,,false,digits-resnet6-T4-binary-taught\n",
+            "run digits-resnet6-T4-binary-taught: it would build on itself: "
+            "digits-resnet6-T4-binary-taught -> digits-resnet6-T4-binary-taught",
+        ),
+        (
+            "digits,resnet6,4,binary,taught,,,short,0,,false,digits-resnet6-T8-binary-taught\n"
+            "digits,resnet6,8,binary,taught,,,short,0,,false,digits-resnet6-T4-binary-taught\n",
+            "it would build on itself",
+        ),
+        ("digits,resnet6,4,binary,tet,,,short,0,,false,\n", "line 8: there is no method sheet"),
+        ("digits,resnet6,4,binary,Taught,,,short,0,,false,\n", "line 8: there is no method sheet|is no name of"),
+        ("digits,resnet6,4,binary,../taught,,,short,0,,false,\n", "line 8: method is '../taught', but must be a file"),
+        ("digits,resnet6,4,,,,,short,0,,false,\n", "line 8: neuron is empty"),
+        ("digits,resnet6,4,,taught,,,short,0,,false,\n", "line 8: neuron is empty"),
+        # two spellings of one id: the sheet's neuron named, the method as a variant, small and large letters
+        ("digits,resnet6,2,binary,each_step,,,short,0,,false,\n", "line 8: run .* stands in line 3 already"),
+        ("digits,resnet6,2,ternary,,each_step,,short,0,,false,\n", "line 8: run .* stands in line 4 already"),
+        ("digits,resnet6,2,ternary,,EACH_STEP,,short,0,,false,\n", "line 8: run .* stands in line 4 already"),
+    ],
+)
+def test_a_row_that_cannot_be_gets_one_line(folder, rows, message):
+    with pytest.raises(UserError, match=message) as error:
+        made(folder, ROWS + rows)
+    assert "\n" not in str(error.value)
+
+
+def test_a_variant_that_is_spelled_as_a_change_is_is_refused(folder):
+    (folder / "three.yaml").write_text(RECIPE.replace("30", "3"))
+    rows = ROWS + "digits,resnet6,1,relu,,E3,,three,0,,false,\n"
+    made(folder, rows)
+    with pytest.raises(UserError, match="run digits-resnet6-T1-relu-E3 would have the id of digits-resnet6-T1-relu"):
+        made(folder, rows, changes={"epochs": 3})
+
+
+def test_a_method_whose_changes_no_recipe_can_have_names_the_sheet(folder):
+    content = sheet(recipe={"schedule": "step"}, sources=sheet()["sources"] | {"recipe.schedule": "paper: 5"})
+    for key in ("recipe.momentum", "recipe.weight_decay"):
+        del content["sources"][key]
+    path = write_sheet(folder, "each_step", content)
+    with pytest.raises(UserError, match=f"{path}: recipe: .* schedule_epochs is None, but must be a whole number"):
+        made(folder)
+
+
+def test_the_plan_names_method_level_and_source_wherever_it_is_read(folder):
+    rows = [run.row() for run in made(folder)]
+    plan_file.write_rows(folder / "plan.csv", rows)
+    read_back = plan_file.read_rows(folder / "plan.csv")
+    assert [(row["method"], row["method_label"]) for row in read_back if row["neuron"] == "ternary"] == [
+        ("each_step", "Each Step (partly)")
+    ]
+    assert {row["source_run"] for row in read_back if row["method"] == "taught"} == {
+        "digits-resnet6-T2-binary-converted"
+    }
+    lines = plan_file.described(read_back).splitlines()
+    taught = next(line for line in lines if line.startswith("digits-resnet6-T2-binary-taught"))
+    assert taught.endswith("runnable (Taught (faithful); after digits-resnet6-T2-binary-converted)")
+    assert lines[0].endswith("runnable")
