@@ -1,14 +1,25 @@
 """A method sheet is read whole or refused with one line that names its file and the key."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
 from ternary_spike import UserError
-from ternary_spike.configuration import method_sheet
+from ternary_spike.configuration import method_sheet, recipe
 from ternary_spike.planning.parts import require_parts
 from tests.helpers.sheets import sheet, training_alone, write_sheet
 
 SOURCES = sheet()["sources"]
+SHIPPED = sorted((Path(__file__).parents[2] / "config/methods").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_sheet_fits_its_parts_and_the_recipe_of_cifar(path):
+    found = method_sheet.load(path)
+    require_parts(found)
+    changed = recipe.load(path.parents[1] / "recipes/cifar10.yaml", found.recipe)
+    assert all(getattr(changed, key) == value for key, value in found.recipe.items())
 
 
 def without(key: str) -> dict[str, str]:
