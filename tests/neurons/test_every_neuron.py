@@ -1,5 +1,6 @@
 """What holds for every neuron of the registry, so that the next one is tested on the day it is added."""
 
+import inspect
 import math
 
 import pytest
@@ -108,3 +109,17 @@ def test_a_network_of_it_trains_for_an_epoch(name, data, tmp_path):
     assert any(of_neurons.values()) == bool(of_neurons)
     scores = end(torch.rand(4, 1, 8, 8))
     assert scores.shape == (4, 4) and math.isfinite(scores.sum().item())
+
+
+def test_the_registry_says_the_defaults_of_the_class(name):
+    """A value that nobody gives is the class's own; help and documents show the registry's."""
+    code = NEURONS[name].load()
+    defaults = {
+        key: parameter.default
+        for part in reversed(code.__mro__)
+        for function in (vars(part).get("build"), vars(part).get("__init__"))
+        if function is not None
+        for key, parameter in inspect.signature(getattr(function, "__func__", function)).parameters.items()
+    }
+    for key, option in NEURONS[name].options.items():
+        assert defaults[key] == option.default, key

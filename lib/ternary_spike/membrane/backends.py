@@ -38,8 +38,9 @@ BACKENDS = ("eager", "compiled")
 # longer than its overhead, compiled or not. Elsewhere torch would compile another kernel for a single row.
 SMALL = {"cpu": 4096}
 # Seconds that compiling saves in training for each update of a neuron, and seconds that it takes at the start of a run.
-# On a processor the saving was measured (one thread, `make bench`: eager minus compiled). On a GPU it is estimated:
-# some 115 bytes less to read and write, at 3 TB/s. On other devices it is unknown, and taken as none.
+# On a processor the saving was measured (one thread, `make bench`: eager minus compiled). On a GPU it is estimated
+# from 115 bytes of memory traffic less for each update, at 3 TB/s. Other devices count as saving nothing, so that
+# `choose` takes eager there.
 SAVED_SECONDS = {"cpu": 3e-9, "cuda": 4e-11}
 COMPILE_SECONDS = 15.0
 

@@ -43,12 +43,19 @@ def integrate(x: Tensor, v: Tensor | None, dynamics: Dynamics) -> Tensor:
 
 
 def holds(compare: Callable, x: Tensor, bound: float) -> Tensor:
-    """1 where ``compare(x, bound)`` holds, else 0, in x's dtype: what a comparison writes into a tensor of numbers."""
+    """1 where ``compare(x, bound)`` holds, else 0, in x's dtype.
+
+    The comparison writes its result into a tensor of numbers: boolean tensors are slower on a processor.
+    """
     return compare(x, bound, out=torch.empty_like(x))
 
 
 def spike_derivative(u: Tensor, dynamics: Dynamics) -> Tensor:
-    """:func:`ternary_spike.membrane.dynamics.spike_derivative`; the surrogates with steps are spelt anew."""
+    """:func:`ternary_spike.membrane.dynamics.spike_derivative`.
+
+    The surrogates that are made of comparisons (clamp, rectangle) are written again here, without boolean tensors; the
+    others are that function's own.
+    """
     name, window = dynamics.surrogate, dynamics.window
     if name == "clamp" and not dynamics.signed:
         return holds(torch.ge, u, 0.0).mul_(holds(torch.le, u, window))

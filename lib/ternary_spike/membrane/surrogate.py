@@ -3,6 +3,7 @@
 The paper does not state its surrogate. ``clamp`` is the one of the authors' released code (straight-through of
 ``clamp(u, -1, 1)``, for binary neurons of ``clamp(u, 0, 1)``) and the default everywhere. The others are the
 field's usual shapes, centred on the threshold (on both thresholds for ternary neurons) and of unit area.
+:mod:`ternary_spike.membrane.in_place` has two of them once more, for processors without a compiler.
 """
 
 import math

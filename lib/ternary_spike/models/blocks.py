@@ -31,7 +31,7 @@ class ConvUnit(nn.Module):
         return normalise_and_fire_static(self.bn, self.neuron, self.conv(x), timesteps)
 
     def fold(self, folder, name: str, source: str) -> str:
-        """What :meth:`forward` and :meth:`encode` are once folded."""
+        """What :meth:`forward` is once folded, with or without ``timesteps``."""
         return folder.spikes(name, self.neuron, folder.conv(f"{name}.conv", self.conv, self.bn, source))
 
     def neurons(self, name: str) -> dict[str, nn.Module]:

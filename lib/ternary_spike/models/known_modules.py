@@ -41,7 +41,7 @@ def computes_as(module: object, base: type[nn.Module]) -> bool:
 
 
 def require_known(name: str, module: object, base: type[nn.Module]) -> None:
-    """Raise NotFoldable with the layer's name if a module does not compute as a class of ours or torch's does.
+    """Raise NotFoldable unless a module is of a class and replaces nothing of it that decides its output.
 
     Args:
         name: of the layer, as in result files.

@@ -1,5 +1,9 @@
 """The paper's neurons as modules: binary, ternary and trainable ternary leaky integrate-and-fire.
 
+One timestep is :meth:`LIF.update` (charge, fire, reset: Eqs. 4-5, 7-8, 13) and :meth:`SpikingNeuron.emit` (Eq. 14).
+:mod:`ternary_spike.membrane.dynamics` has the same equations with their gradient, through all timesteps at once; that
+is what runs unless somebody watches the layer.
+
 Multi-step use takes the whole sequence, time first, and starts from a membrane at rest::
 
     spikes = TernaryLIF()(x)                # x: [T, B, ...] -> spikes: [T, B, ...]

@@ -53,7 +53,8 @@ def window_of(threshold: float) -> float:
 def bisect(probe: Callable[[float], Probe], target: float, tolerance: float, limit: int) -> list[Probe]:
     """Try thresholds, each in the middle of what is left, until the rate is the target's.
 
-    A higher threshold is taken to mean fewer spikes. Where none reaches the target, the search runs into an end.
+    A higher threshold is taken to mean fewer spikes. Where none reaches the target, the search closes in on
+    the smallest or largest threshold that it may try.
 
     Args:
         probe: from a threshold to what it gave.

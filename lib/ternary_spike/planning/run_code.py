@@ -1,7 +1,7 @@
-"""The code that a run's stages reach, as a hash: what the workflow repeats a training or a later stage by.
+"""The hash of the code that one stage of one run depends on: the workflow repeats the stage when it changes.
 
-Names of the run table become homes here: the modules in which the run's neuron, network and method lie. What else a
-registry says of them counts by its value.
+The run table names a neuron and a method; here these become the modules that hold their code. What else the registries
+say of them, and the network's architecture, counts by its value.
 """
 
 import hashlib

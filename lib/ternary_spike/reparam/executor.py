@@ -57,9 +57,10 @@ class AdditionOnlyExecutor:
     """Runs a folded network on single images by additions.
 
     Args:
-        network: a folded network in float64 or float32, on the CPU. With weights on a dyadic grid, and pooling
-            windows whose sizes are powers of two, every sum is exact and its spikes are those of the dense network to
-            the last bit; in float64 on trained weights the order of the sums is the only difference.
+        network: a folded network in float64 or float32, on the CPU. If all weights are multiples of one power of
+            two, and pooling windows have sizes that are powers of two, every sum is exact and its spikes are those of
+            the dense network to the last bit; in float64 on trained weights the order of the sums is the only
+            difference.
     """
 
     def __init__(self, network: FoldedNetwork) -> None:

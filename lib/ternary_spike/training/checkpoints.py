@@ -54,7 +54,7 @@ def exclusive(folder: Path) -> Iterator[bool]:
 
 
 def _take(lock: TextIO, folder: Path) -> bool:
-    """Lock a folder by its open file and write there who holds it; whether the disk has locks."""
+    """Lock a folder's lock file and write this process's id into it; False where the disk has no locks."""
     lock.seek(0)
     holder = lock.read().strip()
     try:

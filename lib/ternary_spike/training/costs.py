@@ -36,8 +36,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Step:
-    """What decides a training step's time. The paper's neurons do not: with its spikes' signs and amplitude the step
-    takes a few per cent longer at most, so it is measured with the ternary one, trained in the paper's way."""
+    """What decides a training step's time.
+
+    Which of the paper's neurons is used hardly matters (a few per cent), so the ternary one is timed, trained in the
+    paper's way. A neuron or a method of another paper can take longer than that.
+    """
 
     architecture: str
     timesteps: int

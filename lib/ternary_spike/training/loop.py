@@ -41,7 +41,7 @@ class Interrupted(Exception):
 
 @contextmanager
 def _stop_requests():
-    """Collects the signals that ask to stop: the terminal's, the scheduler's, and its early warning."""
+    """Collects the signals that ask to stop: SIGINT (Ctrl-C), SIGTERM, and SIGUSR1 (a scheduler's early warning)."""
     received: list[int] = []
     caught = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
     previous = {number: signal.signal(number, lambda n, _: received.append(n)) for number in caught}
