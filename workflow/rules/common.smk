@@ -231,16 +231,6 @@ def recipe_words(changes):
     return option_words("--set", {key: word(value) for key, value in changes.items()})
 
 
-def runs_behind(run):
-    """A run and those that it starts from, the nearest first: what makes one of them train again does so for it."""
-    return [run, *(runs_behind(RUNS[run.source_folder]) if run.source_folder else [])]
-
-
-def recipe_values(wildcards):
-    """Hashes of what decides a training beyond its row, code and data, and those of the runs that it starts from."""
-    return " ".join(run.recipe_hash for run in runs_behind(planned(wildcards)))
-
-
 def training_recipe(wildcards):
     """The file of a run's recipe."""
     return RECIPES / f"{planned(wildcards).recipe}.yaml"
@@ -269,8 +259,7 @@ def code_of_stage(stage):
     """A hash of the code that a stage reaches, by wildcards: of each run only the code of its own parts."""
 
     def of(wildcards):
-        runs = runs_behind(planned(wildcards)) if stage == "train" else [planned(wildcards)]
-        return " ".join(run_code_hash(stage, run.decisive) for run in runs)
+        return run_code_hash(stage, planned(wildcards).decisive)
 
     return of
 
