@@ -22,7 +22,7 @@ results = "../results/demo"
 
 # %%
 from ternary_spike import report
-from ternary_spike.report import COLOURS, MARKERS, NEURONS
+from ternary_spike.report import COLOURS, MARKERS
 
 results = report.Results(results)
 done = results.done
@@ -66,7 +66,7 @@ if places:
         here = runs.set_index(["data_label", "architecture", "timesteps"]).sort_index().loc[[place]]
         here = here[here["variant"] == ""]
         ends = []
-        for name in (name for name in NEURONS if name in set(here["neuron"])):
+        for name in report.ordered(here["neuron"]):
             mine = here[here["neuron"] == name]
             rate, accuracy = mine["rate_percent"], mine["last_epoch_percent"]
             axes.scatter(rate, accuracy, s=18, color=COLOURS[name], marker=MARKERS[name], alpha=0.6, lw=0)

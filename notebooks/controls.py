@@ -132,8 +132,9 @@ report.note(judged("ternary-above-binary-same-window"))
 # where that is more. The threshold is found with one seed and used for all; rates are those of the test pictures.
 
 # %%
+neurons = results.named.set_index("id")["neuron"]
 for run, mine in matches.groupby("id", sort=False):
-    neuron = next((name for name in COLOURS if f"-{name}-" in run), "ternary")
+    neuron = neurons[run]
     drawn, axes = report.subplots(height=2.3, width=4.8)
     ordered = mine.sort_values("threshold")
     axes.plot(ordered["threshold"], ordered["rate_percent"], color=COLOURS[neuron], marker=MARKERS[neuron])
@@ -179,6 +180,7 @@ if len(matches):
     )
 
 # %%
+neurons = results.named.set_index("id")["neuron"]
 for run, mine in matches.groupby("id", sort=False):
     if not mine["equal"].any():
         low, high = mine["threshold"].min(), mine["threshold"].max()

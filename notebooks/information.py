@@ -23,7 +23,7 @@ results = "../results/demo"
 import math
 
 from ternary_spike import report
-from ternary_spike.report import COLOURS, MARKERS, NEURONS
+from ternary_spike.report import COLOURS, MARKERS
 
 results = report.Results(results)
 layers = results.table("layers")
@@ -76,7 +76,7 @@ for name, curve in (
     axes.plot([100 * r for r in rates], curve, color=COLOURS[name])
     report.direct_label(axes, 100 * rates[-40], curve[-40], name, f"{name}, at most", xytext=(6, 4))
 measured = layers[layers["rate_percent"].notna()].merge(results.named, on="id")
-for name in NEURONS:
+for name in report.ordered(measured["neuron"]):
     mine = measured[measured["neuron"] == name]
     axes.scatter(
         mine["rate_percent"], mine["entropy_bits"], s=14, color=COLOURS[name], marker=MARKERS[name], alpha=0.7, lw=0

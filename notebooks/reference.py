@@ -26,7 +26,7 @@ kept = "../results/reference"
 import sys
 
 from ternary_spike import paper, report
-from ternary_spike.report import COLOURS, MARKERS, NEURONS
+from ternary_spike.report import COLOURS, MARKERS
 
 results = report.Results(results)
 sets = report.kept(kept)
@@ -123,7 +123,7 @@ for found in sets:
 for found in sets:
     figure, axes = report.subplots(height=2.8, width=5.2)
     ends, marked = [], set()
-    for name in (name for name in NEURONS if name in set(found.done["neuron"])):
+    for name in report.ordered(found.done["neuron"]):
         mine = found.done[found.done["neuron"] == name].sort_values("timesteps")
         x, y = mine["synops_mean_per_image"] / 1e6, mine["last_epoch_mean_percent"]
         axes.errorbar(x, y, mine["last_epoch_std_percent"], color=COLOURS[name], marker=MARKERS[name], capsize=3)

@@ -28,7 +28,7 @@ import sys
 import pandas as pd
 
 from ternary_spike import report
-from ternary_spike.report import COLOURS, INK, NEURONS
+from ternary_spike.report import COLOURS, INK
 from ternary_spike.system.files import read_json
 
 results = report.Results(results)
@@ -68,8 +68,7 @@ if "benchmark.json" in measured:
 # %%
 def colour(variant: str) -> str:
     """The colour of the neuron that a variant is; the text's for what others wrote."""
-    name = variant.partition(",")[0]
-    return COLOURS[name] if name in NEURONS else INK
+    return COLOURS.get(variant.partition(",")[0], INK)
 
 
 def bars(found: pd.DataFrame, name: str, title: str) -> None:

@@ -134,15 +134,16 @@ report.table(
 # %%
 for place, here in means[means["not_counted"] == ""].groupby("place", sort=False):
     ways = list(dict.fromkeys(zip(here["method"], here["encoder"], strict=True)))
-    names = [name for name in report.NEURONS if name in set(here["neuron"])]
+    names = report.ordered(here["neuron"])
+    apart = min(0.26, 0.9 / len(names))
     figure, axes = report.subplots(height=0.5 + 0.42 * len(ways), width=5.8)
     for i, name in enumerate(names):
         mine = here[here["neuron"] == name].set_index(["method", "encoder"]).reindex(ways)
-        heights = [-k - 0.26 * (i - (len(names) - 1) / 2) for k in range(len(ways))]
+        heights = [-k - apart * (i - (len(names) - 1) / 2) for k in range(len(ways))]
         axes.barh(
             heights,
             mine["energy_mean_microjoule"],
-            0.24,
+            0.92 * apart,
             xerr=mine["energy_std_microjoule"],
             color=COLOURS[name],
             ecolor=report.INK,

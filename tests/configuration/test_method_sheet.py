@@ -70,7 +70,10 @@ def test_what_a_row_names_itself_counts_before_the_sheet(tmp_path):
         # what only the registries know
         ({"neuron": "quaternary"}, "neuron: unknown neuron 'quaternary'"),
         ({"neuron_options": {"threshold": -1, "surrogate": "triangle"}}, "neuron_options: neuron option threshold is"),
-        ({"training": "tests.helpers.methods:Nothing"}, "training: tests.helpers.methods has no Nothing"),
+        (
+            {"training": "tests.helpers.methods:Nothing"},
+            "training: method 'tests.helpers.methods:Nothing': tests.helpers.methods has no Nothing",
+        ),
         ({"training_options": {"margin": 99}}, "training_options: method option margin is 99, but must be a number"),
         (
             {"network_options": {"stem": 1}, "sources": SOURCES | {"network_options.stem": "paper: 1"}},

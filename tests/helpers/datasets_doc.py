@@ -3,6 +3,7 @@
 ``PYTHONPATH=lib:. python -m tests.helpers.datasets_doc`` writes them anew.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING
 from pathlib import Path
 
@@ -71,14 +72,14 @@ def recipe_tables() -> str:
 TABLES = {"datasets": dataset_table, "options": option_table, "keys": key_table, "recipes": recipe_tables}
 
 
-def renewed(page: str) -> str:
-    """The page with its tables as the code has them now."""
-    for name, table in TABLES.items():
+def renewed(page: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
+    """A page with its tables as the code has them now."""
+    for name, table in tables.items():
         begin, end = BEGIN.format(name), END.format(name)
         before, found, rest = page.partition(begin)
         _, closed, after = rest.partition(end)
         if not found or not closed:
-            raise ValueError(f"{PAGE} lacks the marks of the table {name}")
+            raise ValueError(f"the page lacks the marks of the table {name}")
         page = f"{before}{begin}\n{table().strip()}\n\n{end}{after}"
     return page
 

@@ -14,6 +14,8 @@ import torch
 from ternary_spike.configuration import recipe as recipes
 from ternary_spike.data.prepared import Split, write_prepared
 from ternary_spike.methods.registry import METHODS, PAPERS_WAY
+from ternary_spike.models.normalisations import BATCH_NORM, NORMALISATIONS
+from ternary_spike.models.registry import ARCHITECTURES
 from ternary_spike.neurons.registry import NEURONS
 from ternary_spike.planning.run_files import STAGES
 from ternary_spike.system import codehash
@@ -21,7 +23,7 @@ from tests.helpers.tiny import CLASSES, SIZE, prepare_tiny
 
 REPOSITORY = Path(__file__).parents[2]
 LATER = tuple(stage for stage in STAGES if stage != "train")
-#: runs by name: neuron, its options, recipe, method
+#: runs by name: neuron, its options, recipe, method, and what else its network is made of
 RUNS = {
     "binary": ("binary", {}, "digits", PAPERS_WAY),
     "ternary": ("ternary", {}, "digits", PAPERS_WAY),
@@ -34,6 +36,8 @@ RUNS = {
     "pictures": ("ternary", {}, "imagenet", PAPERS_WAY),
     "own": ("mypackage.neuron:Own", {}, "digits", PAPERS_WAY),
     "own method": ("ternary", {}, "digits", "mypackage.method:Own"),
+    "own network": ("ternary", {}, "digits", PAPERS_WAY, {"architecture": "mypackage.network:Own"}),
+    "own normalisation": ("ternary", {}, "digits", PAPERS_WAY, {"normalisation": "mypackage.norm:Own"}),
 }
 ALL = frozenset(RUNS)
 PROGRAM = """
@@ -49,8 +53,9 @@ def hashes(runs, stages):
     from ternary_spike.configuration import recipe as recipes
     from ternary_spike.planning.run_code import run_code_hash
     found = {}
-    for run, (neuron, options, file, method) in runs.items():
+    for run, (neuron, options, file, method, *others) in runs.items():
         model = {"architecture": "resnet20w16", "neuron": neuron, "neuron_options": options}
+        model.update(*others)
         recipe = recipes.load(f"config/recipes/{file}.yaml").as_dict()
         found[run] = {
             stage: run_code_hash(stage, {"model": model, "recipe": recipe, "method": method}) for stage in stages
@@ -104,7 +109,22 @@ CHANGES = {
         )
     ),
     "a new network": Change(
-        (("models/registry.py", '"resnet6": ', '"resnet10": _imagenet((1, 1, 1, 1)),\n    "resnet6": '),)
+        (
+            (
+                "models/registry.py",
+                '"resnet6": ',
+                '"resnet10": _resnet("new", _imagenet((1, 1, 1, 1))),\n        "resnet6": ',
+            ),
+        )
+    ),
+    "a new normalisation": Change(
+        (
+            (
+                "models/normalisations.py",
+                "BATCH_NORM: Part(",
+                '"new": Part("ternary_spike.new:New", ""), BATCH_NORM: Part(',
+            ),
+        )
     ),
     "a new surrogate gradient": Change(
         (
@@ -114,7 +134,7 @@ CHANGES = {
                 '    if name == "new":\n        return u\n    if name == "sigmoid":',
             ),
             ("membrane/surrogate.py", '"sigmoid")', '"sigmoid", "new")'),
-            ("neurons/registry.py", '"sigmoid")', '"sigmoid", "new")'),
+            ("neurons/registry.py", '"sigmoid": ', '"new": "new", "sigmoid": '),
         )
     ),
     "a new method": Change(
@@ -146,8 +166,8 @@ CHANGES = {
     "a surrogate's own formula": Change(
         (("membrane/surrogate.py", "1 / (math.pi", "2 / (math.pi"),), trains=frozenset({"atan", "plif"})
     ),
-    "code of a neuron or a method outside of the repository": Change(
-        (("../mypackage/constants.py", "0.5", "0.25"),), trains=frozenset({"own"})
+    "code of a part outside of the repository": Change(
+        (("../mypackage/constants.py", "0.5", "0.25"),), trains=frozenset({"own", "own network", "own normalisation"})
     ),
     "the training loop, the networks, batch norm, what the fused neurons compute": Change(
         (("models/batch_norm.py", "", "NEW = 1\n"),), trains=ALL
@@ -170,6 +190,8 @@ def library(tmp_path_factory) -> Path:
     )
     (folder / "mypackage").mkdir()
     (folder / "mypackage" / "neuron.py").write_text("from .constants import DECAY\n\n\nclass Own:\n    decay = DECAY\n")
+    for name in ("network", "norm"):
+        (folder / "mypackage" / f"{name}.py").write_text("from .constants import DECAY\n\n\nclass Own:\n    pass\n")
     (folder / "mypackage" / "method.py").write_text("class Own:\n    pass\n")
     (folder / "mypackage" / "constants.py").write_text("DECAY = 0.5\n")
     return folder
@@ -252,6 +274,7 @@ def test_whatever_a_training_imports_counts_or_is_known_to_be_indifferent(tmp_pa
     write_prepared(tmp_path / "rgb", "rgb", "black", {"kind": "test"}, CLASSES, {"train": pictures, "test": pictures})
     plain = {"data": tiny, "model": {}, "recipe": {}, "method": PAPERS_WAY, "source": None}
     rows = [plain | {"neuron": neuron} for neuron in NEURONS]
+    rows += [plain | {"neuron": "ternary", "model": {"normalisation": name}} for name in NORMALISATIONS]
     for method, part in METHODS.items():
         rows.append(plain | {"neuron": "ternary", "method": method})
         if part.from_run:
@@ -268,7 +291,9 @@ def test_whatever_a_training_imports_counts_or_is_known_to_be_indifferent(tmp_pa
     imported = set()
     for row in rows:
         loaded = {n for n in Path(row["out"], "modules").read_text().split() if n.startswith(f"{codehash.PACKAGE}.")}
-        homes = [NEURONS[row["neuron"]].module, METHODS[row["method"]].module]
+        norm, network = NORMALISATIONS[row["model"].get("normalisation", BATCH_NORM)], ARCHITECTURES["resnet6"]
+        parts = (NEURONS[row["neuron"]], METHODS[row["method"]], norm, network)
+        homes = [part.module for part in parts]
         counted = set(codehash.reached(codehash.TRAINING, homes, row["recipe"]))
         left_out = loaded - counted - {f"{codehash.PACKAGE}.{name}" for name in codehash.INDIFFERENT}
         assert left_out == set()

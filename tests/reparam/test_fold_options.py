@@ -314,8 +314,8 @@ class Twice(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = ConvUnit(4, 4, 3, 1, False, lambda _: TrainableTernaryLIF(0.7))
-        self.second = ConvUnit(4, 4, 3, 1, False, lambda _: TrainableTernaryLIF(1.4))
+        self.first = ConvUnit(4, 4, 3, 1, lambda _: TrainableTernaryLIF(0.7))
+        self.second = ConvUnit(4, 4, 3, 1, lambda _: TrainableTernaryLIF(1.4))
 
     def forward(self, x):
         return self.second(self.first(x))

@@ -24,9 +24,9 @@ DOT = """digraph snakemake_dag {
 
 
 def test_colours_stand_out_on_white_and_on_black():
-    for name in palette.NEURONS:
-        assert palette.contrast(palette.COLOURS[name], palette.PAPER) >= 4.5
-        assert palette.contrast(palette.DARK[name], palette.NIGHT) >= 4.5
+    for light, dark in palette.variables().values():
+        assert palette.contrast(light, palette.PAPER) >= 4.5
+        assert palette.contrast(dark, palette.NIGHT) >= 4.5
     assert palette.contrast("#ffffff", "#000000") == pytest.approx(21)
 
 
@@ -50,7 +50,33 @@ def test_spiking_neurons_are_told_apart_without_red_green_vision(weakness, colou
             a - b for a, b in zip(seen(colours[first], weakness), seen(colours[second], weakness), strict=True)
         ]
         assert sum(d * d for d in difference) ** 0.5 > 0.15, (first, second)
-    assert len(set(palette.MARKERS.values())) == len(palette.MARKERS)
+    named = [palette.MARKERS[name] for name in palette.NAMED]
+    assert len({*named, *palette.OTHER_MARKERS}) == len(named) + len(palette.OTHER_MARKERS)
+
+
+@pytest.mark.parametrize("weakness", ["protan", "deutan"])
+@pytest.mark.parametrize("shade", [0, 1], ids=["light", "dark"])
+def test_colours_of_other_neurons_are_told_apart_from_each_other_and_from_the_named(weakness, shade):
+    colours = {name: pair[shade] for name, pair in palette.variables().items()}
+    for first, second in combinations(colours, 2):
+        if {first, second} <= {*palette.NAMED}:
+            continue
+        pair = (seen(colours[name], weakness) for name in (first, second))
+        assert sum((a - b) ** 2 for a, b in zip(*pair, strict=True)) ** 0.5 > 0.15, (first, second)
+
+
+def test_a_neuron_without_a_colour_of_its_own_gets_one_and_keeps_it():
+    own = [f"package.module:Neuron{i:02}" for i in range(40)]
+    assert palette.ordered([own[1], "relu", own[0], "binary", own[1]]) == ["binary", "relu", own[0], own[1]]
+    pairs = [(palette.COLOURS[name], palette.MARKERS[name]) for name in own]
+    assert len({*pairs, *((palette.COLOURS[name], palette.MARKERS[name]) for name in palette.NAMED)}) == 44
+    assert [(palette.COLOURS[name], palette.MARKERS[name]) for name in reversed(own)] == pairs[::-1]
+    for name in own:
+        light, dark = palette.variables()[palette.variable(name)]
+        assert (light, dark) == (palette.COLOURS[name], palette.DARK[name])
+        assert f"--{palette.variable(name)}: {dark};" in palette.css().partition("dark")[2]
+    ranks = [palette.rank(name) for name in [*palette.NAMED, *own]]
+    assert ranks == sorted(set(ranks))
 
 
 def drawn():

@@ -112,7 +112,7 @@ def test_a_run_that_stands_in_the_table_twice(repository):
 @pytest.mark.full
 def test_a_neuron_that_does_not_exist(repository):
     message = mistake(repository, table=HEAD + SMOKE_ROWS.replace("binary", "quaternary"))
-    assert "neuron is 'quaternary', but must be one of binary, ternary, trainable, plif, glif, relu" in message
+    assert "table.csv, run digits-resnet6w4-T1-quaternary: unknown neuron 'quaternary': choose one of binary" in message
 
 
 def test_lists_from_the_command_line(repository):

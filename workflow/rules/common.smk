@@ -40,6 +40,8 @@ try:
     for file in workflow.configfiles if workflow.is_main_process else []:
         settings.require_plain_file(file)
     config = checked(typed(config), schema("config"), "configuration")
+    PLUGINS = settings.plugin_folders(config["plugins"], Path(workflow.basedir))
+    sys.path += PLUGINS
     RECIPES = repository_path(config["recipes"])
     METHODS = repository_path(config["method_sheets"])
     RESULTS = f"results/{config['preset']}"
@@ -115,7 +117,7 @@ ALIVE = clear_stale_locks()
 
 
 def shell_prefix():
-    """What precedes every rule's command: strict bash, the library and this Python within reach, word of a signal."""
+    """What precedes every rule's command: strict bash, the library, plug-ins and this Python, word of a signal."""
 
     def literal(text):
         """Text that Snakemake, which formats the prefix, leaves as it is."""
@@ -127,7 +129,7 @@ def shell_prefix():
     path = "" if CONDA else f'PATH={quoted(Path(sys.executable).parent)}:"$PATH" '
     return (
         f"set -euo pipefail; export PYTHONNOUSERSITE=1 WORKFLOW_PYTHON={quoted(sys.executable)} {path}"
-        f"PYTHONPATH={quoted(LIBRARY)}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
+        f"PYTHONPATH={quoted(':'.join([LIBRARY, *PLUGINS]))}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
         f"{literal(failures.SHELL_FUNCTION)}"
     )
 
@@ -211,7 +213,8 @@ def training_options(wildcards):
     run = planned(wildcards)
     words = option_words("--neuron-option", run.given_options) + recipe_words(run.changes)
     for key, value in sorted(run.network_options.items()):
-        words += [f"--{key.replace('_', '-')}", value]
+        part, dot, option = key.partition(".")
+        words += [f"--{part}-option", f"{option}={value}"] if dot else [f"--{key.replace('_', '-')}", value]
     words += ["--deterministic"] if config["deterministic"] else []
     words += ["--source", f"{RESULTS}/runs/{run.source_folder}"] if run.source_folder else []
     # a search for the threshold has the same options, but not yet its result

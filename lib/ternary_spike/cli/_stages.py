@@ -9,7 +9,7 @@ from ternary_spike.cli._made_by import made_by
 from ternary_spike.configuration.recipe import from_dict
 from ternary_spike.data.loading import EvaluationBatches, evaluation_batch_size
 from ternary_spike.data.prepared import read_manifest
-from ternary_spike.models.resnet import SpikingResNet
+from ternary_spike.models.base import SpikingNetwork
 from ternary_spike.reparam.network import NOT_FOLDABLE, STRUCTURE_FILE, FoldedNetwork
 from ternary_spike.reparam.refusal import refusal_of
 from ternary_spike.system import devices
@@ -23,7 +23,7 @@ COMPARED = 16
 
 def open_run(
     args: Namespace, samples: int | None = None, batch_size: int | None = None
-) -> tuple[dict, SpikingResNet, EvaluationBatches, torch.device]:
+) -> tuple[dict, SpikingNetwork, EvaluationBatches, torch.device]:
     """The record and network of ``--run``, the test batches of ``--data`` as it was trained to see them, the device.
 
     With ``samples``, a class-balanced part of the test set of that size, or all of a smaller one; ``batch_size`` at a

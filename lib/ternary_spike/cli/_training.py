@@ -4,19 +4,31 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ternary_spike.cli._options import add_machine, identifier, key_values, seed, timesteps
+from ternary_spike.configuration.run_table import file_part
 from ternary_spike.methods.registry import METHODS, PAPERS_WAY
+from ternary_spike.models.normalisations import BATCH_NORM, NORMALISATIONS
+from ternary_spike.models.registry import ARCHITECTURES
+from ternary_spike.neurons.registry import NEURONS
+from ternary_spike.planning.network_options import NORMALISATION, OF_NORMALISATION, network_arguments
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options that say what to train and how."""
     parser.add_argument("--data", type=Path, required=True, help="folder of prepared data")
-    parser.add_argument("--architecture", required=True, help="resnet18, 19, 20, 34, 6 or 8; resnet20w16 for width 16")
-    parser.add_argument("--neuron", help="binary, ternary, trainable, plif, glif, relu; by default the method sheet's")
+    own = "or module:Name of your own"
+    architectures = f"{', '.join(ARCHITECTURES)} (resnet20w16 for width 16), {own}"
+    parser.add_argument("--architecture", required=True, help=architectures)
+    parser.add_argument("--neuron", help=f"{', '.join(NEURONS)}, {own}; by default the method sheet's")
     parser.add_argument("--timesteps", type=timesteps, required=True, help="T; must be the frames of event data")
     parser.add_argument("--recipe", type=Path, required=True, help="YAML file with the schedule and augmentation")
     parser.add_argument("--seed", type=seed, required=True, help="decides initialisation, order and augmentation")
     parser.add_argument(
         "--neuron-option", action="append", default=[], metavar="KEY=VALUE", help="option of the neurons: threshold=1.0"
+    )
+    normalisations = f"{', '.join(NORMALISATIONS)}, {own}; by default the method sheet's, or {BATCH_NORM}"
+    parser.add_argument("--normalisation", help=normalisations)
+    parser.add_argument(
+        "--normalisation-option", action="append", default=[], metavar="KEY=VALUE", help="option of the normalisation"
     )
     # without a value where the workflow has no sheet to name
     parser.add_argument(
@@ -25,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="?",
         help="YAML file of a published method: its neuron, way to train, options and changes of the recipe",
     )
-    methods = f"{', '.join(METHODS)}, or module:Class of your own"
+    methods = f"{', '.join(METHODS)}, {own}"
     parser.add_argument("--method", help=f"how to train: {methods}; by default the method sheet's, or {PAPERS_WAY}")
     parser.add_argument(
         "--method-option", action="append", default=[], metavar="KEY=VALUE", help="option of the method"
@@ -81,7 +93,7 @@ def training_plan(args: Namespace, threshold_found: bool = False):
     options = {**(sheet.training_options if sheet else {}), **key_values(args.method_option, "--method-option")}
     name = [manifest.dataset, args.architecture, f"T{args.timesteps}", model["neuron"], *_way(args, sheet)]
     return TrainingPlan(
-        args.id or "-".join(name),
+        args.id or "-".join(map(file_part, name)),
         args.data,
         model,
         chosen,
@@ -96,7 +108,6 @@ def training_plan(args: Namespace, threshold_found: bool = False):
 
 def _network(args: Namespace, sheet, manifest, threshold_found: bool) -> dict:
     """The arguments of the network that a command line asks for, with those that a method sheet has for it."""
-    from ternary_spike.neurons.registry import NEURONS
     from ternary_spike.system.errors import UserError
 
     if manifest.frames is not None and manifest.frames != args.timesteps:
@@ -110,7 +121,6 @@ def _network(args: Namespace, sheet, manifest, threshold_found: bool) -> dict:
         raise UserError("--neuron is missing; name one, or a --method-sheet that names one")
     if threshold_found and "threshold" not in given:
         options.pop("threshold", None)
-    stem_batch_norm = (sheet.network_options if sheet else {}).get("stem_batch_norm", "per_step")
     return {
         "architecture": args.architecture,
         "neuron": neuron,
@@ -119,7 +129,18 @@ def _network(args: Namespace, sheet, manifest, threshold_found: bool) -> dict:
         "in_channels": manifest.channels,
         "image_size": manifest.image_size,
         "neuron_options": NEURONS.options(neuron, options, text=True),
-        "stem_batch_norm": args.stem_batch_norm or stem_batch_norm,
+        **network_arguments(_network_options(args, sheet)),
+    }
+
+
+def _network_options(args: Namespace, sheet) -> dict[str, str]:
+    """The network's options as text, as a run table has them: the method sheet's, unless the command line has other."""
+    given = {"stem_batch_norm": args.stem_batch_norm, NORMALISATION: args.normalisation}
+    options = key_values(args.normalisation_option, "--normalisation-option")
+    return {
+        **(sheet.network_options if sheet else {}),
+        **{key: text for key, text in given.items() if text is not None},
+        **{f"{OF_NORMALISATION}{key}": text for key, text in options.items()},
     }
 
 

@@ -144,6 +144,7 @@ class Part:
         fused: for a neuron, whether the fused kernels compute it.
         folds: for a neuron or a normalisation, whether it can be folded into the weights (Eqs. 15-17).
         from_run: for a method, whether it starts from another run: its teacher, or the network that it converts.
+        data: for what is made from data, such as an architecture, that data.
     """
 
     home: str
@@ -155,6 +156,7 @@ class Part:
     fused: bool = False
     folds: bool = False
     from_run: bool = False
+    data: Any = None
 
     @property
     def module(self) -> str:
@@ -175,6 +177,56 @@ class Part:
         return found
 
 
+class OwnPart(Part):
+    """A part of a user's own, ``mypackage.mymodule:MyNeuron``, wherever Python finds it.
+
+    What it is its class says: ``OPTIONS``, ``SOURCE``, ``FOLDS``, ``FROM_RUN`` and its docstring's first line. It is
+    imported only when one of these is asked for, since that takes torch, which is long to import.
+    """
+
+    def __init__(self, kind: str, name: str) -> None:
+        for key, value in (("kind", kind), ("home", name)):
+            object.__setattr__(self, key, value)  # a part cannot be changed by `part.home = name`
+
+    @property
+    def meaning(self) -> str:
+        return (self.load().__doc__ or "").strip().partition("\n")[0]
+
+    @property
+    def options(self) -> Mapping[str, Option]:
+        return getattr(self.load(), "OPTIONS", {})
+
+    @property
+    def source(self) -> str:
+        return getattr(self.load(), "SOURCE", "")
+
+    @property
+    def folds(self) -> bool:
+        return bool(getattr(self.load(), "FOLDS", False))
+
+    @property
+    def from_run(self) -> bool:
+        return bool(getattr(self.load(), "FROM_RUN", False))
+
+    def load(self) -> Any:
+        """Its code.
+
+        Raises:
+            ValueError: if it cannot be imported, whatever the reason.
+        """
+        try:
+            return super().load()
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"{self.kind} {self.home!r}: there is no module {error.name!r}; name its folder under `plugins` in the "
+                "configuration, or in PYTHONPATH"
+            ) from error
+        except ValueError as error:
+            raise ValueError(f"{self.kind} {self.home!r}: {error}") from error
+        except Exception as error:  # whatever a module of a user's own may raise while it is imported
+            raise ValueError(f"{self.kind} {self.home!r}: {type(error).__name__}: {error}") from error
+
+
 class Registry(Mapping[str, Part]):
     """The parts of one kind by name.
 
@@ -191,7 +243,7 @@ class Registry(Mapping[str, Part]):
         """The part of a name, or of ``module:Name`` for code that is in no registry.
 
         Raises:
-            ValueError: if the name is unknown, or the code cannot be imported.
+            ValueError: if the name is unknown.
         """
         if name in self._parts:
             return self._parts[name]
@@ -199,7 +251,7 @@ class Registry(Mapping[str, Part]):
             raise ValueError(
                 f"unknown {self.kind} {name!r}: choose one of {', '.join(self._parts)}, or module:Name of your own"
             )
-        return self._elsewhere(name)
+        return OwnPart(self.kind, name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)
@@ -209,19 +261,6 @@ class Registry(Mapping[str, Part]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._parts
-
-    def _elsewhere(self, name: str) -> Part:
-        """A part of a user's own, described by its class: OPTIONS, FOLDS, FROM_RUN, its docstring's first line."""
-        part = Part(name, "")
-        try:
-            code = part.load()
-        except ModuleNotFoundError as error:
-            raise ValueError(
-                f"{self.kind} {name!r}: there is no module {error.name!r}; name its folder under `plugins`"
-            ) from None
-        meaning = (getattr(code, "__doc__", None) or "").strip().partition("\n")[0]
-        says = {key: bool(getattr(code, key.upper(), False)) for key in ("folds", "from_run")}
-        return Part(name, meaning, getattr(code, "OPTIONS", {}), **says)
 
     def options(self, name: str, given: Mapping[str, Any], *, text: bool = False) -> dict[str, Any]:
         """A part's options with the right types; those that are not given are left out.

@@ -188,10 +188,16 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**listed, "method": row["method"].name if row["method"] else ""}
 
 
+def file_part(text: str) -> str:
+    """Text as a part of a file's name: ``mypackage.mymodule:MyNeuron`` as ``mypackage.mymodule_MyNeuron``."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", text)
+
+
 def run_id(row: Mapping[str, Any], data: str | None = None, suffix: str = "") -> str:
     """The id of a row's run, on data and with changes that have these names."""
     method = row["method"].name if row["method"] else ""
-    parts = [data or row["dataset"], row["architecture"], f"T{row['timesteps']}", row["neuron"], method, row["variant"]]
+    architecture, neuron = file_part(row["architecture"]), file_part(row["neuron"])
+    parts = [data or row["dataset"], architecture, f"T{row['timesteps']}", neuron, method, row["variant"]]
     return "-".join(filter(None, parts)) + suffix
 
 

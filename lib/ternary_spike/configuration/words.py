@@ -19,7 +19,8 @@ def typed(given: Mapping[str, Any]) -> dict[str, Any]:
     found = {key: WORDS.get(value, value) if isinstance(value, str) else value for key, value in given.items()}
     if isinstance(energies := found.get("energy_picojoule"), dict):
         found["energy_picojoule"] = {key: _without_point(value) for key, value in energies.items()}
-    return found | {key: as_list(found[key], kind) for key, kind in FACETS.items() if key in found}
+    lists = {**FACETS, "plugins": str}
+    return found | {key: as_list(found[key], kind) for key, kind in lists.items() if key in found}
 
 
 def as_list(value: Any, kind: type) -> list:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ternary_spike.models.base import named_neurons
-from ternary_spike.models.resnet import SpikingResNet
+from ternary_spike.models.base import SpikingNetwork, named_neurons
 from ternary_spike.reparam import synops
 from ternary_spike.reparam.network import FoldedNetwork
 
@@ -21,7 +20,7 @@ def live_layers(network: FoldedNetwork) -> list[str]:
     return [name for name in network.spike_layers() if name in reached]
 
 
-def gradient_shares(model: SpikingResNet, x: Tensor, labels: Tensor) -> dict[str, float]:
+def gradient_shares(model: SpikingNetwork, x: Tensor, labels: Tensor) -> dict[str, float]:
     """How much of the gradient at a layer's spikes its amplitude sees: |dL/da| over the sum of |dL/dy b|.
 
     Args:

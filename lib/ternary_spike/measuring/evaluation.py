@@ -6,9 +6,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from ternary_spike.models.base import named_neurons
+from ternary_spike.models.base import SpikingNetwork, named_neurons
 from ternary_spike.models.recording import recording
-from ternary_spike.models.resnet import SpikingResNet
 from ternary_spike.neurons.base import SpikingNeuron
 from ternary_spike.training.accuracy import accuracy
 
@@ -71,7 +70,7 @@ class _LayerStatistics:
 
 
 @torch.no_grad()
-def evaluate(model: SpikingResNet, batches: Iterable[tuple[Tensor, Tensor]]) -> dict:
+def evaluate(model: SpikingNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> dict:
     """Accuracy and per-layer statistics of a network on a test set.
 
     Args:

@@ -1,17 +1,23 @@
 """What every spiking network has in common: its input, the classifier on its last spikes, its neuron layers' names."""
 
+import math
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 
 from ternary_spike.membrane.arguments import whole
+from ternary_spike.models.blocks import ConvUnit
+from ternary_spike.models.known_modules import has_forward_of
 from ternary_spike.models.network_input import check_input
 from ternary_spike.neurons.base import SpikingNeuron
 
 
 class SpikingNetwork(nn.Module):
-    """A network of spiking neurons with a linear classifier on globally pooled spikes.
+    """A network of units of spiking neurons, one behind the other, and a linear classifier on globally pooled spikes.
 
-    A subclass makes its layers and :attr:`classifier`, and says with :meth:`features` what spikes they emit and with
-    ``units()`` which parts compute them (see :func:`named_neurons`).
+    A subclass makes its units and :attr:`classifier`, and names the units with :meth:`units`; what it computes and what
+    it is once folded follow. One whose units do not follow each other says both itself, with :meth:`features` and
+    ``fold``.
 
     Args:
         timesteps: T >= 1.
@@ -33,9 +39,32 @@ class SpikingNetwork(nn.Module):
         self.in_channels = whole("in_channels", in_channels)
         self.image_size = whole("image_size", image_size)
 
+    def initialise(self) -> None:
+        """The authors' initialisation: conv N(0, 2 / (k k c_out)), linear N(0, 1 / fan_in^2), BN weight 1, bias 0."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+                nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0.0, 1.0 / module.in_features)
+                nn.init.zeros_(module.bias)
+
+    def units(self) -> Iterable[tuple[str, nn.Module]]:
+        """What computes the last spikes, in the order of computation, by the names used in every result file."""
+        raise NotImplementedError(f"{type(self).__name__} has no units()")
+
     def features(self, x: Tensor) -> Tensor:
-        """The last layer's spikes [T, B, C, H, W] on an input as :meth:`forward` takes it."""
-        raise NotImplementedError(f"{type(self).__name__} has no features(x)")
+        """The last unit's spikes [T, B, C, H, W] on an input as :meth:`forward` takes it."""
+        first, *others = [unit for _, unit in self.units()]
+        if x.dim() == 5:
+            spikes = first(x.transpose(0, 1))
+        elif has_forward_of(first, ConvUnit):
+            spikes = first(x, timesteps=self.timesteps)
+        else:
+            spikes = first(x.expand(self.timesteps, *x.shape))
+        for unit in others:
+            spikes = unit(spikes)
+        return spikes
 
     def forward(self, x: Tensor, each_timestep: bool = False) -> Tensor:
         """Class scores of a batch.
@@ -54,6 +83,12 @@ class SpikingNetwork(nn.Module):
         spikes = self.features(x)
         # the classifier is linear: scoring the mean over time is the mean of the scores, at a T-th of the cost
         return self.classifier(spikes.mean(dim=(3, 4) if each_timestep else (0, 3, 4)))
+
+    def fold(self, folder, name: str, source: str) -> str:
+        """What :meth:`forward` is once folded; see :mod:`ternary_spike.models.blocks`."""
+        for where, unit in self.units():
+            source = folder.unit(where, unit, source)
+        return folder.classifier("classifier", self.classifier, source)
 
 
 def named_neurons(model: nn.Module) -> dict[str, nn.Module]:

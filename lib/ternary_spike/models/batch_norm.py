@@ -97,12 +97,13 @@ class BatchNorm2d(nn.BatchNorm2d):
         channels: C.
         per_step: if True each timestep is normalised with statistics of its own and moves the running statistics in
             turn (the authors' stem); if False time, batch and space are one population (the authors' blocks).
+        branches: what is added up in front of the neuron layer, for those who scale by it.
 
     Attributes:
         synchronised: whether training takes its statistics over all processes of a distributed run.
     """
 
-    def __init__(self, channels: int, per_step: bool = False) -> None:
+    def __init__(self, channels: int, per_step: bool = False, branches: int = 1) -> None:
         super().__init__(channels)
         self.per_step = per_step
         self.synchronised = False
@@ -116,6 +117,14 @@ class BatchNorm2d(nn.BatchNorm2d):
         return over_time(self._normalise, x)
 
     @property
+    def gain(self) -> Tensor:
+        """gamma: what a normalised value is multiplied by, [C]; gradients flow through.
+
+        A normalisation that scales in another way overrides this alone; the fused pass and the fold ask it too.
+        """
+        return self.weight
+
+    @property
     def plain(self) -> bool:
         """Whether it has all that our constructor gives it: without, it is computed by torch's own method alone."""
         parts = (self.weight, self.bias, self.running_mean, self.running_var, self.momentum)
@@ -124,14 +133,24 @@ class BatchNorm2d(nn.BatchNorm2d):
     def _normalise(self, x: Tensor) -> Tensor:
         """One population [N, C, H, W]."""
         if not (self.training and self.synchronised):
-            return super().forward(x)
+            return self._own(x)
         self.num_batches_tracked += 1
         return self._trained(x, self.running_mean, self.running_var, self.momentum, self.eps)
 
+    def _own(self, x: Tensor) -> Tensor:
+        """One population [N, C, H, W] as torch's own method computes it, with :attr:`gain`."""
+        gain = self.gain
+        if gain is self.weight:
+            return super().forward(x)
+        if self.training:
+            self.num_batches_tracked += 1
+        running = self.running_mean, self.running_var
+        return F.batch_norm(x, *running, gain, self.bias, self.training, self.momentum, self.eps)
+
     def _trained(self, x: Tensor, mean: Tensor, variance: Tensor, momentum: float, eps: float) -> Tensor:
         if self.synchronised:
-            return synchronised_batch_norm(x, mean, variance, self.weight, self.bias, momentum, eps)
-        return F.batch_norm(x, mean, variance, self.weight, self.bias, True, momentum, eps)
+            return synchronised_batch_norm(x, mean, variance, self.gain, self.bias, momentum, eps)
+        return F.batch_norm(x, mean, variance, self.gain, self.bias, True, momentum, eps)
 
     def repeated(self, x: Tensor, timesteps: int) -> Tensor:
         """What :meth:`forward` does to a static input repeated at each timestep, computed once.
@@ -145,7 +164,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             would for the repeated input.
         """
         if not self.training:
-            return super().forward(x)
+            return self._own(x)
         if not self.plain:
             return self.forward(x.expand(timesteps, *x.shape))[0]
         return self._moving_repeated(x, timesteps, lambda *running: self._trained(x, *running))

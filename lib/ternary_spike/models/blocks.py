@@ -3,7 +3,12 @@
 Beside its ``forward`` a unit has ``fold(folder, name, source)``, which says the same once more for
 :mod:`ternary_spike.reparam`: it calls the folder's methods for its layers in the order of computation. ``name`` is the
 unit's own in result files; ``source`` and what is returned are names of values. ``neurons(name)`` has its neurons.
+
+Each is made with ``neuron(channels)`` and ``norm(channels, branches)``, which make its neuron layers and the
+normalisations in front of them; ``branches`` counts what is added up in front of the neuron layer.
 """
+
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -11,14 +16,18 @@ from ternary_spike.models.batch_norm import BatchNorm2d
 from ternary_spike.models.layers import AvgPool2d, Conv2d
 from ternary_spike.models.normalise_and_fire import normalise_and_fire, normalise_and_fire_static
 
+Make = Callable[..., nn.Module]
+
 
 class ConvUnit(nn.Module):
     """conv-BN-neuron, the stem's unit."""
 
-    def __init__(self, in_channels: int, channels: int, kernel: int, stride: int, per_step: bool, neuron) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, kernel: int, stride: int, neuron: Make, norm: Make = BatchNorm2d
+    ) -> None:
         super().__init__()
         self.conv = Conv2d(in_channels, channels, kernel, stride)
-        self.bn = BatchNorm2d(channels, per_step)
+        self.bn = norm(channels)
         self.neuron = neuron(channels)
 
     def forward(self, x: Tensor, timesteps: int | None = None) -> Tensor:
@@ -42,12 +51,12 @@ class ConvUnit(nn.Module):
 class Shortcut(nn.Module):
     """The projection where a block changes the shape: [T, B, C, H, W] to [T, B, C', H', W']."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, pooled: bool) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, pooled: bool, norm: Make) -> None:
         super().__init__()
         pooled = pooled and stride > 1
         self.pool = AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False) if pooled else None
         self.conv = Conv2d(in_channels, channels, 1, 1 if pooled else stride)
-        self.bn = BatchNorm2d(channels)
+        self.bn = norm(channels, branches=2)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bn(self.conv(x if self.pool is None else self.pool(x)))
@@ -61,15 +70,17 @@ class Shortcut(nn.Module):
 class BasicBlock(nn.Module):
     """conv-BN-neuron-conv-BN, plus the shortcut of the incoming spikes, then a neuron."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, pooled: bool, neuron) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, stride: int, pooled: bool, neuron: Make, norm: Make = BatchNorm2d
+    ) -> None:
         super().__init__()
         self.conv1 = Conv2d(in_channels, channels, 3, stride)
-        self.bn1 = BatchNorm2d(channels)
+        self.bn1 = norm(channels)
         self.neuron1 = neuron(channels)
         self.conv2 = Conv2d(channels, channels, 3)
-        self.bn2 = BatchNorm2d(channels)
+        self.bn2 = norm(channels, branches=2)
         changes = stride != 1 or in_channels != channels
-        self.shortcut = Shortcut(in_channels, channels, stride, pooled) if changes else None
+        self.shortcut = Shortcut(in_channels, channels, stride, pooled, norm) if changes else None
         self.neuron2 = neuron(channels)
 
     def forward(self, x: Tensor) -> Tensor:

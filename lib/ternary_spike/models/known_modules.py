@@ -14,10 +14,10 @@ class NotFoldable(ValueError):
     """A network has a layer that cannot be folded; the message names it and says why."""
 
 
-# what may be replaced: none of them takes part in computing an output
+# what may be replaced: none of them takes part in computing an output, or a network's fold asks it as its forward does
 _FREE = {
-    "__init__", "__setattr__", "__setstate__", "_initialise", "_load_from_state_dict", "extra_repr",
-    "reset_parameters", "reset_running_stats",
+    "__init__", "__setattr__", "__setstate__", "_load_from_state_dict", "extra_repr", "initialise",
+    "reset_parameters", "reset_running_stats", "units",
 }  # fmt: skip
 _CALLS = ("__call__", "_wrapped_call_impl", "_call_impl")
 

@@ -88,7 +88,7 @@ def _fused(bn: BatchNorm2d, neuron: SpikingNeuron, y: Tensor, shortcut: Tensor |
     return _NormalisedMultiStep.apply(
         y,
         shortcut,
-        bn.weight,
+        bn.gain,
         bn.bias,
         neuron.amplitude,
         mean,

@@ -1,7 +1,15 @@
-"""The architectures by name."""
+"""The architectures by name. Importing it needs no torch; making a network does."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ternary_spike.configuration.register import ELSEWHERE, Part, Registry
+
+if TYPE_CHECKING:
+    from ternary_spike.models.base import SpikingNetwork
 
 
 @dataclass(frozen=True)
@@ -33,44 +41,82 @@ class Architecture:
     shortcut: str
 
 
+class Architectures(Registry):
+    """The architectures by name, those of data with any width: ``resnet20w16`` is ``resnet20`` with 16 channels."""
+
+    def __getitem__(self, name: str) -> Part:
+        """The part of a name, its ``data`` with the width that the name says; see :class:`Registry`."""
+        known, width = re.fullmatch(r"(.*?)(?:w([1-9][0-9]{0,3}))?", name, re.DOTALL).groups()
+        if ELSEWHERE.fullmatch(name) or name in self:
+            return super().__getitem__(name)
+        if known not in self or self._parts[known].data is None:
+            raise ValueError(
+                f"unknown architecture {name!r}: choose one of {', '.join(self)}, with w and a width up to 9999 behind "
+                "it for another width than its own (resnet20w16), or module:Name of your own"
+            )
+        part = self._parts[known]
+        return replace(part, data=replace(part.data, width=int(width)))
+
+
 def _imagenet(blocks: tuple[int, ...]) -> Architecture:
     stages = tuple(Stage(2**i, n, 1 if i == 0 else 2) for i, n in enumerate(blocks))
     return Architecture(64, ((7, 2),), (3, 2, 1), stages, "strided")
 
 
-ARCHITECTURES: dict[str, Architecture] = {
-    # the paper's: ResNet20 and ResNet19 for CIFAR and CIFAR10-DVS, ResNet18 and ResNet34 for ImageNet
-    "resnet18": _imagenet((2, 2, 2, 2)),
-    "resnet19": Architecture(128, ((3, 1),), None, (Stage(1, 3, 1), Stage(2, 3, 2), Stage(4, 2, 2)), "strided"),
-    "resnet20": Architecture(
-        64, ((3, 1),) * 3, (2, 2, 0), tuple(Stage(2**i, 2, 1 if i == 0 else 2) for i in range(4)), "pooled"
-    ),
-    "resnet34": _imagenet((3, 4, 6, 3)),
-    # ours, for demonstrations on small images
-    "resnet6": Architecture(16, ((3, 1),), None, (Stage(1, 1, 1), Stage(2, 1, 2)), "strided"),
-    "resnet8": Architecture(16, ((3, 1),), None, (Stage(1, 1, 1), Stage(2, 1, 2), Stage(4, 1, 2)), "strided"),
-}
+def _resnet(meaning: str, data: Architecture, source: str = "") -> Part:
+    return Part("ternary_spike.models.resnet:SpikingResNet", meaning, source=source, data=data)
+
+
+HE, ZHENG = "He et al., CVPR 2016", "Zheng et al., AAAI 2021"
+ARCHITECTURES = Architectures(
+    "architecture",
+    {
+        "resnet18": _resnet("the paper's for ImageNet", _imagenet((2, 2, 2, 2)), HE),
+        "resnet19": _resnet(
+            "the paper's for CIFAR and CIFAR10-DVS: three stages, width 128",
+            Architecture(128, ((3, 1),), None, (Stage(1, 3, 1), Stage(2, 3, 2), Stage(4, 2, 2)), "strided"),
+            ZHENG,
+        ),
+        "resnet20": _resnet(
+            "the paper's for CIFAR and CIFAR10-DVS: a stem of three convolutions, four stages, width 64",
+            Architecture(
+                64, ((3, 1),) * 3, (2, 2, 0), tuple(Stage(2**i, 2, 1 if i == 0 else 2) for i in range(4)), "pooled"
+            ),
+            HE,
+        ),
+        "resnet34": _resnet("the paper's for ImageNet", _imagenet((3, 4, 6, 3)), HE),
+        "resnet6": _resnet(
+            "for demonstrations on small pictures: two stages, width 16",
+            Architecture(16, ((3, 1),), None, (Stage(1, 1, 1), Stage(2, 1, 2)), "strided"),
+        ),
+        "resnet8": _resnet(
+            "for demonstrations on small pictures: three stages, width 16",
+            Architecture(16, ((3, 1),), None, (Stage(1, 1, 1), Stage(2, 1, 2), Stage(4, 1, 2)), "strided"),
+        ),
+    },
+)
 
 
 def parse_architecture(name: str) -> Architecture:
     """The specification behind a name such as ``resnet20`` or, with another width, ``resnet20w16``.
 
     Raises:
-        ValueError: if the name is unknown or the width is none from 1 to 9999.
+        ValueError: if the name is unknown, the width is none from 1 to 9999, or the network is not made from data.
     """
-    match = re.fullmatch(r"(resnet[0-9]+)(?:w([1-9][0-9]{0,3}))?", name)
-    if not match or match[1] not in ARCHITECTURES:
-        raise ValueError(
-            f"unknown architecture {name!r}: choose one of {', '.join(ARCHITECTURES)}, "
-            "with w and a width up to 9999 behind it for another width than its own (resnet20w16)"
-        )
-    architecture = ARCHITECTURES[match[1]]
-    return replace(architecture, width=int(match[2])) if match[2] else architecture
+    data = ARCHITECTURES[name].data
+    if data is None:
+        raise ValueError(f"architecture {name!r} is not made from data")
+    return data
 
 
 def require_image_size(name: str, image_size: int) -> None:
-    """Raise ValueError if an architecture is unknown or leaves nothing of square images of so many pixels a side."""
-    spec = parse_architecture(name)
+    """Raise ValueError if an architecture is unknown or leaves nothing of square images of so many pixels a side.
+
+    Of one that is not made from data only its own code knows.
+    """
+    spec = ARCHITECTURES[name].data
+    if spec is None:
+        return
     side = image_size
     for kernel, stride in spec.stem:
         side = (side + 2 * (kernel // 2) - kernel) // stride + 1
@@ -79,3 +125,48 @@ def require_image_size(name: str, image_size: int) -> None:
         side = (side + 2 * padding - kernel) // stride + 1
     if image_size < 1 or side < 1:
         raise ValueError(f"{name} cannot take images of {image_size}x{image_size} pixels: nothing is left of them")
+
+
+def make_network(
+    architecture: str,
+    neuron: str,
+    timesteps: int,
+    *,
+    neuron_options: Mapping[str, Any] | None = None,
+    normalisation: str = "batch_norm",
+    normalisation_options: Mapping[str, Any] | None = None,
+    stem_batch_norm: str = "per_step",
+    **sizes: int,
+) -> "SpikingNetwork":
+    """A network by the names of the run table.
+
+    Args:
+        architecture: one of :data:`ARCHITECTURES`, with a width if one likes (``resnet20w16``), or ``module:Class``.
+        neuron, neuron_options: as for :func:`ternary_spike.neurons.registry.make_neuron`.
+        timesteps: T >= 1.
+        normalisation, normalisation_options: as for
+            :func:`ternary_spike.models.normalisations.make_normalisation`.
+        stem_batch_norm: of a ResNet, see :class:`ternary_spike.models.resnet.SpikingResNet`.
+        sizes: ``num_classes``, ``in_channels``, ``image_size``.
+
+    Raises:
+        ValueError: if a name or an option is unknown, the code is no network, or a size does not fit.
+    """
+    from ternary_spike.models.base import SpikingNetwork
+    from ternary_spike.models.normalisations import make_normalisation
+    from ternary_spike.neurons.registry import make_neuron
+
+    part = ARCHITECTURES[architecture]
+    if part.data is not None:
+        options = {"neuron_options": neuron_options, "stem_batch_norm": stem_batch_norm}
+        options |= {"normalisation": normalisation, "normalisation_options": normalisation_options}
+        return part.load()(architecture, neuron, timesteps, **options, **sizes)
+    network = part.load()(
+        partial(make_neuron, neuron, timesteps=timesteps, **(neuron_options or {})),
+        partial(make_normalisation, normalisation, **(normalisation_options or {})),
+        timesteps=timesteps,
+        **sizes,
+    )
+    if not isinstance(network, SpikingNetwork):
+        raise ValueError(f"architecture {architecture!r} is no subclass of ternary_spike.models.base:SpikingNetwork")
+    return network

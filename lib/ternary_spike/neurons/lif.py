@@ -14,6 +14,7 @@ Single-step use takes and returns the membrane potential explicitly; no neuron h
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ from ternary_spike.membrane.arguments import number, whole
 from ternary_spike.membrane.dynamics import Dynamics, charge
 from ternary_spike.membrane.spike import spike
 from ternary_spike.neurons.base import Folded, SpikingNeuron
+from ternary_spike.neurons.registry import AMPLITUDE
+from ternary_spike.neurons.registry import LIF as LIF_OPTIONS
 
 
 class LIF(SpikingNeuron):
@@ -41,6 +44,7 @@ class LIF(SpikingNeuron):
         ValueError: if a constant is no number (a tensor is none) or out of range, or the surrogate is unknown.
     """
 
+    OPTIONS: ClassVar = LIF_OPTIONS  # which a neuron of somebody's own that builds on this class has too
     fixed = (*SpikingNeuron.fixed, "threshold", "decay", "surrogate", "window", "detach_reset")
 
     def __init__(
@@ -123,6 +127,7 @@ class TrainableTernaryLIF(LIF):
         ValueError: as of :class:`LIF`; also if the amplitude is no finite number, or ``channels`` no whole one.
     """
 
+    OPTIONS: ClassVar = LIF_OPTIONS | AMPLITUDE
     signed = True
     fixed = (*LIF.fixed, "initial_amplitude", "channels")
 

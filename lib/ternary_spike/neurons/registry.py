@@ -11,14 +11,24 @@ if TYPE_CHECKING:
 
 LARGEST = 1e6  # of a number, either sign; float32 would hold more
 GUO = "Guo et al., AAAI 2024"
+SURROGATES = Registry(
+    "surrogate",
+    {
+        name: Part("ternary_spike.membrane.surrogate:derivative", meaning)
+        for name, meaning in {
+            "clamp": "1 from -window to window, for binary spikes from 0 to window: the authors' code",
+            "clamp_symmetric": "1 from -window to window, for binary spikes too",
+            "rectangle": "1 / (2 window) up to a distance d = window from the threshold",
+            "triangle": "(1 - d / window) / window up to d = window",
+            "atan": "1 / (pi window (1 + (d / window)^2))",
+            "sigmoid": "s (1 - s) / window, where s is the logistic function of d / window",
+        }.items()
+    },
+)
 LIF = {
     "threshold": Option(0.5, "V_th, in units of the membrane potential", low=1e-30, high=LARGEST),
     "decay": Option(0.25, "tau, the share of the membrane potential that survives a timestep", low=0.0, high=1.0),
-    "surrogate": Option(
-        "clamp",
-        "the surrogate gradient",
-        choices=("clamp", "clamp_symmetric", "rectangle", "triangle", "atan", "sigmoid"),
-    ),
+    "surrogate": Option("clamp", "the surrogate gradient", choices=tuple(SURROGATES)),
     "window": Option(1.0, "half-width of the surrogate", above=0.0, high=LARGEST),
     "detach_reset": Option(False, "whether no gradient flows through the reset"),
 }
@@ -61,7 +71,12 @@ NEURONS = Registry(
             "ternary_spike.neurons.lif:BinaryLIF", "spikes {0, 1}: Eqs. 4-5", LIF, GUO, fused=True, folds=True
         ),
         "ternary": Part(
-            "ternary_spike.neurons.lif:TernaryLIF", "spikes {-1, 0, 1}: Eqs. 7-8", LIF, GUO, fused=True, folds=True
+            "ternary_spike.neurons.lif:TernaryLIF",
+            "spikes {-1, 0, 1}: Eqs. 7-8",
+            LIF,
+            GUO,
+            fused=True,
+            folds=True,
         ),
         "trainable": Part(
             "ternary_spike.neurons.lif:TrainableTernaryLIF",
@@ -101,13 +116,15 @@ def make_neuron(name: str, channels: int | None = None, timesteps: int | None = 
         options: of that neuron, see :data:`NEURONS`.
 
     Raises:
-        ValueError: if the name or an option is unknown, or an option's value not allowed.
+        ValueError: if the name or an option is unknown, an option's value not allowed, or the code is no neuron.
     """
     part = NEURONS[name]
     options = NEURONS.options(name, options)
     code = part.load()
     if not part.spikes:
         return code()
+    if not hasattr(code, "per_timestep"):
+        raise ValueError(f"neuron {name!r} is no subclass of ternary_spike.neurons.base:SpikingNeuron")
     if code.per_timestep and timesteps is not None:
         options["timesteps"] = timesteps
     return code.build(channels, **options)

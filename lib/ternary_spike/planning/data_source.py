@@ -1,8 +1,9 @@
 """Where the data of planned runs comes from."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from ternary_spike.configuration.run_table import file_part
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,3 @@ class DataSource:
         """Name of the prepared data: the dataset and whatever sets it apart from the original with default settings."""
         parts = [self.dataset, *([] if self.original else [self.kind])]
         return ".".join(parts + [file_part(f"{key}_{value}") for key, value in sorted(self.options.items())])
-
-
-def file_part(text: str) -> str:
-    """Text as a part of a file's name."""
-    return re.sub(r"[^A-Za-z0-9_.]+", "_", text)

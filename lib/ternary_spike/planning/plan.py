@@ -11,8 +11,8 @@ from typing import Any
 
 from ternary_spike.configuration import recipe as recipes
 from ternary_spike.configuration.method_sheet import MethodSheet
-from ternary_spike.configuration.run_table import COLUMNS, require_short, run_id
-from ternary_spike.planning.data_source import DataSource, file_part
+from ternary_spike.configuration.run_table import COLUMNS, file_part, require_short, run_id
+from ternary_spike.planning.data_source import DataSource
 from ternary_spike.planning.run import NOT_RUN, RUNNABLE, Run
 from ternary_spike.planning.selection import Selection, selected
 from ternary_spike.planning.source_runs import finds_threshold, require_sources, source_of

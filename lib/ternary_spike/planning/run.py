@@ -10,11 +10,10 @@ from ternary_spike.configuration.method_sheet import MethodSheet
 from ternary_spike.configuration.recipe import deciding
 from ternary_spike.methods.registry import METHODS, PAPERS_WAY
 from ternary_spike.planning.data_source import DataSource
+from ternary_spike.planning.network_options import normalisation, of_network
 from ternary_spike.planning.source_runs import finds_threshold
 
 RUNNABLE, NOT_RUN = "runnable", "not run"
-#: what stands among a row's options and is the network's, not its neurons'
-NETWORK_OPTIONS = ("stem_batch_norm",)
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,7 @@ class Run:
             "neuron": self.neuron,
             "timesteps": self.timesteps,
             "neuron_options": self.given_options,
+            **normalisation(self.network_options),
         }
 
     @property
@@ -106,13 +106,13 @@ class Run:
     @property
     def given_options(self) -> dict[str, str]:
         """The neuron's options without a threshold that is yet to be found."""
-        absent = (*NETWORK_OPTIONS, *(["threshold"] if self.target else []))
+        absent = {*self.network_options, *(["threshold"] if self.target else [])}
         return {key: text for key, text in self.neuron_options.items() if key not in absent}
 
     @property
     def network_options(self) -> dict[str, str]:
         """The network's options among the row's."""
-        return {key: text for key, text in self.neuron_options.items() if key in NETWORK_OPTIONS}
+        return of_network(self.neuron_options)
 
     def row(self) -> dict[str, Any]:
         """The run as a row of plan.csv."""

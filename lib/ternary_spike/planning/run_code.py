@@ -1,7 +1,7 @@
 """The hash of the code that one stage of one run depends on: the workflow repeats the stage when it changes.
 
-The run table names a neuron and a method; here these become the modules that hold their code. What else the registries
-say of them, and the network's architecture, counts by its value.
+The run table names a neuron, a normalisation, an architecture and a method; here these become the modules that hold
+their code. What else the registries say of them counts by its value.
 """
 
 import hashlib
@@ -10,7 +10,8 @@ from functools import cache
 from typing import Any
 
 from ternary_spike.methods.registry import METHODS, PAPERS_WAY
-from ternary_spike.models.registry import parse_architecture
+from ternary_spike.models.normalisations import BATCH_NORM, NORMALISATIONS
+from ternary_spike.models.registry import ARCHITECTURES
 from ternary_spike.neurons.registry import NEURONS
 from ternary_spike.system import codehash
 
@@ -22,21 +23,24 @@ def run_code_hash(stage: str, run: Mapping[str, Any]) -> str:
 
     Args:
         stage: "train", or the verb of a later stage.
-        run: what decides it, as in run.json: the network (``model``: ``architecture``, ``neuron``, ``neuron_options``),
-            the values of its ``recipe``, where a field that is missing has its default, and, unless it is the paper's
-            way, the ``method`` and its ``method_options``. Values of options may be text.
+        run: what decides it, as in run.json: the network (``model``: ``architecture``, ``neuron``, ``neuron_options``
+            and, unless it is batch norm, ``normalisation`` and ``normalisation_options``), the values of its
+            ``recipe``, where a field that is missing has its default, and, unless it is the paper's way, the ``method``
+            and its ``method_options``. Values of options may be text.
 
     Raises:
         ValueError: if a name is unknown.
     """
     model, recipe = run["model"], run["recipe"]
     method = run.get("method") or PAPERS_WAY
-    parts = [NEURONS[model["neuron"]], *([METHODS[method]] if stage == TRAIN else [])]
+    normalisation = NORMALISATIONS[model.get("normalisation", BATCH_NORM)]
+    parts = [NEURONS[model["neuron"]], normalisation, ARCHITECTURES[model["architecture"]]]
+    parts += [METHODS[method]] if stage == TRAIN else []
     settings = {key: recipe[key] for key in codehash.UNREACHED_FIELDS & recipe.keys()}
-    options = (model.get("neuron_options") or {}) | (run.get("method_options") or {})
-    settings |= {key: value for key, value in options.items() if isinstance(value, str)}
+    for options in (*(model.get(f"{kind}_options") for kind in ("neuron", "normalisation")), run.get("method_options")):
+        settings |= {key: value for key, value in (options or {}).items() if isinstance(value, str)}
     code = _code_hash(stage, tuple(part.module for part in parts), frozenset(settings.items()))
-    entries = [code, parse_architecture(model["architecture"]), *((part.home, part.spikes) for part in parts)]
+    entries = [code, *((part.home, part.spikes, part.data) for part in parts)]
     return hashlib.sha256(str(entries).encode()).hexdigest()[:16]
 
 

@@ -18,9 +18,9 @@ from ternary_spike.configuration.user_text import read_user_text
 from ternary_spike.data import registry
 from ternary_spike.data.dataset import Dataset
 from ternary_spike.methods.registry import METHODS
-from ternary_spike.neurons.registry import NEURONS
+from ternary_spike.models.registry import require_image_size
 from ternary_spike.planning.data_source import DataSource
-from ternary_spike.planning.parts import require_parts
+from ternary_spike.planning.parts import require_known, require_network, require_parts
 from ternary_spike.planning.plan import make_plan
 from ternary_spike.planning.run import Run
 from ternary_spike.planning.selection import Selection
@@ -35,6 +35,22 @@ def require_plain_folder(path: Path) -> None:
     for character, use in UNUSABLE.items():
         if character in str(path):
             raise UserError(f"{path}: {character!r} {use}; move the repository to a folder without it")
+
+
+def plugin_folders(folders: Iterable[str], base: Path) -> list[str]:
+    """The folders that a configuration names under ``plugins``, absolute; relative ones lie in ``base``.
+
+    Raises:
+        UserError: if there is no such folder, or Python could not search it.
+    """
+    found = []
+    for name in folders:
+        folder = Path(base, Path(name).expanduser()).resolve()
+        if not folder.is_dir() or ":" in str(folder):
+            problem = "contains ':'" if folder.is_dir() else "is no folder"
+            raise UserError(f"configuration: plugins names {name}, but {folder} {problem}; name what holds the package")
+        found.append(str(folder))
+    return found
 
 
 def require_plain_file(path: Path) -> None:
@@ -85,7 +101,9 @@ def configured_plan(
     """
     rows = run_table.read_experiments(table, method_folder)
     for row in rows:
-        checked(run_table.plain(row), row_schema, f"{table}, run {run_table.run_id(row)}")
+        where = f"{table}, run {run_table.run_id(row)}"
+        checked(run_table.plain(row), row_schema, where)
+        require_known(row, where)
     if not rows:
         raise UserError(f"{table} has no rows; write one for each training")
     sources = {name: _source(name, settings) for name, settings in config["data"].items()}
@@ -149,14 +167,11 @@ def _require_source(run: Run) -> None:
 
 def _require_fitting(run: Run, recipe: recipes.Recipe, data: Dataset, processes: int) -> None:
     from ternary_spike.data.augmentation import Augmentation
-    from ternary_spike.models.registry import require_image_size
-    from ternary_spike.models.resnet import require_stem_batch_norm
 
-    NEURONS.options(run.neuron, run.given_options, text=True)
-    require_stem_batch_norm(run.network_options.get("stem_batch_norm", "per_step"))
     _require_source(run)
     size = data.prepared_size(run.data.options)
     require_image_size(run.architecture, size)
+    require_network(run, data.channels, size)
     frames = int(data.settings(run.data.options)["frames"]) if data.frames is not None else None
     if frames not in (None, run.timesteps):
         raise UserError(

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ternary_spike.configuration.register import ELSEWHERE
 from ternary_spike.configuration.run_table import run_id
 from ternary_spike.neurons.registry import NEURONS
 from ternary_spike.system.errors import UserError
 
 #: a threshold that is not given but found
-RATE_OF = re.compile(r"rate_of_(\w+)")
+RATE_OF = re.compile(r"rate_of_(\S+)")
 SOURCE = "source"
 SPIKING = tuple(name for name, neuron in NEURONS.items() if neuron.spikes)
 
@@ -40,8 +41,9 @@ def source_of(row: Row) -> str:
         if not row["source"]:
             raise UserError(f"{where}, but source is empty; name the run whose firing rate is wanted")
         return row["source"]
-    if found[1] not in SPIKING:
-        raise UserError(f"{where}, but must be a number or rate_of_ and one of {', '.join((SOURCE, *SPIKING))}")
+    if found[1] not in SPIKING and not ELSEWHERE.fullmatch(found[1]):
+        known = f"{', '.join((SOURCE, *SPIKING))}, or module:Name of your own"
+        raise UserError(f"{where}, but must be a number or rate_of_ and one of {known}")
     twin = run_id({**row, "neuron": found[1], "variant": ""})
     if row["source"] not in ("", twin):
         raise UserError(f"{where}, but source is {row['source']}; write rate_of_source, or leave source out")

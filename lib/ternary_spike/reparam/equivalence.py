@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from ternary_spike.models.base import SpikingNetwork
 from ternary_spike.models.recording import recording
-from ternary_spike.models.resnet import SpikingResNet
 from ternary_spike.reparam.comparison import Comparison
 from ternary_spike.reparam.network import FoldedNetwork
 
@@ -19,7 +19,7 @@ BOUND = 1e-9  # of the largest logit difference relative to the largest logit, i
 
 
 @torch.no_grad()
-def compare(model: SpikingResNet, folded: FoldedNetwork, batches: Iterable[Tensor], dtype: torch.dtype) -> dict:
+def compare(model: SpikingNetwork, folded: FoldedNetwork, batches: Iterable[Tensor], dtype: torch.dtype) -> dict:
     """Run both networks on the same pictures in one dtype and count what differs.
 
     Args:
@@ -47,7 +47,7 @@ def compare(model: SpikingResNet, folded: FoldedNetwork, batches: Iterable[Tenso
     return comparison.result()
 
 
-def verify(model: SpikingResNet, folded: FoldedNetwork, batches: list[Tensor], bound: float = BOUND) -> dict:
+def verify(model: SpikingNetwork, folded: FoldedNetwork, batches: list[Tensor], bound: float = BOUND) -> dict:
     """The equivalence check of a fold (Eq. 17): exact in float64, counted in float32.
 
     Args:

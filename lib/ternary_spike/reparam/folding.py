@@ -37,7 +37,7 @@ class Folder(Wiring):
         if bn.running_var is None:
             raise NotFoldable(f"{name_of_bn} has no running statistics, so it cannot be folded")
         gain = torch.rsqrt(bn.running_var.double() + bn.eps)
-        gain = gain if bn.weight is None else bn.weight.double() * gain
+        gain = gain if bn.gain is None else bn.gain.double() * gain
         kernel = conv.weight.double() * _along_inputs(self.carried[source], 3) * gain.view(-1, 1, 1, 1)
         bias = (_or_zero(conv.bias) - bn.running_mean.double()) * gain + _or_zero(bn.bias)
         self.weights[f"{name}.weight"] = kernel.to(self.dtype)

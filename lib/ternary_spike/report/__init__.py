@@ -7,7 +7,7 @@ from ternary_spike.report.benchmarks import benchmark_files
 from ternary_spike.report.drawings import by_layer, forest, membranes, training
 from ternary_spike.report.energies import energy_by_method
 from ternary_spike.report.figures import direct_label, end_labels, figure, subplots
-from ternary_spike.report.palette import COLOURS, INK, MARKERS, NEURONS
+from ternary_spike.report.palette import COLOURS, INK, MARKERS, ordered
 from ternary_spike.report.precision import paired
 from ternary_spike.report.reference import kept, pairs
 from ternary_spike.report.results import Results
@@ -37,7 +37,6 @@ __all__ = [
     "COLOURS",
     "INK",
     "MARKERS",
-    "NEURONS",
     "Column",
     "Results",
     "benchmark_files",
@@ -57,6 +56,7 @@ __all__ = [
     "neuron",
     "note",
     "number",
+    "ordered",
     "paired",
     "pairs",
     "place",

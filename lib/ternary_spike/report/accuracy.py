@@ -7,7 +7,7 @@ import pandas as pd
 from ternary_spike import paper
 from ternary_spike.report import show
 from ternary_spike.report.figures import Shown, figure, subplots
-from ternary_spike.report.palette import COLOURS, INK, MARKERS, NEURONS
+from ternary_spike.report.palette import COLOURS, INK, MARKERS, ordered
 from ternary_spike.report.results import Results
 
 
@@ -20,7 +20,7 @@ def _method(row: pd.Series) -> str:
     if row["kind"] == "literature":
         return f'{name} <span class="detail">{escape(row["citation"])}</span>'
     kind = "the paper's" if row["kind"] == "paper" else "control, ours only"
-    return f'<span class="neuron {escape(str(row["neuron"]))}">{name}</span> <span class="detail">{kind}</span>'
+    return f'{show.marked(row["neuron"], name)} <span class="detail">{kind}</span>'
 
 
 def _ours(row: pd.Series, which: str) -> str:
@@ -117,9 +117,10 @@ def picture(results: Results, number: int) -> Shown:
     drawn, axes = subplots(height=0.7 + 0.42 * len(places), width=5.6)
     for line, place in enumerate(places):
         here = own[[_place(row) == place for _, row in own.iterrows()]]
+        names = ordered(own["neuron"])
         for _, row in here.iterrows():
             name = row["neuron"]
-            height = -line + 0.22 * (NEURONS.index(name) - 1)
+            height = -line + 0.22 * (names.index(name) - (len(names) - 1) / 2)
             marks = [(row["paper_percent"], row["paper_std_percent"], "none")]
             if row.get("n", 0) > 0 and not row["reduced"]:
                 marks.append((row["best_epoch_mean_percent"], row["best_epoch_std_percent"], COLOURS[name]))
@@ -134,7 +135,7 @@ def picture(results: Results, number: int) -> Shown:
         ]
         if prior:
             axes.plot([max(prior)] * 2, [-line - 0.35, -line + 0.35], color=INK, lw=1.2)
-    for name in (name for name in NEURONS if name in set(own["neuron"])):
+    for name in ordered(own["neuron"]):
         axes.plot([], [], color=COLOURS[name], marker=MARKERS[name], mfc="none", ls="", label=name)
     axes.plot([], [], color=INK, marker="|", ls="", label="best prior work, same network")
     drawn.legend(loc="outside upper left", ncols=4, handletextpad=0.2, columnspacing=1.2, fontsize=8)

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ternary_spike.report.figures import end_labels, subplots
-from ternary_spike.report.palette import COLOURS, INK, MARKERS, NEURONS
+from ternary_spike.report.palette import COLOURS, INK, MARKERS, ordered
 from ternary_spike.report.results import Results
 from ternary_spike.report.show import missing
 
-#: V_th of the runs whose membranes are drawn: variants with another one are not
-THRESHOLD = 0.5
+#: where the paper's neurons fire in the runs whose membranes are drawn: variants with another threshold are not
+LEVELS = {"binary": (0.5,), "ternary": (0.5, -0.5), "trainable": (0.5, -0.5)}
 
 
 def by_layer(panels: Iterable[tuple[Axes, pd.DataFrame]], column: str) -> None:
@@ -35,11 +35,11 @@ def by_layer(panels: Iterable[tuple[Axes, pd.DataFrame]], column: str) -> None:
 def _layers(axes: Axes, layers: pd.DataFrame, column: str) -> list[tuple[float, float, str]]:
     order = layers.drop_duplicates("layer").sort_values("position")
     ends = []
-    for name in _named(layers):
+    for name in ordered(layers["neuron"]):
         mine = layers[layers["neuron"] == name].groupby("position")
         mean, std = mine[column].mean(), mine[column].std()
         axes.errorbar(mean.index, mean, std, color=COLOURS[name], marker=MARKERS[name], capsize=2, ms=3.5)
-        if column == "rate_percent" and name != "binary":
+        if column == "rate_percent" and (mine["rate_negative_percent"].max() > 0).any():
             axes.plot(mean.index, mine["rate_negative_percent"].mean(), color=COLOURS[name], lw=0.8, ls=":")
         ends.append((mean.index[-1], mean.iloc[-1], name))
     many = {"rotation": 90, "fontsize": 6.5} if len(order) > 12 else {"rotation": 45, "ha": "right"}
@@ -77,7 +77,7 @@ def forest(
 def training(history: pd.DataFrame) -> Figure:
     """Training loss and test accuracy after each epoch: mean over seeds, in a band of one standard deviation."""
     figure, (left, right) = subplots(1, 2, height=2.5)
-    shown = _named(history)
+    shown = ordered(history["neuron"])
     for axes, column in ((left, "train_loss"), (right, "test_accuracy_percent")):
         seaborn.lineplot(
             history,
@@ -106,7 +106,7 @@ def membranes(results: Results, runs: pd.DataFrame) -> Figure:
         runs: rows of the table "runs" on one dataset and network at one T; the first of each neuron is drawn.
     """
     first = runs.drop_duplicates("neuron").set_index("neuron")
-    names = [name for name in NEURONS if name in first.index]
+    names = ordered(first.index)
     found = {
         name: _first_and_last(results.evaluation(first.loc[name, "id"], first.loc[name, "seed"])["layers"])
         for name in names
@@ -118,7 +118,7 @@ def membranes(results: Results, runs: pd.DataFrame) -> Figure:
     for axes, name in zip(grid, names, strict=True):
         for axis, layer in zip(axes, found[name], strict=False):
             axis.fill_between(*_density(layer["membrane"]), color=COLOURS[name], alpha=0.75, lw=0, step="mid")
-            for level in (THRESHOLD,) if name == "binary" else (THRESHOLD, -THRESHOLD):
+            for level in LEVELS.get(name, ()):
                 axis.axvline(level, color=INK, lw=0.7, ls="--")
             axis.set_yticks([])
             axis.set_xlim(-2.5, 2.5)
@@ -128,10 +128,6 @@ def membranes(results: Results, runs: pd.DataFrame) -> Figure:
         axes[0].set_ylabel(name, color=COLOURS[name])
     figure.supxlabel("Membrane potential before the reset", fontsize=8.5)
     return figure
-
-
-def _named(rows: pd.DataFrame) -> list[str]:
-    return [name for name in NEURONS if name in set(rows["neuron"])]
 
 
 def _first_and_last(layers: Iterable[dict]) -> list[dict]:

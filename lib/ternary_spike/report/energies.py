@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from ternary_spike.configuration.run_table import file_part
 from ternary_spike.report.results import Results
 
 
@@ -20,7 +21,9 @@ def energy_by_method(results: Results) -> pd.DataFrame:
     means.columns = [f"{name}_{kind}" for name, kind in means.columns]
     means = means.rename(columns={f"energy_microjoule_{kind}": f"energy_{kind}_microjoule" for kind in ("mean", "std")})
     means = means.reset_index()
-    means["place"] = [run.replace(f"-{neuron}", "") for run, neuron in zip(means["id"], means["neuron"], strict=True)]
+    means["place"] = [
+        run.replace(f"-{file_part(neuron)}", "") for run, neuron in zip(means["id"], means["neuron"], strict=True)
+    ]
     binary = means[means["neuron"] == "binary"].set_index(["place", "method", "encoder"])["energy_mean_microjoule"]
     reference = [binary.get(key) for key in zip(means["place"], means["method"], means["encoder"], strict=True)]
     extra = 100 * (means["energy_mean_microjoule"] / pd.Series(reference, dtype=float, index=means.index) - 1)

@@ -101,8 +101,8 @@ def inline(svg: str, name: str, alt: str) -> str:
     svg = re.sub(r'\sid="([^"]+)"', rf' id="{name}-\1"', svg)
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
-    for neuron, colour in palette.COLOURS.items():
-        svg = svg.replace(colour, f"var(--{neuron}, {colour})")
+    for variable, (colour, _) in palette.variables().items():
+        svg = svg.replace(colour, f"var(--{variable}, {colour})")
     svg = svg.replace(palette.INK, "currentColor").replace(palette.RULE, f"var(--rule, {palette.RULE})")
     head, rest = svg.split(">", 1)
     points = float(re.search(r'\swidth="([\d.]+)pt"', head)[1])

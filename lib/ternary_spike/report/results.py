@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from ternary_spike.planning.run_files import run_folder
-from ternary_spike.report.palette import NEURONS
+from ternary_spike.report.palette import ordered
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import SUMS, read_json, require_listed
 from ternary_spike.tables.columns import TEXT
@@ -65,7 +65,7 @@ class Results:
         if not needed <= set(frame) or not pd.api.types.is_numeric_dtype(frame["n"]):
             path = self.folder / "tables" / "summary.csv"
             raise UserError(f"{path} is no table of runs, or a damaged one; run the `collect` stage again")
-        rank = frame["neuron"].map({name: i for i, name in enumerate(NEURONS)}).fillna(len(NEURONS))
+        rank = frame["neuron"].map({name: i for i, name in enumerate(ordered(frame["neuron"].dropna()))})
         place = frame.groupby(["dataset", "architecture", "timesteps"], sort=False).ngroup()
         return (
             frame.assign(_place=place, _rank=rank)

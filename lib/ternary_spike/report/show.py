@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ternary_spike.report.figures import Shown
-from ternary_spike.report.palette import NEURONS
+from ternary_spike.report.palette import rank, variable
 from ternary_spike.report.reference import PLACE, Kept
 from ternary_spike.report.results import Results
 from ternary_spike.tables.verdicts import ABOVE, AGREES, BELOW, DISAGREES, EXACT, NOT_TESTED, SCALE, UNDECIDED
@@ -127,9 +127,14 @@ def neuron(label: str = "Neuron", key: str = "neuron") -> Column:
         if missing(name):
             return DASH
         variant = "" if missing(row.get("variant")) else f" {escape(str(row['variant']))}"
-        return f'<span class="neuron {escape(name)}">{escape(name)}</span>{variant}'
+        return f"{marked(name, escape(name))}{variant}"
 
-    return Column(label, cell, lambda row: NEURONS.index(row[key]) if row.get(key) in NEURONS else len(NEURONS))
+    return Column(label, cell, lambda row: None if missing(row.get(key)) else rank(row[key]))
+
+
+def marked(neuron: str, html: str) -> str:
+    """Words about a neuron, as HTML, behind a mark in its colour."""
+    return f'<span class="neuron {variable(str(neuron))}">{html}</span>'
 
 
 def run_link(label: str = "Run", key: str = "id") -> Column:

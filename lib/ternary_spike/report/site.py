@@ -137,7 +137,7 @@ class _Site:
                 f"runs/{row['id']}.html",
                 "run.html.j2",
                 row["id"],
-                row=_filled(row),
+                row=_filled(row) | {"mark": palette.variable(row["neuron"])},
                 seeds=seeds,
                 accuracy=accuracy,
                 claims=used.to_dict("records"),

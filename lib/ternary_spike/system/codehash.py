@@ -44,7 +44,7 @@ INDIFFERENT = {
     "training.record": "reads and checks what the training wrote",
 }
 #: of these the entries count by what the run's own one says
-REGISTRIES = frozenset({"neurons.registry", "models.registry", "methods.registry"})
+REGISTRIES = frozenset({"neurons.registry", "models.registry", "models.normalisations", "methods.registry"})
 #: modules that only some recipes reach: the field, and its value with which the module is never imported
 UNREACHED = {
     "data.autoaugment": ("autoaugment", "none"),

@@ -10,12 +10,14 @@ from itertools import product
 
 import pandas as pd
 
+from ternary_spike.neurons.registry import LIF, NEURONS
 from ternary_spike.planning.source_runs import finds_threshold
 from ternary_spike.tables.paper_tables import sample
 from ternary_spike.tables.verdicts import mean_interval, ordering_at_scale, welch_interval
 
-#: what a neuron has where no option says otherwise; those of ternary_spike.membrane.dynamics, which needs torch
-THRESHOLD, WINDOW = 0.5, 1.0
+#: what a neuron has where no option says otherwise
+THRESHOLD, WINDOW = LIF["threshold"].default, LIF["window"].default
+WITHOUT_SPIKES = [name for name, part in NEURONS.items() if not part.spikes]
 
 #: what a pair of runs asks: what an option does to a neuron
 OPTION = "option"
@@ -57,7 +59,7 @@ def control_runs(summary: pd.DataFrame, options: Mapping[str, Mapping[str, str]]
     found = matches[matches["chosen"].astype(bool)].set_index("id") if len(matches) else pd.DataFrame()
     rows = []
     for _, here in summary.groupby(["dataset", "architecture", "timesteps"], sort=False):
-        here = here[here["neuron"] != "relu"]
+        here = here[~here["neuron"].isin(WITHOUT_SPIKES)]
         if not any(options.get(run) for run in here["id"]):
             continue
         for _, row in here.iterrows():

@@ -11,7 +11,7 @@ import torch
 from ternary_spike.configuration import recipe as recipes
 from ternary_spike.data import registry
 from ternary_spike.methods.registry import PAPERS_WAY, make_method
-from ternary_spike.models.resnet import SpikingResNet
+from ternary_spike.models.registry import make_network
 from ternary_spike.planning.run import Run
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import read_json, write_json
@@ -98,7 +98,9 @@ def measure(step: Step, device: torch.device) -> dict:
     The batch grows towards the recipe's as long as a step is short, since small batches make small networks look slow.
     The fastest step counts: what slows the others is what else the machine does.
     """
-    model = SpikingResNet(step.architecture, "ternary", step.timesteps, 10, step.channels, step.image_size)
+    model = make_network(
+        step.architecture, "ternary", step.timesteps, in_channels=step.channels, image_size=step.image_size
+    )
     model = model.to(device, memory_format=torch.channels_last)
     recipe = recipes.Recipe("measured", 1, step.batch_size, 0.01, 0.9, 1e-4, precision=step.precision)
     update = TrainingStep(model, make_method(PAPERS_WAY), recipe)

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ternary_spike.models.resnet import SpikingResNet
+from ternary_spike.models.base import SpikingNetwork
+from ternary_spike.models.registry import make_network
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import read_json, read_tensors
 
@@ -27,7 +28,7 @@ def _holds(content: object, kinds: dict[str, type]) -> bool:
     return isinstance(content, dict) and all(isinstance(content.get(key), kind) for key, kind in kinds.items())
 
 
-def load_model(folder: Path) -> tuple[dict, SpikingResNet]:
+def load_model(folder: Path) -> tuple[dict, SpikingNetwork]:
     """The record and the trained network, in evaluation mode on the CPU; the weights' checksum is verified.
 
     Raises:
@@ -40,7 +41,7 @@ def load_model(folder: Path) -> tuple[dict, SpikingResNet]:
     path = Path(folder) / WEIGHTS
     tensors, _ = read_tensors(path, record["files"][WEIGHTS])
     try:
-        model = SpikingResNet(**record["model"])
+        model = make_network(**record["model"])
         model.load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError, AttributeError, KeyError, OverflowError, MemoryError) as error:
         reason = str(error).splitlines()[0]

@@ -13,7 +13,7 @@ from ternary_spike.membrane import backends
 from ternary_spike.methods.base import Source, frozen
 from ternary_spike.methods.registry import METHODS, PAPERS_WAY, make_method
 from ternary_spike.models.recording import count_neurons
-from ternary_spike.models.resnet import SpikingResNet
+from ternary_spike.models.registry import make_network
 from ternary_spike.system.errors import UserError
 from ternary_spike.training.accuracy import accuracy
 from ternary_spike.training.distributed import Processes
@@ -35,7 +35,7 @@ class TrainingPlan:
     Attributes:
         run: the run's id in the run table.
         data: folder of the prepared data.
-        model: keyword arguments of :class:`SpikingResNet`.
+        model: keyword arguments of :func:`ternary_spike.models.registry.make_network`.
         recipe: the recipe, changes applied.
         changed: the recipe's keys that were changed from its file, with their values.
         seed: of initialisation, order and augmentation.
@@ -103,7 +103,7 @@ class TrainingState:
         self.plan, self.device, self.processes = plan, device, processes
         recipe = plan.recipe
         torch.manual_seed(plan.seed)  # initialisation only; order, augmentation and steps have streams of their own
-        self.model = SpikingResNet(**plan.model).to(device, memory_format=torch.channels_last)
+        self.model = make_network(**plan.model).to(device, memory_format=torch.channels_last)
         self.train = TrainingBatches(
             plan.data, recipe, plan.seed, device, rank=processes.rank, world_size=processes.count
         )

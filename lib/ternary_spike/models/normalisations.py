@@ -1,0 +1,47 @@
+"""The normalisations by name. Importing it needs no torch; making one does."""
+
+from typing import TYPE_CHECKING, Any
+
+from ternary_spike.configuration.register import Part, Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BATCH_NORM = "batch_norm"  # what normalises where nothing else is said
+
+NORMALISATIONS = Registry(
+    "normalisation",
+    {
+        BATCH_NORM: Part(
+            "ternary_spike.models.batch_norm:BatchNorm2d",
+            "batch normalisation over time, batch and space (in a ResNet's stem see `stem_batch_norm`)",
+            source="Ioffe & Szegedy, ICML 2015",
+            fused=True,
+            folds=True,
+        ),
+    },
+)
+
+
+def make_normalisation(
+    name: str, channels: int, branches: int = 1, per_step: bool = False, **options: Any
+) -> "nn.Module":
+    """A normalisation layer of [T, B, C, H, W], between a convolution and a neuron layer.
+
+    Args:
+        name: one of :data:`NORMALISATIONS`, or ``module:Class`` for one of your own.
+        channels: C.
+        branches: how many normalised currents are added up in front of the neuron layer: 2 where a shortcut is added.
+        per_step: whether each timestep has statistics of its own.
+        options: of that normalisation, see :data:`NORMALISATIONS`.
+
+    Raises:
+        ValueError: if the name or an option is unknown, an option's value is not allowed, or the code is no module.
+    """
+    from torch import nn
+
+    options = NORMALISATIONS.options(name, options)
+    made = NORMALISATIONS[name].load()(channels, branches=branches, per_step=per_step, **options)
+    if not isinstance(made, nn.Module):
+        raise ValueError(f"normalisation {name!r} is no torch.nn.Module")
+    return made

@@ -1,0 +1,46 @@
+"""The verb `list`, and the documentation's tables that are made from the same entries."""
+
+import pytest
+
+from ternary_spike.cli import main
+from ternary_spike.cli._parts import kinds
+from ternary_spike.membrane import surrogate
+from ternary_spike.neurons.registry import NEURONS, SURROGATES
+from tests.helpers.datasets_doc import renewed
+from tests.helpers.parts_doc import PAGES
+
+
+def test_it_names_every_part_its_options_and_its_source(capsys):
+    main(["list"])
+    text = capsys.readouterr().out
+    for parts in kinds().values():
+        for name, part in parts.items():
+            assert f"  {name} " in text and part.meaning in text and part.source in text
+            for key, option in part.options.items():
+                assert f" {key}=" in text and option.meaning in text and option.rule in text
+    assert "threshold=0.5: V_th, in units of the membrane potential; a number from 1e-30 to 1,000,000" in text
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_the_tables_are_those_of_the_registries(path):
+    page = path.read_text(encoding="utf-8")
+    assert renewed(page, PAGES[path]) == page, "run: PYTHONPATH=lib:. python -m tests.helpers.parts_doc"
+
+
+def test_the_surrogates_are_those_that_are_computed():
+    assert tuple(SURROGATES) == surrogate.SURROGATES
+
+
+def test_what_an_entry_says_of_a_neuron_is_true():
+    for name, part in NEURONS.items():
+        made = part.load()() if not part.spikes else part.load().build(4)
+        assert (getattr(made, "kernel", None) is not None) == part.fused, name
+        assert part.spikes == hasattr(made, "folds") and (part.spikes and made.folds() is not None) == part.folds, name
+
+
+def test_help_names_what_is_registered(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"{', '.join(NEURONS)}, or module:Name of your own" in text
+    assert "resnet6, resnet8 (resnet20w16 for width 16), or module:Name of your own" in text
