@@ -44,6 +44,28 @@ METHODS = Registry(
             source="Guo et al., NeurIPS 2022",
             level="partly",
         ),
+        "kdsnn": Part(
+            "ternary_spike.methods.kdsnn:ResponseDistillation",
+            "KDSNN, response-based: a trained network's softened class scores as a second target",
+            {
+                "share": Option(0.5, "alpha, the teacher's share of the loss", low=0.0, high=1.0),
+                "temperature": Option(4.0, "tau, what both networks' scores are divided by", above=0.0, high=100.0),
+            },
+            source="Xu et al., CVPR 2023",
+            level="partly",
+            from_run=True,
+        ),
+        "kdsnn_feature_candidate": Part(
+            "ternary_spike.methods.kdsnn:FeatureDistillation",
+            "KDSNN, feature-based: a trained network's features at the end of each stage as targets of firing rates",
+            {
+                "weight": Option(7e-5, "alpha, the loss's weight", low=0.0, high=1e6),
+                "ceiling": Option(1.0, "what the teacher's features are cut off at", above=0.0, high=1e6),
+            },
+            source="Xu et al., CVPR 2023",
+            level="candidate",
+            from_run=True,
+        ),
     },
 )
 
