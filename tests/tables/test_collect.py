@@ -11,6 +11,7 @@ from ternary_spike.system.errors import UserError
 from ternary_spike.tables import collect
 from ternary_spike.tables.columns import COLUMNS, TEXT
 from ternary_spike.tables.membrane_distances import distribution_distance, membrane_distances
+from ternary_spike.tables.reductions import reductions
 from tests.report import fixture
 
 FULL = {"label": "CIFAR-10", "train_samples": 50_000, "test_samples": 10_000, "epochs": 400}
@@ -306,3 +307,35 @@ def test_membrane_distances_tell_layers_from_seeds():
             "n": 2,
         }
     ]
+
+
+def test_a_run_whose_source_failed_says_so(tmp_path):
+    """Nothing of its own failed: it was never begun."""
+    source = cifar(neuron="relu")
+    path = tmp_path / "status" / source["id"] / "seed1" / "train.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"state": "failed", "stage": "train", "reason": "the loss is nan"}')
+    row = cifar(neuron="ternary", source_run=source["id"], variant="pupil")
+    states = tables_of(tmp_path, [row, cifar(neuron="binary")])["runs"]["state"]
+    assert list(states) == [
+        f"not run: it builds on {source['id']}, which failed: train: the loss is nan",
+        "not run: its training has not finished",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "sheet", "reduced"),
+    [
+        (100, None, "100 of 400 epochs"),
+        (100, {"recipe": {"momentum": 0.5}}, "100 of 400 epochs"),
+        (100, {"recipe": {"epochs": 100}}, ""),
+        (90, {"recipe": {"epochs": 100}}, "90 of 100 epochs"),
+        (0, {"recipe": {"epochs": 0}}, ""),
+    ],
+)
+def test_the_epochs_of_a_method_s_sheet_are_no_reduction(epochs, sheet, reduced):
+    """The paper's 400 epochs of CIFAR-10 are not what another method promises."""
+    data = {"label": "CIFAR-10", "train_samples": 50_000, "test_samples": 10_000}
+    run = {"changed": {}, "architecture": "resnet20", "dataset": "cifar10", "data": data}
+    run |= {"recipe": {"epochs": epochs}, "sheet": sheet}
+    assert "; ".join(reductions(pd.Series({"reduced": ""}), run)) == reduced

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from ternary_spike import paper
 from ternary_spike.planning.run_files import STAGES, expected_files, run_folder
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import read_json, require_sha256
 from ternary_spike.tables.columns import COLUMNS, NOT_COUNTED, NOT_FOLDABLE
 from ternary_spike.tables.membrane_distances import membrane_distances
+from ternary_spike.tables.reductions import reductions
 
 IDENTITY = ("dataset", "architecture", "timesteps", "neuron")
 #: settings of a neuron layer that emits -1, 0 and 1 (or 0 and 1); whatever else it had would scale its spikes
@@ -169,32 +169,6 @@ def _spoiling_its_run(path: Path) -> Iterator[None]:
         raise ValueError(str(error).removeprefix(f"{path.parent}/")) from None
 
 
-def reductions(row: pd.Series, run: dict) -> list[str]:
-    """In which ways a finished run differs from one of the paper's; empty for a full run.
-
-    Judged from what the run recorded, so that no setting of the plan can make a shortened run look full.
-    """
-    found = [row["reduced"]] if row["reduced"] else []
-    if run["changed"] and not row["reduced"]:
-        found.append("recipe changed: " + ", ".join(f"{key} = {value}" for key, value in run["changed"].items()))
-    network, narrowed, width = run["architecture"].partition("w")
-    if narrowed:
-        found.append(f"{network} of width {width}")
-    data, dataset = run["data"], paper.DATASETS.get(run["dataset"])
-    if dataset is None:
-        return [*found, f"{data['label']} instead of the paper's data"]
-    if data["label"] != dataset.label:
-        return [*found, f"data: {data['label']}"]
-    for split in ("train", "test"):
-        samples, whole = data[f"{split}_samples"], getattr(dataset, f"{split}_samples")
-        if samples < whole:
-            found.append(f"{samples:,} of {whole:,} {split} samples")
-    epochs = run["recipe"]["epochs"]
-    if dataset.epochs and epochs < dataset.epochs and not found:
-        found.append(f"{epochs} of {dataset.epochs} epochs")
-    return found
-
-
 def _failure(results: Path, run: str, seed: int) -> str:
     """Why a stage of a run failed, from its status files; empty if none did."""
     reasons = []
@@ -208,6 +182,14 @@ def _failure(results: Path, run: str, seed: int) -> str:
             log = f", see {status['log']}" if status.get("log") else ""
             reasons.append(f"{stage}: {status.get('reason', 'no reason recorded')}{log}")
     return "; ".join(reasons)
+
+
+def _unfinished(source: str, results: Path) -> str:
+    """Why a run that can run has not run, where none of its own stages failed; ``source`` is the run it builds on."""
+    for folder in sorted((results / "status" / source).glob("seed*")) if source else []:
+        if failure := _failure(results, source, int(folder.name.removeprefix("seed"))):
+            return f"it builds on {source}, which failed: {failure}"
+    return "its training has not finished"
 
 
 def _planned(row: pd.Series) -> dict:
@@ -228,7 +210,7 @@ def _training(row: pd.Series, results: Path) -> dict:
             if failure:
                 state = f"failed: {failure}"
             elif row["status"] == "runnable":
-                state = "not run: its training has not finished"
+                state = f"not run: {_unfinished(row['source_run'], results)}"
             else:
                 state = f"not run: {row['reason'] or 'no reason given in the plan'}"
             return {**base, "state": state, "reduced": row["reduced"]}
