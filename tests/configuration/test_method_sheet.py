@@ -76,6 +76,14 @@ def test_what_a_row_names_itself_counts_before_the_sheet(tmp_path):
         ),
         ({"training_options": {"margin": 99}}, "training_options: method option margin is 99, but must be a number"),
         (
+            {
+                "training": "kdsnn_feature_candidate",
+                "training_options": None,
+                "sources": without("training_options.margin"),
+            },
+            "level is partly, but its training, kdsnn_feature_candidate, is candidate; write candidate",
+        ),
+        (
             {"network_options": {"stem": 1}, "sources": SOURCES | {"network_options.stem": "paper: 1"}},
             "unknown key 'network_options.stem'; known are stem_batch_norm",
         ),

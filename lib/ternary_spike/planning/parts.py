@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ternary_spike.configuration.method_sheet import MethodSheet
+from ternary_spike.configuration.method_sheet import LEVELS, MethodSheet
 from ternary_spike.configuration.register import ELSEWHERE
 from ternary_spike.data import registry
 from ternary_spike.methods.registry import METHODS
+from ternary_spike.models.normalisations import NORMALISATIONS
 from ternary_spike.models.registry import ARCHITECTURES, make_network
 from ternary_spike.neurons.registry import NEURONS
 from ternary_spike.planning.network_options import NETWORK_OPTIONS, NORMALISATION, network_arguments, of_network
@@ -36,6 +37,21 @@ def require_parts(sheet: MethodSheet) -> None:
     stem = {key: options.pop(key) for key in ("stem_batch_norm",) if key in options}
     require("network_options.stem_batch_norm", lambda: network_arguments(stem))
     require("network_options.normalisation", lambda: network_arguments(options))
+    _require_no_better_level(sheet)
+
+
+def _require_no_better_level(sheet: MethodSheet) -> None:
+    """Raise UserError if a sheet promises more than one of its parts does."""
+    normalisation = sheet.network_options.get(NORMALISATION, "")
+    parts = {
+        "neuron": (NEURONS, sheet.neuron),
+        "training": (METHODS, sheet.training),
+        "normalisation": (NORMALISATIONS, normalisation),
+    }
+    for key, (registered, name) in parts.items():
+        level = registered[name].level if name else ""
+        if level and LEVELS.index(level) > LEVELS.index(sheet.level):
+            raise UserError(f"{sheet.path}: level is {sheet.level}, but its {key}, {name}, is {level}; write {level}")
 
 
 def require_known(row: Mapping[str, Any], where: str) -> None:
