@@ -123,7 +123,7 @@ def test_im_loss_on_worked_examples():
 def test_im_loss_moves_batch_norms_bias_alone():
     """At one timestep the mean potential is the mean of the biases."""
     torch.manual_seed(0)
-    unit = ConvUnit(2, 3, 3, 1, False, lambda _: BinaryLIF()).double()
+    unit = ConvUnit(2, 3, 3, 1, lambda _: BinaryLIF()).double()
     model = nn.Sequential(unit)
     model.units = lambda: [("stem", unit)]
     added(make_method("im_loss"), model, torch.randn(1, 4, 2, 6, 6, dtype=torch.float64)).backward()
