@@ -30,6 +30,8 @@ RUNS = {
     "trainable": ("trainable", {}, "digits", PAPERS_WAY),
     "plif": ("plif", {}, "digits", PAPERS_WAY),
     "glif": ("glif", {}, "digits", PAPERS_WAY),
+    "real_spike": ("real_spike", {}, "digits", PAPERS_WAY),
+    "inflor": ("inflor", {}, "digits", PAPERS_WAY),
     "relu": ("relu", {}, "digits", PAPERS_WAY),
     "atan": ("ternary", {"surrogate": "atan"}, "digits", PAPERS_WAY),
     "augmented": ("ternary", {}, "cifar10", PAPERS_WAY),
@@ -162,9 +164,9 @@ CHANGES = {
     ),
     "AutoAugment": Change((("data/autoaugment.py", "", "NEW = 1\n"),), trains=frozenset({"augmented"})),
     "decoding of picture files": Change((("data/pictures.py", "", "NEW = 1\n"),), trains=frozenset({"pictures"})),
-    "a neuron's own equation": Change((EQUATION,), trains=ALL - {"relu", "own", "plif", "glif"}),
+    "a neuron's own equation": Change((EQUATION,), trains=ALL - {"relu", "own", "plif", "glif", "inflor"}),
     "a surrogate's own formula": Change(
-        (("membrane/surrogate.py", "1 / (math.pi", "2 / (math.pi"),), trains=frozenset({"atan", "plif"})
+        (("membrane/surrogate.py", "1 / (math.pi", "2 / (math.pi"),), trains=frozenset({"atan", "plif", "real_spike"})
     ),
     "code of a part outside of the repository": Change(
         (("../mypackage/constants.py", "0.5", "0.25"),), trains=frozenset({"own", "own network", "own normalisation"})

@@ -103,11 +103,17 @@ def evaluate(model: SpikingNetwork, batches: Iterable[tuple[Tensor, Tensor]]) ->
     layers = []
     for name, neuron in named_neurons(model).items():
         if isinstance(neuron, SpikingNeuron):
-            amplitude = None if neuron.amplitude is None else neuron.amplitude.detach().flatten().tolist()
-            if amplitude is not None and len(amplitude) == 1:
-                amplitude = amplitude[0]
-            layers.append({"layer": name, "amplitude": amplitude, **statistics[name].result()})
+            layers.append({"layer": name, "amplitude": _amplitude(neuron), **statistics[name].result()})
     return {"samples": samples, "accuracy_percent": percent, "loss": loss, "layers": layers}
+
+
+def _amplitude(neuron: SpikingNeuron) -> float | list[float] | None:
+    """A layer's amplitude, or one for each channel: the mean over its places where each has its own."""
+    if neuron.amplitude is None:
+        return None
+    a = neuron.amplitude.detach()
+    values = (a.mean(dim=(1, 2)) if a.dim() == 3 else a).flatten().tolist()
+    return values[0] if len(values) == 1 else values
 
 
 def entropy_bits(probabilities: Tensor) -> Tensor:

@@ -109,6 +109,12 @@ def parse_architecture(name: str) -> Architecture:
     return data
 
 
+def side_behind(side: int, kernel: int, stride: int, padding: int | None = None) -> int:
+    """Side in pixels of what a convolution, whose padding is half its kernel, or a pooling makes of square pictures."""
+    padding = kernel // 2 if padding is None else padding
+    return (side + 2 * padding - kernel) // stride + 1
+
+
 def require_image_size(name: str, image_size: int) -> None:
     """Raise ValueError if an architecture is unknown or leaves nothing of square images of so many pixels a side.
 
@@ -119,10 +125,9 @@ def require_image_size(name: str, image_size: int) -> None:
         return
     side = image_size
     for kernel, stride in spec.stem:
-        side = (side + 2 * (kernel // 2) - kernel) // stride + 1
+        side = side_behind(side, kernel, stride)
     if spec.stem_pool:
-        kernel, stride, padding = spec.stem_pool
-        side = (side + 2 * padding - kernel) // stride + 1
+        side = side_behind(side, *spec.stem_pool)
     if image_size < 1 or side < 1:
         raise ValueError(f"{name} cannot take images of {image_size}x{image_size} pixels: nothing is left of them")
 

@@ -13,7 +13,7 @@ from ternary_spike.models.base import SpikingNetwork
 from ternary_spike.models.blocks import BasicBlock, ConvUnit
 from ternary_spike.models.layers import AvgPool2d
 from ternary_spike.models.normalisations import BATCH_NORM, make_normalisation
-from ternary_spike.models.registry import parse_architecture, require_image_size
+from ternary_spike.models.registry import parse_architecture, require_image_size, side_behind
 from ternary_spike.neurons.registry import make_neuron
 
 
@@ -61,18 +61,23 @@ class SpikingResNet(SpikingNetwork):
         norm = partial(make_normalisation, normalisation, **(normalisation_options or {}))
         norm_of_stem = partial(norm, per_step=stem_batch_norm == "per_step")
         self.stem = nn.ModuleList()
-        channels = self.in_channels
+        channels, side = self.in_channels, self.image_size
         for kernel, stride in spec.stem:
-            self.stem.append(ConvUnit(channels, spec.width, kernel, stride, make, norm_of_stem))
+            side = side_behind(side, kernel, stride)
+            here = partial(make, side=side)
+            self.stem.append(ConvUnit(channels, spec.width, kernel, stride, here, norm_of_stem))
             channels = spec.width
         self.stem_pool = AvgPool2d(*spec.stem_pool) if spec.stem_pool else None
+        side = side_behind(side, *spec.stem_pool) if spec.stem_pool else side
         self.stages = nn.ModuleList()
         for stage in spec.stages:
             blocks = nn.ModuleList()
             for i in range(stage.blocks):
                 out = spec.width * stage.widening
                 stride = stage.stride if i == 0 else 1
-                blocks.append(BasicBlock(channels, out, stride, spec.shortcut == "pooled", make, norm))
+                side = side_behind(side, 3, stride)
+                here = partial(make, side=side)
+                blocks.append(BasicBlock(channels, out, stride, spec.shortcut == "pooled", here, norm))
                 channels = out
             self.stages.append(blocks)
         self.classifier = nn.Linear(channels, num_classes)

@@ -45,15 +45,18 @@ class SpikingNeuron(nn.Module):
     """A layer of spiking neurons, of any published kind.
 
     Attributes:
-        amplitude: what a spike is multiplied by, a scalar or [C, 1, 1]; None for 1.
+        amplitude: what a spike is multiplied by, a scalar, [C, 1, 1] or [C, H, W]; None for 1.
         observer: called with the membrane potential before the reset and the un-scaled spikes, both [T, ...], whenever
             the layer has run; gradients flow through both. None if nobody watches.
         signed: whether its spikes have a sign.
         per_timestep: whether it has parameters for each timestep; ``build`` is then told ``timesteps``.
+        per_element: whether it can have parameters for each place of a picture; ``build`` is then told its ``side`` in
+            pixels, or None by a network that does not know it.
     """
 
     signed: bool = False
     per_timestep: bool = False
+    per_element: bool = False
     #: attributes that cannot be set: nothing would read what is put there
     fixed: tuple[str, ...] = ("signed",)
 

@@ -102,6 +102,21 @@ class LIF(SpikingNeuron):
         )
 
 
+def trained_amplitude(initial: float, channels: int | None = None, side: int | None = None) -> nn.Parameter:
+    """a before training: a scalar, [C, 1, 1], or with the side of the pictures [C, H, W].
+
+    Raises:
+        ValueError: if the value is no finite number, or a size no whole one from 1.
+    """
+    value = number("initial_amplitude", initial)
+    if not math.isfinite(value):
+        raise ValueError(f"initial_amplitude must be finite, not {value}")
+    if channels is None:
+        return nn.Parameter(torch.full((), value))
+    place = 1 if side is None else whole("side", side)
+    return nn.Parameter(torch.full((whole("channels", channels), place, place), value))
+
+
 class BinaryLIF(LIF):
     """Binary spikes {0, 1} (Eqs. 4 and 5)."""
 
@@ -133,12 +148,8 @@ class TrainableTernaryLIF(LIF):
 
     def __init__(self, initial_amplitude: float = 1.0, channels: int | None = None, **options) -> None:
         super().__init__(**options)
-        shape = () if channels is None else (whole("channels", channels), 1, 1)
-        value = number("initial_amplitude", initial_amplitude)
-        if not math.isfinite(value):
-            raise ValueError(f"initial_amplitude must be finite, not {value}")
         del self.amplitude
-        self.amplitude = nn.Parameter(torch.full(shape, value))
+        self.amplitude = trained_amplitude(initial_amplitude, channels)
 
     @classmethod
     def build(cls, channels: int | None, amplitude_per: str = "layer", **options) -> "TrainableTernaryLIF":

@@ -47,6 +47,18 @@ PLIF = {
 }
 
 
+REAL_SPIKE = {key: PLIF[key] for key in ("threshold", "surrogate", "window", "detach_reset")} | {
+    "decay": replace(LIF["decay"], default=1.0),
+    "initial_amplitude": AMPLITUDE["initial_amplitude"],
+    "amplitude_per": Option("channel", "what has an amplitude of its own", choices=("layer", "channel", "element")),
+}
+INFLOR = {
+    "decay": replace(LIF["decay"], default=1.0),
+    "rectify": Option(True, "whether the gradient is the rectifier's; if not it is 1 where 0 <= u <= 1"),
+    "soft_reset": Option(True, "whether the reset takes 1 away; if not it is hard, to 0"),
+}
+
+
 def _between(default: float | None, meaning: str) -> Option:
     """A number that is stored as the raw parameter of a logistic function."""
     return Option(default, meaning, kind=float, above=0.0, below=1.0, absent="" if default else "to draw it near 0.5")
@@ -101,18 +113,37 @@ NEURONS = Registry(
             "Yao et al., NeurIPS 2022, and its code",
             level="faithful",
         ),
+        "real_spike": Part(
+            "ternary_spike.neurons.real_spike:RealSpike",
+            "spikes {0, a}, a trained amplitude a for each layer, channel or neuron",
+            REAL_SPIKE,
+            "Guo et al., ECCV 2022 (Real Spike), and its code",
+            level="partly",
+            fused=True,
+            folds=True,
+        ),
+        "inflor": Part(
+            "ternary_spike.neurons.inflor:InfLoR",
+            "spikes {0, 1}, a soft reset and a rectified membrane potential",
+            INFLOR,
+            "Guo et al., ECCV 2022 (InfLoR-SNN), and its code",
+            level="partly",
+        ),
         "relu": Part("torch.nn:ReLU", "no spikes: the reference", spikes=False),
     },
 )
 
 
-def make_neuron(name: str, channels: int | None = None, timesteps: int | None = None, **options) -> "nn.Module":
+def make_neuron(
+    name: str, channels: int | None = None, timesteps: int | None = None, side: int | None = None, **options
+) -> "nn.Module":
     """A neuron layer by its name in the run table.
 
     Args:
         name: one of :data:`NEURONS`, or ``module:Class`` for a neuron of your own.
         channels: number of channels of the layer, for neurons that have something for each.
         timesteps: for how many timesteps the layer is made, for neurons that have something for each.
+        side: of the layer's pictures in pixels, for neurons that have something for each place.
         options: of that neuron, see :data:`NEURONS`.
 
     Raises:
@@ -127,4 +158,6 @@ def make_neuron(name: str, channels: int | None = None, timesteps: int | None = 
         raise ValueError(f"neuron {name!r} is no subclass of ternary_spike.neurons.base:SpikingNeuron")
     if code.per_timestep and timesteps is not None:
         options["timesteps"] = timesteps
+    if code.per_element:
+        options["side"] = side
     return code.build(channels, **options)
