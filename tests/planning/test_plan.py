@@ -5,7 +5,7 @@ import pytest
 from ternary_spike.configuration import run_table
 from ternary_spike.planning import plan, plan_file
 from ternary_spike.system.errors import UserError
-from ternary_spike.system.files import write_text
+from ternary_spike.system.files import csv_text, write_listed, write_text
 
 HEAD = "dataset,architecture,timesteps,neuron,variant,neuron_options,recipe,seeds,tables,control\n"
 ROWS = """digits,resnet6,2,binary,,,short,0;1,2;5,false
@@ -291,3 +291,13 @@ def test_without_that_run_it_cannot_run_and_says_why(folder):
     )
     missing = made(folder, neurons=("ternary",), unavailable=lambda source: "no data")
     assert {run.reason for run in missing} == {"no data"}
+
+
+def test_a_plan_of_an_earlier_version_is_read(tmp_path):
+    """It lacks the columns of methods: every run is then in the paper's way."""
+    later = ("method", "method_label", "source_run")
+    row = dict.fromkeys(plan_file.PLAN_COLUMNS, "") | {"id": "a", "seed": 0, "timesteps": 2, "neuron": "binary"}
+    old = {key: value for key, value in row.items() if key not in later}
+    write_listed(tmp_path / "plan.csv", csv_text([old]))
+    (read,) = plan_file.read_rows(tmp_path / "plan.csv")
+    assert [read[key] for key in (*later, "id", "neuron")] == ["", "", "", "a", "binary"]

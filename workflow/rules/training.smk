@@ -35,7 +35,7 @@ rule match:
     shell:
         "python -m ternary_spike match --id {wildcards.run} --seed {params.seed} --data {params.data}"
         " --architecture {params.architecture} --neuron {params.neuron} --timesteps {params.timesteps}"
-        " --recipe {input.recipe:q} --method-sheet {input.sheet:q} {params.options} --target {input.target:q}"
+        " --recipe {input.recipe:q} {params.options} {input.sheet:q} --target {input.target:q}"
         " --device {resources.device} --threads {threads} --checkpoints {params.checkpoints} --out {output} > {log} 2>&1"
 
 
@@ -79,7 +79,7 @@ rule train:
     shell:
         "python -m {params.launch} train --id {wildcards.run} --seed {wildcards.seed} --data {params.data}"
         " --architecture {params.architecture} --neuron {params.neuron} --timesteps {params.timesteps}"
-        " --recipe {input.recipe:q} --method-sheet {input.sheet:q} {params.options}"
+        " --recipe {input.recipe:q} {params.options} {input.sheet:q}"
         " --device {resources.device} --threads {threads} --checkpoints {params.checkpoints} --out {params.out} > {log} 2>&1"
 
 

@@ -30,11 +30,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--normalisation-option", action="append", default=[], metavar="KEY=VALUE", help="option of the normalisation"
     )
-    # without a value where the workflow has no sheet to name
     parser.add_argument(
         "--method-sheet",
         type=Path,
-        nargs="?",
         help="YAML file of a published method: its neuron, way to train, options and changes of the recipe",
     )
     methods = f"{', '.join(METHODS)}, {own}"

@@ -16,8 +16,8 @@ PLAN_COLUMNS = (
     *("neuron_options", "recipe", "changes", "reduced", "tables", "control", "data", "source", "source_run"),
     *("status", "reason"),
 )
-
-
+# plans of earlier versions lack these: every run was trained in the paper's way
+LATER_COLUMNS = ("method", "method_label", "source_run")
 COSTS = ("images_per_second", "projected_hours", "disk_megabytes")
 
 
@@ -43,10 +43,11 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path} cannot be read as CSV ({reason}); run the `plan` stage again") from None
     require_listed(path)
-    if missing := [column for column in PLAN_COLUMNS if column not in columns]:
+    if missing := [column for column in PLAN_COLUMNS if column not in (*columns, *LATER_COLUMNS)]:
         raise UserError(f"{path} has no column {', '.join(missing)}; run the `plan` stage again")
     seen = set()
     for row in rows:
+        row |= {column: "" for column in LATER_COLUMNS if column not in columns}
         if None in row or None in row.values():
             raise UserError(f"{path} has a row with another number of cells than columns; run the `plan` stage again")
         for key in ("seed", "timesteps"):
