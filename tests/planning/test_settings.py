@@ -10,6 +10,7 @@ import yaml
 from ternary_spike import UserError
 from ternary_spike.configuration import recipe, words
 from ternary_spike.configuration.recipe import FIELDS
+from ternary_spike.configuration.register import Option
 from ternary_spike.configuration.run_table import COLUMNS, OPTIONAL
 from ternary_spike.configuration.schema import checked, load_schema
 from ternary_spike.planning import settings
@@ -386,13 +387,14 @@ def test_a_configuration_is_taken_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["1_0", "1_0.5", "\u0661", "nan", "inf", "1e", "."])
-def test_an_option_that_is_no_plain_number_is_text(text):
-    assert words.scalar(text) == text
+def test_an_option_that_is_no_plain_number_is_refused(text):
+    with pytest.raises(ValueError, match="a number"):
+        Option(0.5, "a number").value(text, text=True)
 
 
 @pytest.mark.parametrize("text, number", [("010", 10), ("-2", -2), ("1e-3", 1e-3), ("+.5", 0.5), ("2.", 2.0)])
 def test_an_option_that_is_a_number(text, number):
-    assert words.scalar(text) == number and type(words.scalar(text)) is type(number)
+    assert Option(0.5, "a number").value(text, text=True) == number
 
 
 @pytest.mark.parametrize("name", ["runs:2", "{x}", "x}"])

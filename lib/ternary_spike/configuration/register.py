@@ -15,6 +15,8 @@ from importlib import import_module
 from typing import Any
 
 ELSEWHERE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+# what float() takes beyond this, such as 1_0 for 10 and digits of other scripts, is a slip of the pen
+NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _MISSING = object()
 
 
@@ -119,9 +121,11 @@ class Option:
 
     @staticmethod
     def _real(given: Any) -> Any:
+        if not isinstance(given, int | float) and not (isinstance(given, str) and NUMBER.fullmatch(given)):
+            return _MISSING
         try:
-            return float(given) if isinstance(given, int | float | str) else _MISSING
-        except (ValueError, OverflowError):
+            return float(given)
+        except OverflowError:
             return _MISSING
 
 

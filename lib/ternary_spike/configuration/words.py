@@ -10,8 +10,6 @@ import yaml
 from ternary_spike.configuration.run_table import FACETS
 
 WORDS = {"true": True, "false": False, "null": None}
-WHOLE = re.compile("[-+]?[0-9]{1,19}")
-NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 
 def typed(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,15 +32,6 @@ def _without_point(value: Any) -> Any:
     """``1e-3``, which YAML 1.1 takes for text because it has no point, as a number; anything else as it is."""
     without = isinstance(value, str) and re.fullmatch("[-+]?[0-9]+[eE][-+]?[0-9]+", value)
     return float(value) if without else value
-
-
-def scalar(text: str) -> bool | int | float | str:
-    """A value of the command line as the type that it looks like."""
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if WHOLE.fullmatch(text):
-        return int(text)
-    return float(text) if NUMBER.fullmatch(text) else text
 
 
 def word(value: Any) -> str:
