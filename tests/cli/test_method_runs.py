@@ -18,12 +18,14 @@ from tests.helpers.sheets import sheet, training_alone, write_sheet
 from tests.helpers.tiny import prepare_tiny
 from tests.workflow.running import REPOSITORY, copied, smoke
 
-HEAD = "dataset,architecture,timesteps,neuron,method,variant,neuron_options,recipe,seeds,tables,control,source\n"
-ROWS = """tiny,resnet6w4,2,relu,,,,tiny,0,,false,
-tiny,resnet6w4,2,binary,,,,tiny,0,2,false,
-tiny,resnet6w4,2,ternary,converted,,,tiny,0,,false,tiny-resnet6w4-T2-relu
-tiny,resnet6w4,2,,each_step,,,tiny,0,2,false,
-tiny,resnet6w4,2,ternary,taught,,,tiny,1,,false,tiny-resnet6w4-T2-ternary-converted
+HEAD = "dataset,architecture,timesteps,neuron,method,own_recipe,variant,neuron_options,recipe,seeds,"
+HEAD += "tables,control,source\n"
+ROWS = """tiny,resnet6w4,2,relu,,,,,tiny,0,,false,
+tiny,resnet6w4,2,binary,,,,,tiny,0,2,false,
+tiny,resnet6w4,2,ternary,converted,,,,tiny,0,,false,tiny-resnet6w4-T2-relu
+tiny,resnet6w4,2,,each_step,,,,tiny,0,2,false,
+tiny,resnet6w4,2,ternary,each_step,false,,,tiny,0,2,false,
+tiny,resnet6w4,2,ternary,taught,,,,tiny,1,,false,tiny-resnet6w4-T2-ternary-converted
 """
 CONVERTED = training_alone("Converted", "Converted") | {"recipe": {"epochs": 0}}
 CONVERTED["sources"] = CONVERTED["sources"] | {"recipe.epochs": "paper: nothing is trained"}
@@ -40,6 +42,7 @@ def words_of(run, folder, data):
     out, sheets = folder / "runs" / run.folder, folder / "methods"
     words = ["train", "--id", run.id, "--seed", run.seed, "--data", data, "--recipe", folder / "tiny.yaml"]
     words += ["--architecture", run.architecture, "--neuron", run.neuron, "--timesteps", run.timesteps]
+    words += ["--keep-recipe"] if run.method and not run.method.own_recipe else []
     words += ["--method-sheet", sheets / run.method.path.name] if run.method else []
     for option, values in (("--neuron-option", run.given_options), ("--set", run.changes)):
         words += [word for key, value in values.items() for word in (option, f"{key}={value}")]
@@ -85,6 +88,16 @@ def test_the_record_says_which_method_by_which_values(preset):
     assert record_of(folder, "tiny-resnet6w4-T2-binary")["sheet"] is None
 
 
+def test_a_run_whose_row_leaves_the_method_s_recipe_out_has_the_row_s(preset):
+    folder, _ = preset
+    name = "tiny-resnet6w4-T2-ternary-each_step-row_recipe"
+    record = record_of(folder, name)
+    assert (record["recipe"]["momentum"], record["recipe"]["weight_decay"]) == (0.9, 1e-4)
+    assert record["method"].endswith(":AtEachTimestep") and record["method_options"] == {"margin": 0.5}
+    assert record["sheet"]["recipe"] == {} and record["sheet"]["own_recipe"] is False
+    assert record_of(folder, "tiny-resnet6w4-T2-binary-each_step")["sheet"]["own_recipe"] is True
+
+
 def test_a_chain_starts_each_run_from_the_weights_of_the_one_before(preset):
     folder, _ = preset
     relu, converted = (
@@ -108,6 +121,7 @@ def test_no_table_shows_a_method_without_its_level_or_for_the_paper_s_own(preset
         "tiny-resnet6w4-T2-binary": "",
         "tiny-resnet6w4-T2-ternary-converted": "Converted (faithful)",
         "tiny-resnet6w4-T2-binary-each_step": "Each Step (partly)",
+        "tiny-resnet6w4-T2-ternary-each_step-row_recipe": "Each Step (partly; the row's recipe)",
         "tiny-resnet6w4-T2-ternary-taught": "Taught (faithful)",
     }
     assert dict(summary["method"]) == labels and dict(summary["variant"]) == labels

@@ -45,7 +45,11 @@ def made(folder, rows=ROWS, changes=None, unavailable=lambda source: None, **sel
     return plan.make_plan(read(folder, rows), plan.Selection(**selection), SOURCES, folder, changes or {}, unavailable)
 
 
-@pytest.mark.parametrize("table", sorted(path.name for path in CONFIG.glob("*.csv")))
+def names_methods(table):
+    return "method" in next(line for line in table.read_text().splitlines() if not line.startswith("#")).split(",")
+
+
+@pytest.mark.parametrize("table", sorted(path.name for path in CONFIG.glob("*.csv") if not names_methods(path)))
 def test_tables_without_methods_have_the_ids_that_they_had(table):
     """Results are found by them: nothing of today's may be called otherwise."""
     lines = [line for line in (CONFIG / table).read_text().splitlines() if not line.startswith("#")]
@@ -80,6 +84,33 @@ def test_what_a_method_changes_in_the_recipe_is_no_reduction_and_no_part_of_the_
     shortened = made(folder, changes={"epochs": 3, "momentum": 0.9}, methods=("each_step",))[0]
     assert shortened.id == "digits-resnet6-T2-binary-each_step-e3-momentum_0.9"
     assert shortened.reduced == "3 of 30 epochs, momentum 0.9 instead of 0.5" and shortened.values["momentum"] == 0.9
+
+
+def test_a_row_may_leave_a_method_s_recipe_out_and_its_id_says_so(folder):
+    """Everything else is the method's: neuron, options and training; the recipe is the row's to the last value."""
+    head = HEAD.replace("method,", "method,own_recipe,")
+    rows = "digits,resnet6,2,,each_step,{},,,short,0,2,false,\n"
+    (folder / "table.csv").write_text(head + rows.format("") + rows.format("false"))
+    table = run_table.read_experiments(folder / "table.csv", folder)
+    own, kept = plan.make_plan(table, plan.Selection(), SOURCES, folder, {}, lambda source: None)
+    assert [own.id, kept.id] == [f"digits-resnet6-T2-binary-each_step{part}" for part in ("", "-row_recipe")]
+    assert (own.values["momentum"], kept.values["momentum"]) == (0.5, 0.9)
+    assert own.recipe_hash != kept.recipe_hash and own.neuron_options == kept.neuron_options
+    assert (own.training, own.method.training_options) == (kept.training, kept.method.training_options)
+    assert [run.row()["own_recipe"] for run in (own, kept)] == ["true", "false"]
+    assert kept.row()["method_label"] == "Each Step (partly; the row's recipe)"
+    assert kept.method.record() | {"own_recipe": True, "label": own.method.label} != own.method.record()
+    shortened = plan.make_plan(table, plan.Selection(), SOURCES, folder, {"momentum": 0.9}, lambda source: None)
+    assert [run.id for run in shortened] == [f"{own.id}-momentum_0.9", kept.id]  # to the row's 0.9 it is no change
+    assert {run.row()["own_recipe"] for run in made(folder) if run.method is None} == {""}
+
+
+def test_a_row_without_a_method_has_no_recipe_of_one_to_leave_out(folder):
+    (folder / "table.csv").write_text(
+        HEAD.replace("method,", "method,own_recipe,") + "digits,resnet6,2,binary,,false,,,short,0,2,false,\n"
+    )
+    with pytest.raises(UserError, match="line 2: own_recipe is false, but method is empty, whose recipe that is"):
+        run_table.read_experiments(folder / "table.csv", folder)
 
 
 def test_a_method_s_own_options_and_recipe_count_in_the_hash_of_its_runs_alone(folder):

@@ -53,6 +53,7 @@ def test_rows_are_typed(folder):
         "tables": ("2",),
         "control": False,
         "method": None,
+        "own_recipe": True,
         "source": "",
     }
 

@@ -79,12 +79,14 @@ def test_the_paper_s_recipe_of_each_dataset_is_used(rows):
     }
 
 
-@pytest.mark.parametrize(
-    "table", ["experiments.csv", "demo.csv", "controls.csv", "controls-cifar10.csv", "reference.csv"]
-)
+def table_of(name):
+    return run_table.read_experiments(REPOSITORY / "config" / name, REPOSITORY / "config/methods")
+
+
+@pytest.mark.parametrize("table", sorted(path.name for path in (REPOSITORY / "config").glob("*.csv")))
 def test_the_tables_fit_their_schema(table):
     schema = load_schema(REPOSITORY / "workflow/schemas/experiments.schema.yaml")
-    for row in run_table.read_experiments(REPOSITORY / "config" / table):
+    for row in table_of(table):
         listed = run_table.plain(row)
         assert checked(listed, schema, table) == listed
 
@@ -114,6 +116,23 @@ def test_the_default_configuration_states_only_what_the_schema_knows():
     config = checked(load_schema(REPOSITORY / "config/config.yaml"), schema, "config.yaml")
     assert set(config["data"]) == {"cifar10", "cifar100", "cifar10dvs", "imagenet"}
     assert not config["controls"] and not config["offline"] and config["epochs"] is None
+
+
+def test_under_equal_conditions_a_method_takes_the_row_s_recipe_and_a_loss_the_paper_s_neuron():
+    """A method that brought its own schedule, or a loss its own threshold, would differ in more than itself."""
+    rows = table_of("reference-rivals.csv")
+    assert {row["recipe"] for row in rows} == {"cifar10"} and {row["seeds"] for row in rows} == {(0, 1, 2)}
+    assert all(row["method"].recipe == {} for row in rows if row["method"])
+    defaults = NEURONS.options("binary", {}) | {key: o.default for key, o in NEURONS["binary"].options.items()}
+    on_binary = [
+        row for row in rows if row["method"] and row["neuron"] == "binary" and not row["method"].neuron_options
+    ]
+    on_binary += [row for row in rows if row["variant"] == "paper_neuron"]
+    assert on_binary
+    for row in on_binary:
+        options = {key: text for key, text in row["neuron_options"].items() if "." not in key}
+        given = NEURONS.options("binary", options, text=True)
+        assert defaults | given == defaults, run_table.run_id(row)
 
 
 def controls(table):

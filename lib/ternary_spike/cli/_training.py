@@ -35,6 +35,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path,
         help="YAML file of a published method: its neuron, way to train, options and changes of the recipe",
     )
+    parser.add_argument(
+        "--keep-recipe",
+        action="store_true",
+        help="keep the recipe as its file has it: what the method sheet changes in it does not count",
+    )
     methods = f"{', '.join(METHODS)}, {own}"
     parser.add_argument("--method", help=f"how to train: {methods}; by default the method sheet's, or {PAPERS_WAY}")
     parser.add_argument(
@@ -149,16 +154,18 @@ def _sheet(args: Namespace):
     from ternary_spike.system.errors import UserError
 
     if args.method_sheet is None:
+        if args.keep_recipe:
+            raise UserError("--keep-recipe: there is no --method-sheet whose recipe would be left out; leave it out")
         return None
     if args.method is not None:
         raise UserError(f"--method {args.method}: --method-sheet says how to train; leave one of them out")
     sheet = method_sheet.load(args.method_sheet)
     require_parts(sheet)
-    return sheet
+    return sheet.without_recipe() if args.keep_recipe else sheet
 
 
 def _way(args: Namespace, sheet) -> list[str]:
     """What a run's name says of how it is trained; a method of one's own goes by its class."""
     if sheet:
-        return [sheet.name]
+        return [sheet.id_part]
     return [args.method.rpartition(":")[2]] if args.method not in (None, PAPERS_WAY) else []

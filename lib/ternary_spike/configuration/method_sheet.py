@@ -7,7 +7,7 @@ options is checked where their registries are known, by :func:`ternary_spike.pla
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from ternary_spike.system.errors import UserError
 NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 #: what a selection calls the paper's own way, which has no sheet
 PAPER = "paper"
+#: what stands behind a method's name in the ids of runs that leave its recipe out
+ROW_RECIPE = "row_recipe"
 #: every equation and constant was checked against public code or text; some were not and are named under filled_in;
 #: the source could not be had, so that the method is a guess
 FAITHFUL, PARTLY, CANDIDATE = LEVELS = ("faithful", "partly", "candidate")
@@ -64,6 +66,7 @@ class MethodSheet:
         training_options: its options.
         recipe: values in place of the recipe's.
         sources: where each value comes from, by key (``neuron_options.threshold``): "origin: explanation".
+        own_recipe: whether its recipe counts; a row of the run table may leave it out.
     """
 
     path: Path
@@ -78,16 +81,26 @@ class MethodSheet:
     training_options: Mapping[str, Any]
     recipe: Mapping[str, Any]
     sources: Mapping[str, str]
+    own_recipe: bool = True
 
     @property
     def name(self) -> str:
-        """The method's name in the run table and in ids."""
+        """The method's name in the run table."""
         return self.path.stem
+
+    @property
+    def id_part(self) -> str:
+        """What ids say of it: its name, and whether its recipe was left out."""
+        return self.name if self.own_recipe else f"{self.name}-{ROW_RECIPE}"
 
     @property
     def label(self) -> str:
         """What people read: the method's name, never without its level."""
-        return f"{self.title} ({self.level})"
+        return f"{self.title} ({self.level})" if self.own_recipe else f"{self.title} ({self.level}; the row's recipe)"
+
+    def without_recipe(self) -> "MethodSheet":
+        """The same method, trained by the row's recipe as it stands."""
+        return replace(self, recipe={}, own_recipe=False)
 
     def neuron_of(self, neuron: str, options: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """Neuron and its options, as text, of a run by this method whose row names these, both possibly empty.
@@ -107,6 +120,7 @@ class MethodSheet:
             "citation": self.citation,
             "filled_in": list(self.filled_in),
             "recipe": dict(self.recipe),
+            "own_recipe": self.own_recipe,
         }
 
 

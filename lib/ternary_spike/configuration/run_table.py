@@ -51,6 +51,10 @@ def _flag(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
 
+def _own_unless_false(text: str) -> bool:
+    return _flag(text or "true")
+
+
 COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
     "dataset": (str, "a name"),
     "architecture": (str, "a name"),
@@ -63,10 +67,11 @@ COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
     "tables": (_list, "names of tables with ; between them"),
     "control": (_flag, "true or false"),
     "method": (str, "a file's name in the folder of method sheets, without .yaml, or nothing for the paper's way"),
+    "own_recipe": (_own_unless_false, "true, false or nothing, which is true"),
     "source": (str, "the id of another row, or nothing"),
 }
 #: columns that a table may lack: every row is then as the paper has it
-OPTIONAL = ("method", "source")
+OPTIONAL = ("method", "own_recipe", "source")
 
 
 def read_experiments(path: Path, methods: Path | None = None) -> list[dict[str, Any]]:
@@ -140,6 +145,10 @@ def _of_method(row: dict[str, Any], sheet: MethodSheet | None, where: str) -> di
     if sheet is not None:
         neuron, options = sheet.neuron_of(neuron, options)
         options = {**sheet.network_options, **options}
+    if not row["own_recipe"]:
+        if sheet is None:
+            raise UserError(f"{where}: own_recipe is false, but method is empty, whose recipe that is; leave it out")
+        sheet = sheet.without_recipe()
     if not neuron:
         raise UserError(f"{where}: neuron is empty, but must be a name where no method names one")
     return {**row, "neuron": neuron, "neuron_options": options, "method": sheet}
@@ -195,7 +204,7 @@ def file_part(text: str) -> str:
 
 def run_id(row: Mapping[str, Any], data: str | None = None, suffix: str = "") -> str:
     """The id of a row's run, on data and with changes that have these names."""
-    method = row["method"].name if row["method"] else ""
+    method = row["method"].id_part if row["method"] else ""
     architecture, neuron = file_part(row["architecture"]), file_part(row["neuron"])
     parts = [data or row["dataset"], architecture, f"T{row['timesteps']}", neuron, method, row["variant"]]
     return "-".join(filter(None, parts)) + suffix

@@ -76,7 +76,7 @@ def make_plan(
                     reason=reason,
                     source=source if there is None else there.id,
                     source_seed=seeds_there[0] if seeds_there and seed not in seeds_there else seed,
-                    **{key: each.row[key] for key in COLUMNS if key not in ("seeds", "source")},
+                    **{key: each.row[key] for key in COLUMNS if key not in ("seeds", "own_recipe", "source")},
                 )
             )
     return plan
@@ -96,7 +96,7 @@ def _wanted(
         if row["dataset"] not in sources:
             raise UserError(f"data: no source is given for the dataset {row['dataset']}, which the run table names")
         data, method = sources[row["dataset"]], row["method"]
-        key = (row["recipe"], method.name if method else "")
+        key = (row["recipe"], method.id_part if method else "")
         if key not in trained:
             trained[key] = _changed(recipe_folder / f"{row['recipe']}.yaml", method, changes)
         name, full = run_id(row), run_id(row, data.name, _suffix(trained[key][0]))

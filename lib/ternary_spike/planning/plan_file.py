@@ -12,12 +12,12 @@ from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import csv_text, require_listed, write_listed
 
 PLAN_COLUMNS = (
-    *("id", "seed", "dataset", "architecture", "timesteps", "neuron", "method", "method_label", "variant"),
-    *("neuron_options", "recipe", "changes", "reduced", "tables", "control", "data", "source", "source_run"),
+    *("id", "seed", "dataset", "architecture", "timesteps", "neuron", "method", "method_label", "own_recipe"),
+    *("variant", "neuron_options", "recipe", "changes", "reduced", "tables", "control", "data", "source", "source_run"),
     *("status", "reason"),
 )
 # plans of earlier versions lack these: every run was trained in the paper's way
-LATER_COLUMNS = ("method", "method_label", "source_run")
+LATER_COLUMNS = ("method", "method_label", "own_recipe", "source_run")
 COSTS = ("images_per_second", "projected_hours", "disk_megabytes")
 
 

@@ -125,6 +125,7 @@ class Run:
             "neuron": self.neuron,
             "method": self.method.name if self.method else "",
             "method_label": self.method.label if self.method else "",
+            "own_recipe": str(self.method.own_recipe).lower() if self.method else "",
             "variant": self.variant,
             "neuron_options": _joined(self.neuron_options),
             "recipe": self.recipe,
