@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ternary_spike.methods.base import Membranes, Method, Run
+from ternary_spike.methods.sources import network_of
 from ternary_spike.models.base import SpikingNetwork
 from ternary_spike.system.errors import UserError
 
@@ -35,8 +36,8 @@ class ResponseDistillation(Method):
         self.share, self.temperature = share, temperature
 
     def begin(self, run: Run) -> None:
-        """Keep the teacher; see :func:`teacher_of`."""
-        self.teacher = teacher_of(run)
+        """Keep the teacher; see :func:`network_of`."""
+        self.teacher = network_of(run)
 
     def loss(self, scores: Tensor, labels: Tensor, membranes: Membranes, x: Tensor) -> Tensor:
         """L of scores Z^S [B, K]."""
@@ -73,9 +74,9 @@ class FeatureDistillation(Method):
         """Keep the teacher and listen at the stages of both networks.
 
         Raises:
-            UserError: as :func:`teacher_of`; or if the networks have no stages, or not the same ones.
+            UserError: as :func:`network_of`; or if the networks have no stages, or not the same ones.
         """
-        self.teacher = teacher_of(run)
+        self.teacher = network_of(run)
         self.spikes: dict[str, Tensor] = {}
         self.taught: dict[str, Tensor] = {}
         students, teachers = (last_of_stages(network) for network in (run.model, self.teacher))
@@ -110,29 +111,6 @@ class FeatureDistillation(Method):
                 "source of an architecture with the same widths and strides, or method kdsnn"
             )
         return (rates - wanted.clamp(max=self.ceiling)).square().flatten(1).sum(1).mean()
-
-
-def teacher_of(run: Run) -> SpikingNetwork:
-    """The network of the run that this one starts from, as the teacher of its pictures.
-
-    Raises:
-        UserError: if its pictures were not those of this run: normalised otherwise, of other channels or frames.
-    """
-    teacher, name = run.source.network, run.source.record["id"]
-    wanted, found = run.recipe.as_dict(), run.source.record["recipe"]
-    for key in ("mean", "std"):
-        if found.get(key) != wanted[key]:
-            raise UserError(
-                f"{key} is {wanted[key]} in the recipe, but source {name} was trained with {found.get(key)}, and a "
-                f"teacher sees the student's pictures; train one of them again with the other's {key}"
-            )
-    sizes = {"channels": (run.model.in_channels, teacher.in_channels)}
-    if run.batches is not None and run.batches.manifest.frames is not None:
-        sizes["frames"] = (run.model.timesteps, teacher.timesteps)
-    for what, (here, there) in sizes.items():
-        if here != there:
-            raise UserError(f"the data has {here} {what}, but source {name} takes {there}; choose another source")
-    return teacher
 
 
 def last_of_stages(network: SpikingNetwork) -> dict[str, nn.Module]:
