@@ -111,7 +111,11 @@ def test_any_module_will_do_and_is_not_foldable():
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("layer_norm", {}, "unknown normalisation 'layer_norm': choose one of batch_norm, or module:Name of your own"),
+        (
+            "layer_norm",
+            {},
+            "unknown normalisation 'layer_norm': choose one of batch_norm, tdbn, or module:Name of your own",
+        ),
         ("batch_norm", {"groups": 2}, "unknown option groups=2 for normalisation 'batch_norm': it has none"),
         (f"{__name__}:Nothing", {}, "Nothing' is no torch.nn.Module"),
     ],

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ternary_spike.configuration.register import Part, Registry
+from ternary_spike.configuration.register import Option, Part, Registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -16,6 +16,23 @@ NORMALISATIONS = Registry(
             "ternary_spike.models.batch_norm:BatchNorm2d",
             "batch normalisation over time, batch and space (in a ResNet's stem see `stem_batch_norm`)",
             source="Ioffe & Szegedy, ICML 2015",
+            fused=True,
+            folds=True,
+        ),
+        "tdbn": Part(
+            "ternary_spike.models.tdbn:ThresholdBatchNorm2d",
+            "tdBN: batch normalisation in units of the threshold, less where branches are added up",
+            {
+                "threshold": Option(0.5, "V_th of the neurons behind it", above=0.0, high=1e6),
+                "scale": Option(
+                    "factor",
+                    "what alpha V_th is: a constant factor beside a trained lambda of 1 (the paper's), or the trained "
+                    "weight's value before training (libraries')",
+                    choices=("factor", "weight"),
+                ),
+            },
+            source="Zheng et al., AAAI 2021",
+            level="partly",
             fused=True,
             folds=True,
         ),
