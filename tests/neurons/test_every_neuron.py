@@ -75,7 +75,8 @@ def test_gradients_reach_the_input_and_every_parameter(name):
 
 def test_parameters_are_stored_and_do_not_decay(name):
     neuron, other = made(name), make_neuron(name, 3, timesteps=T)
-    assert {*dict(neuron.named_parameters())} == {*neuron.state_dict()}  # and nothing else is remembered
+    stored = {**dict(neuron.named_parameters()), **dict(neuron.named_buffers())}
+    assert {*stored} == {*neuron.state_dict()}  # and nothing else is remembered
     assert decayed_and_free_parameters(neuron)[0] == []
     for p in neuron.parameters():
         p.data += 0.25 * torch.rand(p.shape)

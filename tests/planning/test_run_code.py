@@ -32,6 +32,7 @@ RUNS = {
     "glif": ("glif", {}, "digits", PAPERS_WAY),
     "real_spike": ("real_spike", {}, "digits", PAPERS_WAY),
     "inflor": ("inflor", {}, "digits", PAPERS_WAY),
+    "if": ("if", {}, "digits", PAPERS_WAY),
     "relu": ("relu", {}, "digits", PAPERS_WAY),
     "atan": ("ternary", {"surrogate": "atan"}, "digits", PAPERS_WAY),
     "augmented": ("ternary", {}, "cifar10", PAPERS_WAY),
@@ -164,7 +165,7 @@ CHANGES = {
     ),
     "AutoAugment": Change((("data/autoaugment.py", "", "NEW = 1\n"),), trains=frozenset({"augmented"})),
     "decoding of picture files": Change((("data/pictures.py", "", "NEW = 1\n"),), trains=frozenset({"pictures"})),
-    "a neuron's own equation": Change((EQUATION,), trains=ALL - {"relu", "own", "plif", "glif", "inflor"}),
+    "a neuron's own equation": Change((EQUATION,), trains=ALL - {"relu", "own", "plif", "glif", "inflor", "if"}),
     "a surrogate's own formula": Change(
         (("membrane/surrogate.py", "1 / (math.pi", "2 / (math.pi"),), trains=frozenset({"atan", "plif", "real_spike"})
     ),

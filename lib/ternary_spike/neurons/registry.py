@@ -58,6 +58,21 @@ INFLOR = {
     "soft_reset": Option(True, "whether the reset takes 1 away; if not it is hard, to 0"),
 }
 
+IF = {
+    "threshold": replace(LIF["threshold"], default=1.0, meaning="V_th before it is calibrated"),
+    "reset": Option("hard", "to 0 (hard), or by V_th (soft)", choices=("hard", "soft")),
+    "strict": Option(False, "whether it fires above V_th alone, not at it"),
+    "spike_value": Option("threshold", "what a spike is: V_th, or 1", choices=("threshold", "one")),
+    "initial_potential": Option(
+        0.0, "the membrane potential before the first timestep, in units of V_th", low=0.0, high=1.0
+    ),
+    "surrogate": Option(
+        "linear", "the surrogate gradient, by u or by the time since the last spike", choices=("linear", "stdb")
+    ),
+    "height": Option(0.3, "alpha, the surrogate gradient's height in units of 1 / V_th", low=0.0, high=LARGEST),
+    "forgetting": Option(0.01, "beta of stdb: the gradient is alpha exp(-beta dt) / V_th", low=0.0, high=LARGEST),
+}
+
 
 def _between(default: float | None, meaning: str) -> Option:
     """A number that is stored as the raw parameter of a logistic function."""
@@ -128,6 +143,14 @@ NEURONS = Registry(
             INFLOR,
             "Guo et al., ECCV 2022 (InfLoR-SNN), and its code",
             level="partly",
+        ),
+        "if": Part(
+            "ternary_spike.neurons.integrate_and_fire:IntegrateAndFire",
+            "spikes {0, V_th} or {0, 1} without leak, a calibrated threshold for each layer: for converted networks",
+            IF,
+            "Sengupta et al., Front. Neurosci. 2019; Han et al., CVPR 2020; Rathi et al., ICLR 2020, and its code",
+            level="partly",
+            folds=True,
         ),
         "relu": Part("torch.nn:ReLU", "no spikes: the reference", spikes=False),
     },
