@@ -1,6 +1,7 @@
 """Ways to train plug in: toys of each kind go through training, kill and resume, and what cannot be is refused."""
 
 import csv
+import functools
 import inspect
 import signal
 from pathlib import Path
@@ -55,12 +56,16 @@ def differing(one: Path, other: Path) -> set[str]:
     return {name for name in first if not torch.equal(first[name], second[name])}
 
 
+#: methods of one kind of neurons
+NEURON_OF = {"diet": "diet"}
+
+
 def plan_of(name: str, data: Path, teacher: Path, **recipe):
     """By a registered method with its defaults, or by a toy."""
     method = {"method": name if name in METHODS else f"{TOYS}:{name}"}
     method["method_options"] = {"AtEachTimestep": {"margin": 2.0}, "Teacher": {"temperature": 2.0}}.get(name, {})
     method["source"] = teacher if METHODS[method["method"]].from_run else None
-    return tiny_plan(data, "ternary", method=method, **recipe)
+    return tiny_plan(data, NEURON_OF.get(name, "ternary"), method=method, **recipe)
 
 
 # another optimiser than the paper's
@@ -69,9 +74,15 @@ ADAMW = {"epochs": 2, "optimiser": "adamw", "learning_rate": 0.01, "warmup_epoch
 
 @pytest.fixture(scope="module")
 def papers(data, tmp_path_factory):
-    out = tmp_path_factory.mktemp("papers")
-    trained(tiny_plan(data, "ternary", **ADAMW), out)
-    return out
+    """By neuron, the folder of a training in the paper's way."""
+
+    @functools.cache
+    def of(neuron: str) -> Path:
+        out = tmp_path_factory.mktemp("papers")
+        trained(tiny_plan(data, neuron, **ADAMW), out)
+        return out
+
+    return of
 
 
 @pytest.mark.parametrize("name", [*METHODS, "AtEachTimestep", "QuietMembranes", "Teacher", "ClassifierAlone", "Noisy"])
@@ -91,7 +102,7 @@ def test_a_method_changes_the_training_and_resumes_to_the_bit(data, teacher, pap
     record = trained(plan, tmp_path / "cut", lines.append)
     assert "resuming at epoch 2, step 2" in lines[0] and record["cost"]["resumed"] == 1
     assert differing(tmp_path / "whole", tmp_path / "cut") == set()
-    assert bool(differing(tmp_path / "whole", papers)) == (name != PAPERS_WAY)
+    assert bool(differing(tmp_path / "whole", papers(plan.model["neuron"]))) == (name != PAPERS_WAY)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -108,13 +108,23 @@ def test_any_module_will_do_and_is_not_foldable():
         fold(model)
 
 
+def test_without_a_normalisation_the_convolution_charges_the_neuron_itself():
+    model = own_network("none")
+    assert not any(isinstance(module, nn.modules.batchnorm._NormBase) for module in model.modules())
+    unit, x = model.stem[0], torch.randn(2, 5, 2, 8, 8, dtype=torch.float64)
+    assert torch.equal(unit(x), unit.neuron(unit.conv(x)))
+    assert torch.equal(unit(x[0], timesteps=2), unit.neuron(unit.conv(x[:1].expand_as(x))))
+    with pytest.raises(ValueError, match=r"stem1.bn is Identity, which cannot be folded"):
+        fold(model)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
         (
             "layer_norm",
             {},
-            "unknown normalisation 'layer_norm': choose one of batch_norm, tdbn, or module:Name of your own",
+            f"unknown normalisation 'layer_norm': choose one of {', '.join(NORMALISATIONS)}, or module:Name",
         ),
         ("batch_norm", {"groups": 2}, "unknown option groups=2 for normalisation 'batch_norm': it has none"),
         (f"{__name__}:Nothing", {}, "Nothing' is no torch.nn.Module"),

@@ -33,6 +33,7 @@ RUNS = {
     "real_spike": ("real_spike", {}, "digits", PAPERS_WAY),
     "inflor": ("inflor", {}, "digits", PAPERS_WAY),
     "if": ("if", {}, "digits", PAPERS_WAY),
+    "diet": ("diet", {}, "digits", PAPERS_WAY),
     "relu": ("relu", {}, "digits", PAPERS_WAY),
     "atan": ("ternary", {"surrogate": "atan"}, "digits", PAPERS_WAY),
     "augmented": ("ternary", {}, "cifar10", PAPERS_WAY),
@@ -98,6 +99,7 @@ class Change:
     stages: frozenset[str] = field(default_factory=frozenset)
 
 
+EQUATION_ELSEWHERE = {"relu", "own", "plif", "glif", "inflor", "if", "diet"}
 EQUATION = ("neurons/lif.py", "u * (1 - fired.abs())", "u * (1 - fired)")
 CHANGES = {
     "a comment, a docstring, the layout": Change((("membrane/dynamics.py", "", "# said again\n"),)),
@@ -165,7 +167,7 @@ CHANGES = {
     ),
     "AutoAugment": Change((("data/autoaugment.py", "", "NEW = 1\n"),), trains=frozenset({"augmented"})),
     "decoding of picture files": Change((("data/pictures.py", "", "NEW = 1\n"),), trains=frozenset({"pictures"})),
-    "a neuron's own equation": Change((EQUATION,), trains=ALL - {"relu", "own", "plif", "glif", "inflor", "if"}),
+    "a neuron's own equation": Change((EQUATION,), trains=ALL - EQUATION_ELSEWHERE),
     "a surrogate's own formula": Change(
         (("membrane/surrogate.py", "1 / (math.pi", "2 / (math.pi"),), trains=frozenset({"atan", "plif", "real_spike"})
     ),
@@ -269,6 +271,10 @@ for row in json.loads(sys.argv[1]):
 """
 
 
+#: methods of one kind of neurons
+NEURON_OF = {"diet": "diet"}
+
+
 def test_whatever_a_training_imports_counts_or_is_known_to_be_indifferent(tmp_path):
     """A row of every registered part, each in a process that has imported nothing of the library before."""
     assert set(RUNS) >= set(NEURONS)
@@ -279,9 +285,9 @@ def test_whatever_a_training_imports_counts_or_is_known_to_be_indifferent(tmp_pa
     rows = [plain | {"neuron": neuron} for neuron in NEURONS]
     rows += [plain | {"neuron": "ternary", "model": {"normalisation": name}} for name in NORMALISATIONS]
     for method, part in METHODS.items():
-        rows.append(plain | {"neuron": "ternary", "method": method})
+        rows.append(plain | {"neuron": NEURON_OF.get(method, "ternary"), "method": method})
         if part.from_run:
-            rows[-1]["source"] = str(tmp_path / "row0")
+            rows[-1]["source"] = str(tmp_path / f"row{[*NEURONS].index('relu')}")
     rgb = {"autoaugment": "cifar10", "mean": [0.3] * 3, "std": [0.25] * 3, "precision": "bfloat16"}
     rows.append(
         plain | {"neuron": "ternary", "data": str(tmp_path / "rgb"), "model": {"in_channels": 3}, "recipe": rgb}

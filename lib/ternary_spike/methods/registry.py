@@ -66,6 +66,22 @@ METHODS = Registry(
             level="candidate",
             from_run=True,
         ),
+        "diet": Part(
+            "ternary_spike.methods.diet:DietSNN",
+            "DIET-SNN: a trained ReLU network's weights, calibrated thresholds, then training of weights and neurons",
+            {
+                "scaling": Option(0.2, "factor of the calibrated thresholds", above=0.0, high=1e6),
+                "percent": Option(99.7, "the percentile of input currents that is measured", low=0.0, high=100.0),
+                "pictures": Option(512, "training pictures to calibrate on", low=1, high=1_000_000),
+                "timesteps": Option(100, "for how many timesteps pictures are shown to calibrate", low=1, high=10_000),
+                "dropout": Option(
+                    0.2, "share of the spikes dropped between convolutions in training", low=0.0, high=0.9
+                ),
+            },
+            source="Rathi & Roy, IEEE TNNLS 2023",
+            level="partly",
+            from_run=True,
+        ),
     },
 )
 

@@ -36,6 +36,11 @@ NORMALISATIONS = Registry(
             fused=True,
             folds=True,
         ),
+        "none": Part(
+            "torch.nn:Identity",
+            "none: convolutions without bias charge the neurons as they are",
+            source="Rathi & Roy, IEEE TNNLS 2023",
+        ),
     },
 )
 

@@ -57,6 +57,10 @@ INFLOR = {
     "rectify": Option(True, "whether the gradient is the rectifier's; if not it is 1 where 0 <= u <= 1"),
     "soft_reset": Option(True, "whether the reset takes 1 away; if not it is hard, to 0"),
 }
+DIET = {
+    "threshold": Option(1.0, "V before training, in units of the membrane potential", low=1e-3, high=LARGEST),
+    "decay": Option(1.0, "tau before training, the share of the membrane potential that survives", low=0.0, high=1.0),
+}
 
 IF = {
     "threshold": replace(LIF["threshold"], default=1.0, meaning="V_th before it is calibrated"),
@@ -151,6 +155,13 @@ NEURONS = Registry(
             "Sengupta et al., Front. Neurosci. 2019; Han et al., CVPR 2020; Rathi et al., ICLR 2020, and its code",
             level="partly",
             folds=True,
+        ),
+        "diet": Part(
+            "ternary_spike.neurons.diet:Diet",
+            "spikes {0, 1}, a trained threshold and a trained leak for each layer, a soft reset",
+            DIET,
+            "Rathi & Roy, IEEE TNNLS 2023 (DIET-SNN), and its code",
+            level="partly",
         ),
         "relu": Part("torch.nn:ReLU", "no spikes: the reference", spikes=False),
     },
