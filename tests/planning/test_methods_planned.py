@@ -164,6 +164,45 @@ def test_a_run_whose_source_cannot_run_cannot_run_and_says_why(folder):
     assert reasons == {"it starts from cifar10.jpeg-npz-resnet20-T1-relu, which cannot run: no files"}
 
 
+def test_prior_methods_are_a_second_table_and_bring_the_controls_that_they_build_on(folder):
+    head = "dataset,architecture,timesteps,neuron,variant,neuron_options,recipe,seeds,tables,control\n"
+    own = "digits,resnet6,2,ternary,,,short,0,2,false\ndigits,resnet6,1,relu,,,short,0,2,true\n"
+    (folder / "own.csv").write_text(head + own + "digits,resnet6,2,binary,,,short,0,2,true\n")
+    (folder / "rivals.csv").write_text(HEAD + "digits,resnet6,2,ternary,converted,,,short,0,rivals,true,"
+                                       "digits-resnet6-T1-relu\n")  # fmt: skip
+
+    def planned(controls, rivals=folder / "rivals.csv"):
+        rows = run_table.read_experiments(folder / "own.csv", folder, rivals)
+        return [run.id for run in plan.make_plan(
+            rows, plan.Selection(controls=controls), SOURCES, folder, {}, lambda source: None
+        )]  # fmt: skip
+
+    ternary, relu, binary = (f"digits-resnet6-T{name}" for name in ("2-ternary", "1-relu", "2-binary"))
+    assert planned(controls=False) == [ternary, relu, f"{ternary}-converted"]
+    assert planned(controls=True) == [ternary, relu, binary, f"{ternary}-converted"]
+    assert planned(controls=False, rivals=None) == [ternary]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            "digits,resnet6,2,ternary,taught,,,short,0,2,true,x\n",
+            "rivals.csv, line 2: tables is '2', but must have rivals",
+        ),
+        (
+            "digits,resnet6,1,relu,,,,short,0,rivals,true,\n",
+            "rivals.csv, line 2: run digits-resnet6-T1-relu stands in .*table.csv, line 2, already; join the two rows",
+        ),
+    ],
+)
+def test_a_row_of_the_second_table_that_cannot_be_gets_one_line(folder, row, message):
+    (folder / "rivals.csv").write_text(HEAD + row)
+    (folder / "table.csv").write_text(HEAD + ROWS)
+    with pytest.raises(UserError, match=message):
+        run_table.read_experiments(folder / "table.csv", folder, folder / "rivals.csv")
+
+
 MATCHED = "digits,resnet6,2,ternary,,equal,threshold=rate_of_{},short,0,,false,{}\n"
 BINARY = "digits,resnet6,2,binary,,,,short,0;1,,false,\n"
 

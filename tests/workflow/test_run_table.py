@@ -10,7 +10,7 @@ from ternary_spike.configuration.schema import checked, load_schema
 from ternary_spike.data import registry
 from ternary_spike.models.registry import ARCHITECTURES, parse_architecture
 from ternary_spike.neurons.registry import NEURONS
-from ternary_spike.planning.network_options import NETWORK_OPTIONS
+from ternary_spike.planning.network_options import NETWORK_OPTIONS, of_network
 from ternary_spike.planning.parts import require_known
 from tests.workflow.running import REPOSITORY
 
@@ -130,7 +130,7 @@ def test_under_equal_conditions_a_method_takes_the_row_s_recipe_and_a_loss_the_p
     on_binary += [row for row in rows if row["variant"] == "paper_neuron"]
     assert on_binary
     for row in on_binary:
-        options = {key: text for key, text in row["neuron_options"].items() if "." not in key}
+        options = {key: text for key, text in row["neuron_options"].items() if key not in of_network({key: text})}
         given = NEURONS.options("binary", options, text=True)
         assert defaults | given == defaults, run_table.run_id(row)
 

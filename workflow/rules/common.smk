@@ -44,6 +44,7 @@ try:
     sys.path += PLUGINS
     RECIPES = repository_path(config["recipes"])
     METHODS = repository_path(config["method_sheets"])
+    RIVALS = repository_path(config["rival_experiments"])
     RESULTS = f"results/{config['preset']}"
     PLAN = settings.configured_plan(
         config,
@@ -51,6 +52,7 @@ try:
         RECIPES,
         METHODS,
         schema("experiments"),
+        rivals=RIVALS,
         look=workflow.is_main_process,
     )
 except UserError as error:
@@ -333,6 +335,7 @@ def plan_arguments():
         words += [f"--{key}", ",".join(map(str, config[key]))] if config[key] else []
     words += recipe_words(settings.recipe_changes(config))
     words += [f"--{key}" for key in ("offline", "controls") if config[key]]
+    words += ["--rivals", str(RIVALS)] if config["rivals"] else []
     words += ["--measure"] if config["measure_costs"] else []
     return shlex.join(words)
 

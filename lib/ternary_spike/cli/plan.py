@@ -37,6 +37,7 @@ def arguments(parser: ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the recipes: epochs=3"
     )
     parser.add_argument("--controls", action="store_true", help="with the rows that the paper does not have")
+    parser.add_argument("--rivals", type=Path, metavar="TABLE", help="with the prior methods of a second run table")
     parser.add_argument("--offline", action="store_true", help="data that would be downloaded is missing")
     parser.add_argument("--measure", action="store_true", help="measure training steps, two minutes at most")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to measure")
@@ -87,7 +88,7 @@ def _runs(args: Namespace) -> list:
 
     facets = (*run_table.FACETS, "controls")
     selection = Selection(**{facet: getattr(args, facet) for facet in facets})
-    rows = run_table.read_experiments(args.experiments, args.method_sheets)
+    rows = run_table.read_experiments(args.experiments, args.method_sheets, args.rivals)
     return make_plan(rows, selection, sources, args.recipes, key_values(args.set, "--set"), unavailable)
 
 

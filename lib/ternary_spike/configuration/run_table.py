@@ -74,7 +74,11 @@ COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
 OPTIONAL = ("method", "own_recipe", "source")
 
 
-def read_experiments(path: Path, methods: Path | None = None) -> list[dict[str, Any]]:
+#: the table that every row of prior methods belongs to, beside those of the paper that quote it
+RIVALS = "rivals"
+
+
+def read_experiments(path: Path, methods: Path | None = None, rivals: Path | None = None) -> list[dict[str, Any]]:
     """The run table, typed: a value by column, and under ``method`` the :class:`MethodSheet`, None for the paper's way.
 
     What a row leaves to its method's sheet, neuron and options, is filled in. Lines that begin with ``#`` are comments;
@@ -83,28 +87,38 @@ def read_experiments(path: Path, methods: Path | None = None) -> list[dict[str, 
     Args:
         path: the table.
         methods: folder of the method sheets that it names.
+        rivals: a second run table, of prior methods, whose rows come behind.
 
     Raises:
-        UserError: if a file is missing, a column is missing or unknown, a cell has another form than its column's, or
-            two rows are the same run.
+        UserError: if a file is missing, a column is missing or unknown, a cell has another form than its column's, two
+            rows are the same run, or a row of ``rivals`` does not have "rivals" among its tables.
     """
-    path = Path(path)
-    columns, table = _cells(path)
     rows, seen, sheets = [], {}, {}
+    for file in filter(None, (path, rivals)):
+        for number, row in _read(Path(file), methods, sheets):
+            where, name = f"{file}, line {number}", run_id(row)
+            require_short(name, where)
+            if file == rivals and RIVALS not in row["tables"]:
+                raise UserError(f"{where}: tables is {';'.join(row['tables'])!r}, but must have {RIVALS} among them")
+            # some disks take a name in small and in large letters for the same
+            if name.casefold() in seen:
+                other, line = seen[name.casefold()]
+                there = f"line {line}" if other == file else f"{other}, line {line},"
+                raise UserError(f"{where}: run {name} stands in {there} already; join the two rows")
+            seen[name.casefold()] = file, number
+            rows.append(row)
+    return rows
+
+
+def _read(path: Path, methods: Path | None, sheets: dict[str, MethodSheet]) -> Iterable[tuple[int, dict[str, Any]]]:
+    """The rows of one file, each with its line; the sheets that were read are added to ``sheets``."""
+    columns, table = _cells(path)
     for number, given in table:
         where = f"{path}, line {number}"
         if any(given[len(columns) :]) or len(given) < len(columns):
             raise UserError(f"{where}: it has not as many cells as the head has columns")
         row = _typed(dict(zip(columns, given, strict=False)), where)
-        row = _of_method(row, _sheet(row["method"], methods, sheets, where), where)
-        name = run_id(row)
-        require_short(name, where)
-        # some disks take a name in small and in large letters for the same
-        if name.casefold() in seen:
-            raise UserError(f"{where}: run {name} stands in line {seen[name.casefold()]} already; join the two rows")
-        seen[name.casefold()] = number
-        rows.append(row)
-    return rows
+        yield number, _of_method(row, _sheet(row["method"], methods, sheets, where), where)
 
 
 def _typed(cells: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -205,9 +219,20 @@ def file_part(text: str) -> str:
 def run_id(row: Mapping[str, Any], data: str | None = None, suffix: str = "") -> str:
     """The id of a row's run, on data and with changes that have these names."""
     method = row["method"].id_part if row["method"] else ""
+    return _joined({**row, "dataset": data or row["dataset"]}, method) + suffix
+
+
+def row_id(planned: Mapping[str, Any]) -> str:
+    """The id, as in the run table, of the row that a row of plan.csv is of: without its data and changes."""
+    own = planned["own_recipe"] != "false"
+    return _joined(planned, planned["method"] if own else f"{planned['method']}-{method_sheet.ROW_RECIPE}")
+
+
+def _joined(row: Mapping[str, Any], method: str) -> str:
     architecture, neuron = file_part(row["architecture"]), file_part(row["neuron"])
-    parts = [data or row["dataset"], architecture, f"T{row['timesteps']}", neuron, method, row["variant"]]
-    return "-".join(filter(None, parts)) + suffix
+    return "-".join(
+        filter(None, [row["dataset"], architecture, f"T{row['timesteps']}", neuron, method, row["variant"]])
+    )
 
 
 def require_short(name: str, where: str) -> None:

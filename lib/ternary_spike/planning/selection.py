@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ternary_spike.configuration.method_sheet import PAPER
+from ternary_spike.configuration.run_table import RIVALS, run_id
+from ternary_spike.planning.source_runs import source_of
 from ternary_spike.system.errors import UserError
 
 
@@ -26,7 +28,7 @@ class Selection:
 
 
 def selected(rows: Iterable[Mapping[str, Any]], selection: Selection) -> list[Mapping[str, Any]]:
-    """The rows that a selection wants.
+    """The rows that a selection wants; controls that prior methods build on are among them.
 
     Raises:
         UserError: if the selection names something that no row has, or its seeds are none.
@@ -50,4 +52,14 @@ def selected(rows: Iterable[Mapping[str, Any]], selection: Selection) -> list[Ma
             raise UserError(f"{facet}: no run has {', '.join(unknown)}; there are {', '.join(sorted(map(str, known)))}")
         if wanted:
             rows = [row for row in rows if of(row) & wanted]
-    return [row for row in rows if selection.controls or not row["control"]]
+    return rows if selection.controls else _without_controls(rows)
+
+
+def _without_controls(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows that are no controls, all of prior methods, and those that these build on, controls or not."""
+    table = {run_id(row): row for row in rows}
+    wanted = {name for name, row in table.items() if not row["control"] or RIVALS in row["tables"]}
+    for name in [name for name in wanted if RIVALS in table[name]["tables"]]:
+        while (name := source_of(table[name])) in table:
+            wanted.add(name)
+    return [row for name, row in table.items() if name in wanted]

@@ -83,6 +83,7 @@ def configured_plan(
     method_folder: Path,
     row_schema: Mapping,
     *,
+    rivals: Path | None = None,
     look: bool = True,
 ) -> list[Run]:
     """The plan that a configuration asks for.
@@ -93,13 +94,14 @@ def configured_plan(
         recipe_folder: holds the recipes that it names.
         method_folder: holds the method sheets that it names.
         row_schema: JSON schema of the table's rows.
+        rivals: the run table of prior methods, read where the configuration wants them.
         look: whether to look for the data and at what the settings say together. Without, for a job of a plan that was
             looked at when it was made, every run counts as runnable, and torch is not waited for.
 
     Raises:
         UserError: if anything in them is wrong, or they contradict each other.
     """
-    rows = run_table.read_experiments(table, method_folder)
+    rows = run_table.read_experiments(table, method_folder, rivals if config["rivals"] else None)
     for row in rows:
         where = f"{table}, run {run_table.run_id(row)}"
         checked(run_table.plain(row), row_schema, where)

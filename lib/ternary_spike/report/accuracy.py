@@ -5,6 +5,7 @@ from html import escape
 import pandas as pd
 
 from ternary_spike import paper
+from ternary_spike.paper.quoted import quotations
 from ternary_spike.report import show
 from ternary_spike.report.figures import Shown, figure, subplots
 from ternary_spike.report.palette import COLOURS, INK, MARKERS, ordered
@@ -18,21 +19,35 @@ def _place(row: pd.Series) -> str:
 def _method(row: pd.Series) -> str:
     name = escape(str(row["method"]))
     if row["kind"] == "literature":
-        return f'{name} <span class="detail">{escape(row["citation"])}</span>'
+        remark = quotations()[_key(row)].remark
+        hidden = f'<br><span class="detail">{escape(remark)}</span>' if remark else ""
+        return f'{name} <span class="detail">{escape(row["citation"])}</span>{hidden}'
     kind = "the paper's" if row["kind"] == "paper" else "control, ours only"
     return f'{show.marked(row["neuron"], name)} <span class="detail">{kind}</span>'
 
 
+def _key(row: pd.Series) -> tuple:
+    return int(row["table"]), *(row[key] for key in ("dataset", "method", "architecture")), int(row["timesteps"])
+
+
+def _no_run(row: pd.Series) -> bool:
+    """Whether a row is of prior work and no run of this preset stands for it."""
+    return row["kind"] == "literature" and show.missing(row.get("id"))
+
+
 def _ours(row: pd.Series, which: str) -> str:
-    if row["kind"] == "literature":
+    if _no_run(row):
         return ""
     return show.in_words(row.get(f"{which}_mean_percent"), row.get(f"{which}_std_percent"))
 
 
 def whole(results: Results, number: int) -> Shown:
-    """The table as the paper prints it, with our best and last epoch, difference and verdict beside its own rows."""
+    """The table as the paper prints it, with our best and last epoch, difference and verdict beside its own rows.
+
+    A row of prior work says what its quotation does not.
+    """
     columns = [
-        show.Column("Method", _method, lambda row: str(row["method"])),
+        show.Column("Method", _method, lambda row: str(row["method"]), long=True),
         show.text("Network", "architecture"),
         show.number("T", "timesteps", 0),
         show.Column(
@@ -48,7 +63,8 @@ def whole(results: Results, number: int) -> Shown:
         show.Column("Verdict", _verdict, long=True),
     ]
     caption = f"Table {number}: literature as quoted in the paper, the paper's rows, and ours"
-    rows = results.table(f"table{number}").sort_values("dataset", key=lambda names: names.map(_order), kind="stable")
+    rows = results.table(f"table{number}").assign(table=number)
+    rows = rows.sort_values("dataset", key=lambda names: names.map(_order), kind="stable")
     return show.table(rows, columns, caption, f"table{number}", group=lambda row: row["dataset"])
 
 
@@ -65,13 +81,15 @@ def _difference(row: pd.Series) -> str:
 
 def _verdict(row: pd.Series) -> str:
     """The verdict of a row, or why there is none, and the run that it is of."""
-    if row["kind"] == "literature":
+    if _no_run(row):
         return ""
     parts = []
     if not show.missing(row.get("verdict")):
         parts.append(show.badge(row["verdict"]))
     elif not show.missing(row.get("state")) and row["state"] != "done":
         parts.append(escape(str(row["state"])))
+    elif not show.missing(row.get("basis")) and show.missing(row.get("reduced")):
+        parts.append(escape(str(row["basis"])))
     if not show.missing(row.get("reduced")) and row.get("n", 0) > 0:
         parts.append(f'<span class="reduced">reduced: {escape(str(row["reduced"]))}</span>')
     if row.get("n", 0) > 0:

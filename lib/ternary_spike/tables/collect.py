@@ -155,7 +155,8 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
         "differences": _framed("differences", differences(summary, controls)),
         "membrane": _framed("membrane", membrane_distances(evaluations)),
     }
-    found |= {f"table{n}": _framed(f"table{n}", accuracy_table(n, summary)) for n in (1, 2, 3, 4)}
+    rows_of = dict(zip(plan["id"], map(run_table.row_id, plan.to_dict("records")), strict=True))
+    found |= {f"table{n}": _framed(f"table{n}", accuracy_table(n, summary, rows_of)) for n in (1, 2, 3, 4)}
     found["table5"] = _framed("table5", energy_table(summary, energy))
     return found
 

@@ -1,8 +1,11 @@
 """Tables 1-5: the paper's rows and the literature's as printed, ours beside them, with difference and verdict."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from ternary_spike import paper
+from ternary_spike.paper.quoted import key_of, quotations
 from ternary_spike.tables.verdicts import Sample, compare_with_paper
 
 NOT_PLANNED = "not run: not in this preset's plan"
@@ -53,8 +56,14 @@ def _ours(run: pd.Series) -> dict:
     return {key: run[key] for key in (*keys, *numbers)}
 
 
-def accuracy_table(number: int, summary: pd.DataFrame) -> list[dict]:
-    """One of Tables 1-4: the literature and the paper's rows as printed, ours beside them, controls of ours behind."""
+def accuracy_table(number: int, summary: pd.DataFrame, rows_of: Mapping[str, str] | None = None) -> list[dict]:
+    """One of Tables 1-4: the literature and the paper's rows as printed, ours beside them, controls of ours behind.
+
+    Args:
+        number: of the table.
+        summary: the table of that name.
+        rows_of: the row of the run table that a run is of, by its id; without, no run stands for a row of prior work.
+    """
     rows, used = [], set()
     for row in paper.accuracies():
         if row.table != number:
@@ -79,6 +88,10 @@ def accuracy_table(number: int, summary: pd.DataFrame) -> list[dict]:
             else:
                 used.add(run["id"])
                 entry |= _ours(run) | judged(run, row)
+        elif (run := _as_published(summary, row, rows_of or {})) is not None:
+            used.add(run["id"])
+            differs = quotations()[key_of(row)].differs
+            entry |= {"neuron": run["neuron"], **_ours(run)} | judged(run, row, differs)
         rows.append(entry)
     for _, run in summary.iterrows():
         if str(number) in _split(run["tables"]) and run["id"] not in used:
@@ -89,10 +102,22 @@ def accuracy_table(number: int, summary: pd.DataFrame) -> list[dict]:
     return rows
 
 
-def judged(run: pd.Series, row: paper.Accuracy) -> dict:
-    """Difference and verdict of a run against the paper's row; no verdict for one that is reduced or has not run."""
+def _as_published(summary: pd.DataFrame, row: paper.Accuracy, rows_of: Mapping[str, str]) -> pd.Series | None:
+    """The run that stands for a quoted row, or None if none is planned."""
+    wanted = quotations()[key_of(row)].run
+    found = summary[[bool(wanted) and rows_of.get(run) == wanted for run in summary["id"]]]
+    return None if found.empty else found.iloc[0]
+
+
+def judged(run: pd.Series, row: paper.Accuracy, differs: str = "") -> dict:
+    """Difference and verdict of a run against the paper's row.
+
+    No verdict for one that is reduced, has not run, or is not what the row is of: ``differs`` then says how.
+    """
     if run["n"] == 0:
         return {"verdict": ""}
+    if differs and not run["reduced"]:
+        return {"verdict": "", "basis": f"not compared: {differs}"}
     if run["reduced"]:
         return {"verdict": "", "basis": f"not compared, reduced: {run['reduced']}"}
     found = compare_with_paper(sample(run), printed(row), int(run["test_samples"]))
