@@ -94,6 +94,12 @@ class ClassifierAlone(Method):
         return loss, scores
 
 
+class OneProcess(Method):
+    """The paper's way, by one process alone."""
+
+    one_process = True
+
+
 class Exploding(Method):
     """A loss that is not finite from the second epoch on."""
 

@@ -29,6 +29,7 @@ RUNS = {
     "ternary": ("ternary", {}, "digits", PAPERS_WAY),
     "trainable": ("trainable", {}, "digits", PAPERS_WAY),
     "plif": ("plif", {}, "digits", PAPERS_WAY),
+    "soft_reset": ("soft_reset", {}, "digits", PAPERS_WAY),
     "glif": ("glif", {}, "digits", PAPERS_WAY),
     "real_spike": ("real_spike", {}, "digits", PAPERS_WAY),
     "inflor": ("inflor", {}, "digits", PAPERS_WAY),

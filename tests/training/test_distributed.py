@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from ternary_spike import SpikingResNet
+from ternary_spike import SpikingResNet, UserError
 from ternary_spike.cli import main
+from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.membrane import backends
 from ternary_spike.system.files import read_json, read_tensors
 from ternary_spike.training.distributed import Processes
+from ternary_spike.training.step import TrainingStep
 from tests.cli.test_verbs import recipe, train_words  # noqa: F401
+from tests.helpers.methods import OneProcess
 from tests.helpers.tiny import prepare_tiny
 from tests.helpers.two_processes import batch, gradients
 
@@ -30,6 +33,15 @@ def test_batch_norm_that_cannot_be_synchronised_is_refused_by_name(monkeypatch):
     model.stages[0][0].bn2.momentum = None
     with pytest.raises(ValueError, match=r"stages\.0\.0\.bn2 cannot be synchronised.*momentum"):
         processes.wrap(model, torch.device("cpu"))
+
+
+def test_a_method_for_one_process_is_refused_in_two(monkeypatch):
+    processes = Processes(torch.device("cpu"))
+    model, plain = SpikingResNet("resnet6w4", "ternary", 2), Recipe("x", 1, 4, 0.1, 0.9, 0.0)
+    TrainingStep(model, OneProcess(), plain, processes=processes)
+    monkeypatch.setattr(processes, "count", 2)
+    with pytest.raises(UserError, match="OneProcess trains in one process, and here are 2; start it without torchrun"):
+        TrainingStep(model, OneProcess(), plain, processes=processes)
 
 
 def torchrun(module: str, words: list[str]) -> list[str]:
@@ -63,7 +75,12 @@ def test_gradients_and_statistics_of_unequal_parts_are_those_of_one_batch(tmp_pa
 @pytest.mark.full
 @pytest.mark.parametrize(
     "method",
-    ["cross_entropy", "im_loss", *(f"tests.helpers.methods:{m}" for m in ("AtEachTimestep", "ClassifierAlone"))],
+    [
+        "cross_entropy",
+        "im_loss",
+        "ottt",
+        *(f"tests.helpers.methods:{m}" for m in ("AtEachTimestep", "ClassifierAlone")),
+    ],
 )
 def test_a_training_by_two_processes_is_that_of_one(recipe, tmp_path, method):  # noqa: F811
     data = prepare_tiny(tmp_path / "data", train=90)  # the last batch, of 26, splits evenly, 90 does not divide by 4

@@ -12,6 +12,7 @@ An instance belongs to one training. What decides its result must lie in the opt
 run, or in :meth:`Method.tensors`: then a training that was cut off goes on to the bit.
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,6 +64,12 @@ class Run(Protocol):
     def mean(self, part: Tensor) -> Tensor:
         """Means over the whole batch, given those over this process's part of it; gradients flow through them."""
 
+    def autocast(self) -> AbstractContextManager:
+        """The recipe's precision, for a method that calls the network itself."""
+
+    def update(self) -> None:
+        """One more update within a step: by the gradients that are there, which then are gone."""
+
 
 class Method:
     """A way to train.
@@ -71,11 +78,13 @@ class Method:
         each_timestep: whether the loss takes the class scores of each timestep rather than their mean over time.
         watches: whether the loss takes membrane potentials and spikes.
         label_smoothing: the recipe's.
+        one_process: whether several processes that share each batch would compute something else; they are refused.
     """
 
     each_timestep: bool = False
     watches: bool = False
     label_smoothing: float = 0.0
+    one_process: bool = False
 
     def begin(self, run: Run) -> None:
         """Make ready: convert, calibrate, keep the teacher. The default does nothing.
@@ -113,7 +122,8 @@ class Method:
     def gradients(self, run: Run, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Leave a gradient at every parameter that is to be updated; those of the last step are gone.
 
-        Another way to assign credit overrides it; the default is back-propagation through time.
+        Another way to assign credit overrides it; the default is back-propagation through time. The update that
+        follows finds nothing to do where ``run.update`` was the last that was called.
 
         Returns:
             The batch's loss times ``run.weight``, and its class scores as :meth:`loss` takes them.

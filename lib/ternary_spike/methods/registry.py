@@ -44,6 +44,21 @@ METHODS = Registry(
             source="Guo et al., NeurIPS 2022",
             level="partly",
         ),
+        "ottt": Part(
+            "ternary_spike.methods.ottt:OnlineTraining",
+            "OTTT: gradients of each timestep alone, with traces of earlier spikes; memory does not grow with T",
+            {
+                "mse_share": Option(
+                    0.05, "l, the share of the scores' mean squared distance from the one-hot label", low=0.0, high=1.0
+                ),
+                "update_each_timestep": Option(
+                    False, "whether weights are updated at every timestep (OTTT_O) rather than once a step (OTTT_A)"
+                ),
+                "classifier_trace": Option(True, "whether the classifier's gradient has a trace too"),
+            },
+            source="Xiao et al., NeurIPS 2022, and its code",
+            level="faithful",
+        ),
         "kdsnn": Part(
             "ternary_spike.methods.kdsnn:ResponseDistillation",
             "KDSNN, response-based: a trained network's softened class scores as a second target",

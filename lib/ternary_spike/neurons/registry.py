@@ -45,8 +45,13 @@ PLIF = {
     "window": replace(LIF["window"], default=1 / math.pi),
     "detach_reset": replace(LIF["detach_reset"], default=True),
 }
-
-
+SOFT_RESET = LIF | {
+    "threshold": replace(LIF["threshold"], default=1.0),
+    "decay": replace(LIF["decay"], default=0.5),
+    "surrogate": replace(LIF["surrogate"], default="sigmoid"),
+    "window": replace(LIF["window"], default=0.25),
+    "detach_reset": replace(LIF["detach_reset"], default=True),
+}
 REAL_SPIKE = {key: PLIF[key] for key in ("threshold", "surrogate", "window", "detach_reset")} | {
     "decay": replace(LIF["decay"], default=1.0),
     "initial_amplitude": AMPLITUDE["initial_amplitude"],
@@ -124,6 +129,13 @@ NEURONS = Registry(
             "Fang et al., ICCV 2021, Eqs. 2-6",
             level="faithful",
             folds=True,
+        ),
+        "soft_reset": Part(
+            "ternary_spike.neurons.soft_reset:SoftResetLIF",
+            "spikes {0, 1}, a soft reset: the neuron of OTTT",
+            SOFT_RESET,
+            "Xiao et al., NeurIPS 2022, and its code",
+            level="faithful",
         ),
         "glif": Part(
             "ternary_spike.neurons.glif:GatedLIF",

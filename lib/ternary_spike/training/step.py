@@ -10,6 +10,7 @@ from ternary_spike.data.loading import TrainingBatches
 from ternary_spike.methods.base import Membranes, Method, Source
 from ternary_spike.models.base import SpikingNetwork
 from ternary_spike.models.recording import recording
+from ternary_spike.system.errors import UserError
 from ternary_spike.training.distributed import Processes
 from ternary_spike.training.optimiser import Optimiser
 
@@ -28,6 +29,9 @@ class TrainingStep:
     Attributes:
         called: the network as it is called in training.
         weight: factor of the next step's loss; see :class:`ternary_spike.methods.base.Run`.
+
+    Raises:
+        UserError: if several processes share a training whose method takes one alone.
     """
 
     def __init__(
@@ -41,7 +45,12 @@ class TrainingStep:
     ) -> None:
         self.model, self.method, self.recipe, self.source, self.batches = model, method, recipe, source, batches
         self.processes = processes
-        self.weight = 1.0
+        self.weight, self.learning_rate = 1.0, 0.0
+        if method.one_process and processes is not None and processes.count > 1:
+            raise UserError(
+                f"{type(method).__name__} trains in one process, and here are {processes.count}; start it without "
+                "torchrun, in the workflow with one GPU"
+            )
         method.label_smoothing = recipe.label_smoothing
         method.begin(self)
         self.optimiser = Optimiser(model, recipe)
@@ -63,13 +72,22 @@ class TrainingStep:
         Returns:
             The loss times the weight, and how many pictures the scores' mean over time puts into the right class.
         """
+        self.learning_rate = learning_rate
         self.optimiser.zero_gradients()
         loss, scores = self.method.gradients(self, x, labels)
-        if self._average is not None:
-            self._average(p.grad for p in self.model.parameters() if p.grad is not None)
-        self.optimiser.step(learning_rate)
+        self._step()
         mean = scores.detach() if scores.dim() == 2 else scores.detach().mean(0)
         return loss.detach(), (mean.argmax(1) == labels).sum()
+
+    def update(self) -> None:
+        """One more update within a step: by the gradients that are there, which then are gone."""
+        self._step()
+        self.optimiser.zero_gradients()
+
+    def _step(self) -> None:
+        if self._average is not None:
+            self._average(p.grad for p in self.model.parameters() if p.grad is not None)
+        self.optimiser.step(self.learning_rate)
 
     def scores(self, x: Tensor) -> tuple[Tensor, Membranes]:
         """Class scores [B, K] in float32, or [T, B, K], and the watched membranes, as the method wants them."""
