@@ -1,7 +1,7 @@
 """Networks for tests: untrained ones whose amplitudes and batch norm are no longer at their trivial initial values."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ternary_spike.models.base import named_neurons
 from ternary_spike.models.batch_norm import BatchNorm2d
@@ -10,9 +10,9 @@ from ternary_spike.models.resnet import SpikingResNet
 
 @torch.no_grad()
 def draw_amplitudes(model: SpikingResNet, generator: torch.Generator) -> None:
-    """Every amplitude uniformly from ±[0.5, 2]: trained ones mostly stay at 1 and would hide a wrong fold."""
+    """Every trained amplitude uniformly from ±[0.5, 2]: they mostly stay at 1 and would hide a wrong fold."""
     for neuron in named_neurons(model).values():
-        if neuron.amplitude is not None:
+        if isinstance(getattr(neuron, "amplitude", None), nn.Parameter):
             size = 0.5 + 1.5 * torch.rand(neuron.amplitude.shape, generator=generator)
             sign = torch.where(torch.rand(neuron.amplitude.shape, generator=generator) < 0.5, -1.0, 1.0)
             neuron.amplitude.copy_(size * sign)
