@@ -20,7 +20,9 @@ def clamp(u: Tensor, low: float, high: float) -> Tensor:
     )
 
 
-def soft_spike(u: Tensor, surrogate: str, signed: bool, threshold: float, window: float) -> Tensor:
+def soft_spike(
+    u: Tensor, surrogate: str, signed: bool, threshold: float, window: float, temperature: float = 3.0
+) -> Tensor:
     """A smooth function of the membrane potential whose derivative, by autograd, is the surrogate gradient."""
     if surrogate == "clamp_symmetric" or (surrogate == "clamp" and signed):
         return clamp(u, -window, window)
@@ -38,6 +40,10 @@ def soft_spike(u: Tensor, surrogate: str, signed: bool, threshold: float, window
             return z.atan() / math.pi
         if surrogate == "sigmoid":
             return z.sigmoid()
+        if surrogate == "tanh":
+            return (temperature / 2 * clamp(z, -1, 1)).tanh() / (2 * math.tanh(temperature / 2))
+        if surrogate == "tanh_unclipped":
+            return (temperature / 2 * z).tanh() / 2
         raise ValueError(surrogate)
 
     if not signed:
@@ -53,6 +59,7 @@ def plain_loop(
     surrogate: str = "clamp",
     window: float = 1.0,
     detach_reset: bool = False,
+    temperature: float = 3.0,
     amplitude: Tensor | None = None,
     v: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -65,7 +72,7 @@ def plain_loop(
             hard = torch.where(u >= threshold, 1.0, torch.where(u <= -threshold, -1.0, 0.0)).to(u.dtype)
         else:
             hard = torch.where(u >= threshold, 1.0, 0.0).to(u.dtype)
-        soft = soft_spike(u, surrogate, signed, threshold, window)
+        soft = soft_spike(u, surrogate, signed, threshold, window, temperature)
         spike = hard + (soft - soft.detach())
         v = u * (1 - (spike.detach() if detach_reset else spike).abs())
         spikes.append(spike if amplitude is None else amplitude * spike)

@@ -102,6 +102,15 @@ MUTATIONS = [
     ),
     (f"{SURROGATE}:derivative", "math.pi * window", "window"),
     (f"{SURROGATE}:derivative", "s * (1 - s) / window", "s * (1 - s)"),
+    (f"{SURROGATE}:derivative", "s * (1 - s) * curve.height.to(u.dtype)", "s * (1 - s)"),
+    (f"{SURROGATE}:derivative", "distance * curve.steepness.to(u.dtype)", "u * curve.steepness.to(u.dtype)"),
+    (
+        f"{SURROGATE}:derivative",
+        "slope * (distance.abs() <= window).to(u.dtype) if name == 'tanh' else slope",
+        "slope",
+    ),
+    (f"{SURROGATE}:curve", "temperature / window", "temperature"),
+    (f"{SURROGATE}:curve", "steepness / torch.tanh(temperature / 2)", "steepness"),
     ("membrane.multi_step:_MultiStep", "grad_y = torch.zeros_like(x)", "grad_y = torch.ones_like(x)"),
     # batch norm and neuron as one
     (f"{FUSED}:_fused", "bn.statistics(y.detach(), timesteps)", "bn.statistics(y.detach(), 1)"),

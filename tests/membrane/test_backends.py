@@ -20,7 +20,7 @@ from ternary_spike.membrane.dynamics import Dynamics
 from ternary_spike.membrane.kernel import Kernel, compute_at_once, timesteps_of
 from ternary_spike.membrane.multi_step import multi_step, neuron_backward, neuron_forward
 from ternary_spike.membrane.surrogate import SURROGATES
-from ternary_spike.models.base import SpikingNetwork
+from ternary_spike.models.base import SpikingNetwork, named_neurons
 from ternary_spike.models.batch_norm import BatchNorm2d
 from ternary_spike.models.blocks import BasicBlock, ConvUnit
 from ternary_spike.models.normalise_and_fire import normalise_and_fire, normalised_backward, normalised_forward
@@ -67,7 +67,7 @@ def both(x, dynamics, amplitude=None):
         backends.use(backend)
         leaf = x.detach().requires_grad_()
         a = None if amplitude is None else amplitude.clone().requires_grad_()
-        spikes, _ = multi_step(leaf, dynamics, a, keep_state=False)
+        spikes, _ = multi_step(leaf, dynamics, a, keep_state=False, temperature=torch.tensor(3.3, dtype=x.dtype))
         spikes.backward(grad)
         results.append((spikes.detach(), leaf.grad, None if a is None else a.grad))
         assert backends.current() == backend and not backends.notices
@@ -147,6 +147,26 @@ def test_a_network_takes_two_kernels_for_whatever_shapes(compiled):
     for batch in (2, 3):
         model(torch.randn(batch, 3, 32, 32)).sum().backward()
     assert len(compiled) == 2
+
+
+def test_another_temperature_takes_no_kernel_of_its_own(compiled):
+    """A network's forward and backward pass; and its gradients are those of eager at each temperature."""
+    found = {}
+    for backend in backends.BACKENDS:
+        backends.use(backend)
+        torch.manual_seed(0)
+        model = SpikingResNet("resnet6w4", "ternary", 2, neuron_options={"surrogate": "tanh", "window": 0.5}).double()
+        x = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+        for b in (3.0, 1.2, 7.5):
+            for neuron in named_neurons(model).values():
+                neuron.set_temperature(b)
+            model.zero_grad()
+            model(x).square().sum().backward()
+            found.setdefault(b, []).append([p.grad for p in model.parameters()])
+    assert len(compiled) == 2
+    for eager, made in found.values():
+        torch.testing.assert_close(made, eager, rtol=1e-9, atol=1e-11)
+    assert not torch.allclose(found[3.0][0][0], found[1.2][0][0])
 
 
 def test_a_sequence_that_may_be_missing_takes_no_kernel_of_its_own(compiled):

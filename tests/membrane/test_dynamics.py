@@ -17,6 +17,7 @@ from ternary_spike.membrane.spelling import equations
 from ternary_spike.membrane.surrogate import SURROGATES
 
 F64 = torch.float64
+B = 3.3  # temperature of the surrogates that have one
 # where rounding or a wrong comparison would show: rest, both thresholds, the window's edges and their neighbours
 POINTS = [0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 0.25, -0.25, 0.4999999, -0.4999999, 1.0000001, -1.0000001, 0.75, 2.0]
 
@@ -131,8 +132,8 @@ def compare_with_plain_loop(x, dynamics, amplitude, v, seed=0):
     constants = dataclasses.asdict(dynamics)
     sides = []
     for function in (
-        lambda x, a, v: multi_step(x, dynamics, a, v),
-        lambda x, a, v: plain_loop(x, **constants, amplitude=a, v=v),
+        lambda x, a, v: multi_step(x, dynamics, a, v, temperature=torch.tensor(B, dtype=F64)),
+        lambda x, a, v: plain_loop(x, **constants, temperature=B, amplitude=a, v=v),
     ):
         leaves = [None if t is None else t.detach().requires_grad_() for t in (x, amplitude, v)]  # where they lie
         sides.append((leaves, function(*leaves)))
@@ -157,7 +158,7 @@ def test_every_surrogate_and_reset_gradient_matches_the_plain_loop(signed, name,
     torch.manual_seed(0)
     grid = torch.tensor(list(itertools.product(POINTS, repeat=3)), dtype=F64).T.contiguous()  # all triples of points
     x = torch.cat([grid, torch.randn(3, 500, dtype=F64)], dim=1)
-    window = 0.3 if name in ("rectangle", "triangle", "atan", "sigmoid") else 1.0
+    window = 1.0 if name in ("clamp", "clamp_symmetric") else 0.3
     dynamics = Dynamics(signed, surrogate=name, window=window, detach_reset=detach)
     compare_with_plain_loop(x, dynamics, torch.tensor(1.3, dtype=F64), torch.randn(x.shape[1], dtype=F64))
 
@@ -167,13 +168,14 @@ def test_every_surrogate_and_reset_gradient_matches_the_plain_loop(signed, name,
 def test_both_spellings_are_the_same(signed, detach, name):
     """Spikes, potentials and surrogate to the bit, gradients to what rounding of one addition can change."""
     constants = Dynamics(signed, threshold=0.3, decay=0.7, surrogate=name, window=0.9, detach_reset=detach)
+    curve = dynamics.surrogate_curve(constants, torch.tensor(B))
     edges = [math.nextafter(edge, side) for edge in (0.3, 0.9, 1.2) for side in (0, 2)]
     points = [0.0, -0.0, *(sign * u for u in (0.3, 0.9, 1.2, 0.25, 2.0, *edges) for sign in (1, -1))]
     for dtype in (torch.float32, F64):
         currents = list(torch.tensor(list(itertools.product(points, repeat=3)), dtype=dtype).T.contiguous())
         for u in (currents[0], torch.tensor([float("nan"), float("inf"), -float("inf")], dtype=dtype)):
-            for function in ("firing_part", "fire", "spike_derivative"):
-                plain, fast = (getattr(spelling, function)(u, constants) for spelling in (dynamics, in_place))
+            for function, rest in (("firing_part", ()), ("fire", ()), ("spike_derivative", (curve,))):
+                plain, fast = (getattr(spelling, function)(u, constants, *rest) for spelling in (dynamics, in_place))
                 assert plain.dtype == dtype
                 torch.testing.assert_close(fast, plain, rtol=0, atol=0, equal_nan=True)
         v, grad_v = torch.randn(2, *currents[0].shape, dtype=dtype, generator=torch.Generator().manual_seed(0))
@@ -182,7 +184,7 @@ def test_both_spellings_are_the_same(signed, detach, name):
         for start, amplitude, end in itertools.product((None, v), (None, torch.tensor([1.3], dtype=dtype)), (None, v)):
             plain, fast = (s.spikes(currents, start, amplitude, constants, True) for s in (dynamics, in_place))
             assert all(map(torch.equal, [*plain[0], plain[1]], [*fast[0], fast[1]]))
-            given = (currents, start, amplitude, [grad_v, -grad_v, v], end, constants)
+            given = (currents, start, amplitude, [grad_v, -grad_v, v], end, constants, curve)
             plain, fast = (s.gradients(*given) for s in (dynamics, in_place))
             if dtype == F64:
                 torch.testing.assert_close(fast, plain, rtol=1e-13, atol=1e-13)

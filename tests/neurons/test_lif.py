@@ -177,3 +177,35 @@ assert ternary_spike.TernaryLIF()(torch.ones(1, 2)).tolist() == [[1, 1]]
 assert not any(name.startswith("torch._inductor") for name in sys.modules)  # nor is the compiler loaded for it
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+
+
+def test_the_temperature_moves_the_gradient_and_no_spike():
+    x = torch.linspace(-1.5, 1.5, 31, dtype=torch.float64)[None]
+    for name in ("binary", "ternary", "trainable", "real_spike", "plif", "soft_reset"):
+        neuron = make_neuron(name, 31, surrogate="tanh", window=0.5, temperature=2.0).double()
+        found = []
+        for b in (None, 5.0, 2.0):
+            if b is not None:
+                neuron.set_temperature(b)
+            leaf = x[..., None, None].clone().requires_grad_()
+            spikes = neuron(leaf)
+            found.append((spikes.detach(), *torch.autograd.grad(spikes.sum(), leaf)))
+        assert all(torch.equal(spikes, found[0][0]) for spikes, _ in found)
+        assert torch.equal(found[0][1], found[2][1]) and not torch.allclose(found[0][1], found[1][1])
+        assert "temperature" not in neuron.state_dict() and copy.deepcopy(neuron).temperature == 2
+
+
+def test_a_temperature_that_cannot_be_is_refused():
+    neuron = BinaryLIF(surrogate="tanh", temperature=2.5)
+    assert "temperature=2.5" in repr(neuron)
+    for value in (0.0, -1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="temperature must be above 0 and finite, not"):
+            neuron.set_temperature(value)
+        with pytest.raises(ValueError, match="temperature must be above 0 and finite, not"):
+            BinaryLIF(temperature=value)
+    with pytest.raises(ValueError, match="temperature must be a number, not a tensor"):
+        neuron.set_temperature(torch.tensor(2.0))
+    with pytest.raises(ValueError, match="surrogate gradient of this BinaryLIF has no temperature; choose one of tanh"):
+        BinaryLIF().set_temperature(2.0)
+    with pytest.raises(TypeError):
+        neuron.temperature = 2.0

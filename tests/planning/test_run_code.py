@@ -139,7 +139,7 @@ CHANGES = {
                 '    if name == "sigmoid":',
                 '    if name == "new":\n        return u\n    if name == "sigmoid":',
             ),
-            ("membrane/surrogate.py", '"sigmoid")', '"sigmoid", "new")'),
+            ("membrane/surrogate.py", '"tanh_unclipped")', '"tanh_unclipped", "new")'),
             ("neurons/registry.py", '"sigmoid": ', '"new": "new", "sigmoid": '),
         )
     ),

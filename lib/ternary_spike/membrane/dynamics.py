@@ -30,6 +30,7 @@ from torch import Tensor
 
 from ternary_spike.membrane import surrogate
 from ternary_spike.membrane.arguments import flag, number
+from ternary_spike.membrane.surrogate import Curve
 
 # A spike is found by dividing by the threshold, which must not overflow in float32.
 SMALLEST_THRESHOLD = 1e-30
@@ -117,10 +118,20 @@ def reset(u: Tensor, dynamics: Dynamics) -> Tensor:
     return u - firing_part(u.to(membrane_dtype(u)), dynamics).to(u.dtype)
 
 
-def spike_derivative(u: Tensor, dynamics: Dynamics) -> Tensor:
+def surrogate_curve(dynamics: Dynamics, temperature: Tensor | None) -> Curve | None:
+    """What the temperature makes of the layer's surrogate, see :func:`ternary_spike.membrane.surrogate.curve`."""
+    return surrogate.curve(dynamics.surrogate, dynamics.window, temperature)
+
+
+def spike_derivative(u: Tensor, dynamics: Dynamics, curve: Curve | None = None) -> Tensor:
     """s, the surrogate of db/du at a membrane potential u, in u's shape and dtype."""
     return surrogate.derivative(
-        dynamics.surrogate, u, signed=dynamics.signed, threshold=dynamics.threshold, window=dynamics.window
+        dynamics.surrogate,
+        u,
+        signed=dynamics.signed,
+        threshold=dynamics.threshold,
+        window=dynamics.window,
+        curve=curve,
     )
 
 
@@ -174,6 +185,7 @@ def gradients(
     grads: Sequence[Tensor],
     grad_v: Tensor | None,
     dynamics: Dynamics,
+    curve: Curve | None = None,
 ) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
     """The gradient of :func:`spikes`, as written out above.
 
@@ -182,6 +194,7 @@ def gradients(
         grads: g = dL/dy of each timestep [...].
         grad_v: dL/dv after the last timestep [...], or None for zero.
         dynamics: the layer's constants.
+        curve: of a surrogate with a temperature, from :func:`surrogate_curve`.
 
     Returns:
         G = dL/dx of each timestep [...], that of v (None where v is), and terms [...] whose sum over everything is
@@ -200,7 +213,7 @@ def gradients(
     grad_currents = []
     for g in reversed(grads):
         u, h, silent = membranes.pop()
-        s = spike_derivative(u, dynamics)
+        s = spike_derivative(u, dynamics, curve)
         if amplitude is None:
             grad_u = g * s
         else:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ternary_spike.membrane import dynamics as plain
 from ternary_spike.membrane.dynamics import Dynamics, charge, membrane_dtype
+from ternary_spike.membrane.surrogate import Curve
 
 
 def firing_part(u: Tensor, dynamics: Dynamics) -> Tensor:
@@ -50,7 +51,7 @@ def holds(compare: Callable, x: Tensor, bound: float) -> Tensor:
     return compare(x, bound, out=torch.empty_like(x))
 
 
-def spike_derivative(u: Tensor, dynamics: Dynamics) -> Tensor:
+def spike_derivative(u: Tensor, dynamics: Dynamics, curve: Curve | None = None) -> Tensor:
     """:func:`ternary_spike.membrane.dynamics.spike_derivative`.
 
     The surrogates that are made of comparisons (clamp, rectangle) are written again here, without boolean tensors; the
@@ -64,7 +65,7 @@ def spike_derivative(u: Tensor, dynamics: Dynamics) -> Tensor:
     if name == "rectangle":
         distance = (u.abs() if dynamics.signed else u) - dynamics.threshold
         return holds(torch.le, distance.abs_(), window).div_(2 * window)
-    return plain.spike_derivative(u, dynamics)
+    return plain.spike_derivative(u, dynamics, curve)
 
 
 def spikes(
@@ -88,6 +89,7 @@ def gradients(
     grads: Sequence[Tensor],
     grad_v: Tensor | None,
     dynamics: Dynamics,
+    curve: Curve | None = None,
 ) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
     """:func:`ternary_spike.membrane.dynamics.gradients`; what is given to it is not changed."""
     at_rest = v is None
@@ -102,7 +104,7 @@ def gradients(
     grad_currents = []
     for g in reversed(grads):
         u, h = membranes.pop()  # and with that given up: what fits the cache is fast
-        s = spike_derivative(u, dynamics)
+        s = spike_derivative(u, dynamics, curve)
         if amplitude is None:
             grad_u = g * s
         else:

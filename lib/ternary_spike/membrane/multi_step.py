@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from ternary_spike.membrane import backends
-from ternary_spike.membrane.dynamics import Dynamics, membrane_dtype
+from ternary_spike.membrane.dynamics import Dynamics, membrane_dtype, surrogate_curve
 from ternary_spike.membrane.kernel import Kernel
 from ternary_spike.membrane.spelling import equations
+from ternary_spike.membrane.surrogate import Curve
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -30,6 +31,7 @@ def neuron_backward(
     v: list[Tensor] | None,
     grad_last: list[Tensor] | None,
     amplitude: Tensor | None,
+    **curve: Tensor,
 ) -> tuple[dict, dict]:
     """The kernel of the backward pass: outputs ``x`` and, where there is one, ``v``; the sum ``amplitude`` likewise."""
     dtype = membrane_dtype(x[0])
@@ -40,9 +42,16 @@ def neuron_backward(
         [g.to(dtype) for g in grad_y],
         None if grad_last is None else grad_last[0],
         dynamics,
+        Curve(**curve) if curve else None,
     )
     outputs = {"x": [g.to(x[0].dtype) for g in grad_x]} | ({} if v is None else {"v": [grad_v]})
     return outputs, {} if amplitude is None else {"amplitude": grad_a}
+
+
+def shared_curve(dynamics: Dynamics, temperature: Tensor | None) -> dict[str, Tensor]:
+    """The surrogate's curve as shared tensors of a kernel's backward pass, by name; none without a temperature."""
+    curve = surrogate_curve(dynamics, temperature)
+    return {} if curve is None else {name: x.reshape(1) for name, x in curve._asdict().items()}
 
 
 def storage_order(x: Tensor) -> tuple[int, ...]:
@@ -68,8 +77,16 @@ def unflat(y: Tensor, shape: torch.Size, order: tuple[int, ...]) -> Tensor:
 
 class _MultiStep(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, amplitude: Tensor | None, v: Tensor | None, dynamics: Dynamics, keep_state: bool):
-        ctx.save_for_backward(x, amplitude, v)
+    def forward(
+        ctx,
+        x: Tensor,
+        amplitude: Tensor | None,
+        v: Tensor | None,
+        dynamics: Dynamics,
+        keep_state: bool,
+        temperature: Tensor | None,
+    ):
+        ctx.save_for_backward(x, amplitude, v, temperature)
         ctx.set_materialize_grads(False)
         ctx.dynamics = dynamics
         y, last = _emit(x, v, dynamics, keep_state, amplitude if _has_one_value(amplitude) else None)
@@ -80,7 +97,7 @@ class _MultiStep(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_y: Tensor | None, grad_last: Tensor | None = None):
-        x, amplitude, v = ctx.saved_tensors
+        x, amplitude, v, temperature = ctx.saved_tensors
         if grad_y is None:
             grad_y = torch.zeros_like(x)
         dynamics = ctx.dynamics
@@ -102,12 +119,12 @@ class _MultiStep(torch.autograd.Function):
                 "v": None if v is None else flat(v.to(wide).unsqueeze(0), order),
                 "grad_last": None if grad_last is None else flat(grad_last.to(wide).unsqueeze(0), order),
             },
-            {"amplitude": None if inside is None else inside.reshape(1)},
+            {"amplitude": None if inside is None else inside.reshape(1)} | shared_curve(dynamics, temperature),
         )
         if inside is not None and ctx.needs_input_grad[1]:
             grad_amplitude = sums["amplitude"].to(amplitude.dtype).reshape(amplitude.shape)
         grad_v = unflat(grads["v"], x.shape, order)[0].to(v.dtype) if ctx.needs_input_grad[2] else None
-        return unflat(grads["x"], x.shape, order), grad_amplitude, grad_v, None, None
+        return unflat(grads["x"], x.shape, order), grad_amplitude, grad_v, None, None, None
 
 
 def _broadcasts(shape: torch.Size, target: torch.Size) -> bool:
@@ -141,6 +158,7 @@ def multi_step(
     amplitude: Tensor | None = None,
     v: Tensor | None = None,
     keep_state: bool = True,
+    temperature: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """A neuron layer through all its timesteps, differentiable once (Eqs. 4-5, 7-8, 13-14).
 
@@ -151,6 +169,7 @@ def multi_step(
         amplitude: a of Eq. 14, a scalar tensor or one that broadcasts against x[t]; None means 1.
         v: membrane potential kept from before the first timestep, [...]; None means 0.
         keep_state: whether the membrane potential after the last timestep is wanted.
+        temperature: of a surrogate that has one, a scalar tensor.
 
     Returns:
         The spikes y = a b [T, ...] in x's dtype, each timestep in x's order in memory, and the membrane potential [...]
@@ -171,5 +190,5 @@ def multi_step(
         raise ValueError(
             f"the amplitude's shape {tuple(amplitude.shape)} does not broadcast to a timestep's {tuple(x.shape[1:])}"
         )
-    result = _MultiStep.apply(x, amplitude, v, dynamics, keep_state)
+    result = _MultiStep.apply(x, amplitude, v, dynamics, keep_state, temperature)
     return result if keep_state else (result, None)

@@ -17,7 +17,9 @@ from torch.nn.modules.module import _has_any_global_hook
 from ternary_spike.membrane import backends
 from ternary_spike.membrane.dynamics import Dynamics, membrane_dtype
 from ternary_spike.membrane.kernel import Kernel
+from ternary_spike.membrane.multi_step import shared_curve
 from ternary_spike.membrane.spelling import equations
+from ternary_spike.membrane.surrogate import Curve
 from ternary_spike.models.batch_norm import BatchNorm2d, synchronised_batch_norm_backward
 from ternary_spike.models.known_modules import computes_as, has_forward_of
 from ternary_spike.neurons.base import SpikingNeuron
@@ -97,6 +99,7 @@ def _fused(bn: BatchNorm2d, neuron: SpikingNeuron, y: Tensor, shortcut: Tensor |
         neuron.kernel,
         timesteps,
         bn.synchronised,
+        neuron.temperature,
     )
 
 
@@ -128,13 +131,19 @@ def normalised_forward(
 
 
 def normalised_backward(
-    dynamics: Dynamics, *, y, grad_spikes, shortcut, scale, shift, amplitude, has_shortcut=None
+    dynamics: Dynamics, *, y, grad_spikes, shortcut, scale, shift, amplitude, has_shortcut=None, **curve: Tensor
 ) -> tuple[dict, dict]:
     """The kernel of the backward pass: output ``current``; the sum ``amplitude`` where there is one."""
     dtype = membrane_dtype(y[0])
     currents = _currents(y, shortcut, scale, shift, has_shortcut)
     grads, _, grad_a = equations().gradients(
-        currents, None, amplitude, [g.to(dtype) for g in grad_spikes], None, dynamics
+        currents,
+        None,
+        amplitude,
+        [g.to(dtype) for g in grad_spikes],
+        None,
+        dynamics,
+        Curve(**curve) if curve else None,
     )
     return {"current": [g.to(y[0].dtype) for g in grads]}, {} if amplitude is None else {"amplitude": grad_a}
 
@@ -169,11 +178,23 @@ class _Rows:
 class _NormalisedMultiStep(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx, y, shortcut, weight, bias, amplitude, mean, inverse, eps: float, dynamics: Dynamics, timesteps: int, shared
+        ctx,
+        y,
+        shortcut,
+        weight,
+        bias,
+        amplitude,
+        mean,
+        inverse,
+        eps: float,
+        dynamics: Dynamics,
+        timesteps: int,
+        shared: bool,
+        temperature,
     ):
         scale = weight.to(mean.dtype) * inverse
         shift = bias.to(mean.dtype) - mean * scale
-        ctx.save_for_backward(y, shortcut, weight, amplitude, mean, inverse, scale, shift)
+        ctx.save_for_backward(y, shortcut, weight, amplitude, mean, inverse, scale, shift, temperature)
         ctx.dynamics, ctx.timesteps, ctx.eps, ctx.shared = dynamics, timesteps, eps, shared
         y = y if y.dim() == 5 else y.expand(timesteps, *y.shape)
         rows = _Rows(y)
@@ -191,7 +212,7 @@ class _NormalisedMultiStep(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_spikes: Tensor):
-        y, shortcut, weight, amplitude, mean, inverse, scale, shift = ctx.saved_tensors
+        y, shortcut, weight, amplitude, mean, inverse, scale, shift, temperature = ctx.saved_tensors
         static = y.dim() == 4
         steps = y.expand(ctx.timesteps, *y.shape) if static else y
         rows = _Rows(steps)
@@ -206,6 +227,7 @@ class _NormalisedMultiStep(torch.autograd.Function):
                 "scale": rows.per_timestep(scale),
                 "shift": rows.per_timestep(shift),
                 "amplitude": None if amplitude is None else amplitude.reshape(1),
+                **shared_curve(ctx.dynamics, temperature),
             },
         )
         grad_current = rows.from_rows(grads["current"])
@@ -230,7 +252,7 @@ class _NormalisedMultiStep(torch.autograd.Function):
         grad_amplitude = None
         if amplitude is not None:
             grad_amplitude = sums["amplitude"].to(amplitude.dtype).reshape(amplitude.shape)
-        return grad_y, grad_shortcut, grad_weight, grad_bias, grad_amplitude, *[None] * 6
+        return grad_y, grad_shortcut, grad_weight, grad_bias, grad_amplitude, *[None] * 7
 
 
 def _split(x: Tensor, populations: Tensor) -> list[Tensor]:

@@ -15,17 +15,28 @@ What is kept between timesteps, v, need not be a membrane potential alone: anyth
 tensor has.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from ternary_spike.membrane.arguments import number
 from ternary_spike.membrane.dynamics import Dynamics, membrane_dtype
 from ternary_spike.membrane.multi_step import multi_step
+from ternary_spike.membrane.surrogate import WITH_TEMPERATURE
 
 EQUATIONS = ("update", "emit", "forward", "step")
 CLAIMS = ("kernel", "folds")
+
+
+def _temperature(value: float) -> float:
+    """The number. Raises ValueError where it is none above 0."""
+    value = number("temperature", value)
+    if not 0 < value < math.inf:
+        raise ValueError(f"temperature must be above 0 and finite, not {value}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,8 @@ class SpikingNeuron(nn.Module):
 
     Attributes:
         amplitude: what a spike is multiplied by, a scalar, [C, 1, 1] or [C, H, W]; None for 1.
+        temperature: of its surrogate gradient, a scalar; None for a surrogate that has none. It is no parameter and is
+            not stored: a method that moves it keeps it.
         observer: called with the membrane potential before the reset and the un-scaled spikes, both [T, ...], whenever
             the layer has run; gradients flow through both. None if nobody watches.
         signed: whether its spikes have a sign.
@@ -64,6 +77,7 @@ class SpikingNeuron(nn.Module):
         super().__init__()
         self.amplitude: Tensor | None = None
         self.observer: Callable[[Tensor, Tensor], None] | None = None
+        self.register_buffer("temperature", None, persistent=False)
 
     def __init_subclass__(cls, **arguments) -> None:
         super().__init_subclass__(**arguments)
@@ -84,6 +98,29 @@ class SpikingNeuron(nn.Module):
     def build(cls, channels: int | None, **options) -> "SpikingNeuron":
         """The layer for a place in a network that has so many channels; options are those of the run table."""
         return cls(**options)
+
+    def begin_at_temperature(self, surrogate: str, value: float) -> None:
+        """Make the layer's temperature, if its surrogate gradient has one.
+
+        Raises:
+            ValueError: if the value is no number above 0.
+        """
+        value = _temperature(value)
+        if surrogate in WITH_TEMPERATURE:
+            self.temperature = torch.tensor(value)
+
+    def set_temperature(self, value: float) -> None:
+        """Give the surrogate gradient another temperature; no kernel is compiled for it.
+
+        Raises:
+            ValueError: if the value is no number above 0, or the layer's surrogate gradient has no temperature.
+        """
+        if self.temperature is None:
+            raise ValueError(
+                f"the surrogate gradient of this {type(self).__name__} has no temperature; choose one of "
+                f"{', '.join(WITH_TEMPERATURE)}"
+            )
+        self.temperature.fill_(_temperature(value))
 
     def update(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """One timestep: the neuron's equations.
@@ -124,7 +161,7 @@ class SpikingNeuron(nn.Module):
         if self.kernel is None or self.observer is not None:
             spikes, last = self._loop(x, v)
         else:
-            spikes, last = multi_step(x, self.kernel, self.amplitude, v, keep_state=return_state)
+            spikes, last = multi_step(x, self.kernel, self.amplitude, v, return_state, self.temperature)
         return (spikes, last) if return_state else spikes
 
     def step(self, x: Tensor, v: Tensor | None = None) -> tuple[Tensor, Tensor]:

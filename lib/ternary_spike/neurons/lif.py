@@ -39,6 +39,8 @@ class LIF(SpikingNeuron):
         window: half-width of the surrogate, in units of the membrane potential. Raising V_th to the window's edge
             leaves firing neurons no gradient: vary both.
         detach_reset: if True no gradient flows through the reset.
+        temperature: of the surrogates ``tanh`` and ``tanh_unclipped``, of no effect on the others. It alone may be set
+            later, by :meth:`set_temperature`.
 
     Raises:
         ValueError: if a constant is no number (a tensor is none) or out of range, or the surrogate is unknown.
@@ -54,9 +56,11 @@ class LIF(SpikingNeuron):
         surrogate: str = "clamp",
         window: float = 1.0,
         detach_reset: bool = False,
+        temperature: float = 3.0,
     ) -> None:
         super().__init__()
         self.dynamics = Dynamics(self.signed, threshold, decay, surrogate, window, detach_reset)
+        self.begin_at_temperature(surrogate, temperature)
 
     @property
     def threshold(self) -> float:
@@ -81,7 +85,7 @@ class LIF(SpikingNeuron):
     def update(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Charge, fire and hard reset (Eqs. 4-5, 7-8); the reset sees the un-scaled spike (Eqs. 13-14)."""
         u = charge(x, v, self.dynamics)
-        b = spike(u, self.dynamics)
+        b = spike(u, self.dynamics, self.temperature)
         fired = b.detach() if self.dynamics.detach_reset else b
         return u, b, u * (1 - fired.abs())
 
@@ -96,9 +100,10 @@ class LIF(SpikingNeuron):
 
     def extra_repr(self) -> str:
         d = self.dynamics
+        temperature = "" if self.temperature is None else f", temperature={self.temperature.item():.4g}"
         return (
             f"threshold={d.threshold}, decay={d.decay}, surrogate={d.surrogate!r}, window={d.window}, "
-            f"detach_reset={d.detach_reset}"
+            f"detach_reset={d.detach_reset}{temperature}"
         )
 
 

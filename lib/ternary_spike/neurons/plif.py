@@ -26,6 +26,7 @@ class ParametricLIF(SpikingNeuron):
         surrogate: surrogate gradient, one of :data:`ternary_spike.membrane.surrogate.SURROGATES`.
         window: its half-width. ``atan`` of 1 / pi is the paper's: 1 / (1 + (pi (H - V_th))^2).
         detach_reset: if True no gradient flows through the reset, as in all of the authors' runs.
+        temperature: of the surrogates ``tanh`` and ``tanh_unclipped``, of no effect on the others.
 
     Raises:
         ValueError: if a constant is no number or out of range, or the surrogate is unknown.
@@ -38,19 +39,21 @@ class ParametricLIF(SpikingNeuron):
         surrogate: str = "atan",
         window: float = 1 / math.pi,
         detach_reset: bool = True,
+        temperature: float = 3.0,
     ) -> None:
         super().__init__()
         tau = number("time_constant", time_constant)
         if not 1 < tau < math.inf:
             raise ValueError(f"time_constant must be above 1 and finite, not {tau}")
         self.firing = Dynamics(False, threshold, 0.0, surrogate, window, detach_reset)
+        self.begin_at_temperature(surrogate, temperature)
         self.w = nn.Parameter(torch.tensor(-math.log(tau - 1)))
 
     def update(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """H = V + k (X - V), S = 1 where H >= V_th, and V = H (1 - S) is kept (Eqs. 2-6)."""
         k = self.w.sigmoid()
         h = k * x if v is None else (1 - k) * v + k * x
-        s = spike(h, self.firing)
+        s = spike(h, self.firing, self.temperature)
         return h, s, h * (1 - (s.detach() if self.firing.detach_reset else s))
 
     def folds(self) -> Folded:

@@ -35,6 +35,7 @@ class RealSpike(LIF):
         surrogate, window: surrogate gradient and its half-width; ``atan`` of 1 / pi is 1 / (1 + (pi (u - V_th))^2).
         detach_reset: if True no gradient flows through the reset; if not it flows where the neuron fires, as in the
             other neurons of :mod:`ternary_spike.neurons.lif`.
+        temperature: of the surrogates ``tanh`` and ``tanh_unclipped``, of no effect on the others.
 
     Raises:
         ValueError: as of :class:`LIF` and :func:`trained_amplitude`.
@@ -54,8 +55,9 @@ class RealSpike(LIF):
         surrogate: str = "atan",
         window: float = 1 / math.pi,
         detach_reset: bool = True,
+        temperature: float = 3.0,
     ) -> None:
-        super().__init__(threshold, decay, surrogate, window, detach_reset)
+        super().__init__(threshold, decay, surrogate, window, detach_reset, temperature)
         del self.amplitude
         self.amplitude = trained_amplitude(initial_amplitude, channels, side)
 

@@ -22,6 +22,8 @@ SURROGATES = Registry(
             "triangle": "(1 - d / window) / window up to d = window",
             "atan": "1 / (pi window (1 + (d / window)^2))",
             "sigmoid": "s (1 - s) / window, where s is the logistic function of d / window",
+            "tanh": "b / (4 window tanh(b / 2)) sech^2(b d / (2 window)) up to d = window, at the temperature b",
+            "tanh_unclipped": "b / (4 window) sech^2(b d / (2 window)), at the temperature b",
         }.items()
     },
 )
@@ -31,6 +33,9 @@ LIF = {
     "surrogate": Option("clamp", "the surrogate gradient", choices=tuple(SURROGATES)),
     "window": Option(1.0, "half-width of the surrogate", above=0.0, high=LARGEST),
     "detach_reset": Option(False, "whether no gradient flows through the reset"),
+    "temperature": Option(
+        3.0, "b of the surrogates tanh and tanh_unclipped; of no effect on the others", above=0.0, high=LARGEST
+    ),
 }
 AMPLITUDE = {
     "initial_amplitude": Option(1.0, "the amplitude before training", low=-LARGEST, high=LARGEST),
@@ -44,6 +49,7 @@ PLIF = {
     "surrogate": replace(LIF["surrogate"], default="atan"),
     "window": replace(LIF["window"], default=1 / math.pi),
     "detach_reset": replace(LIF["detach_reset"], default=True),
+    "temperature": LIF["temperature"],
 }
 SOFT_RESET = LIF | {
     "threshold": replace(LIF["threshold"], default=1.0),
@@ -52,7 +58,7 @@ SOFT_RESET = LIF | {
     "window": replace(LIF["window"], default=0.25),
     "detach_reset": replace(LIF["detach_reset"], default=True),
 }
-REAL_SPIKE = {key: PLIF[key] for key in ("threshold", "surrogate", "window", "detach_reset")} | {
+REAL_SPIKE = {key: PLIF[key] for key in ("threshold", "surrogate", "window", "detach_reset", "temperature")} | {
     "decay": replace(LIF["decay"], default=1.0),
     "initial_amplitude": AMPLITUDE["initial_amplitude"],
     "amplitude_per": Option("channel", "what has an amplitude of its own", choices=("layer", "channel", "element")),

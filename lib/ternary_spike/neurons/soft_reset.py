@@ -27,6 +27,7 @@ class SoftResetLIF(LIF):
         surrogate, window: surrogate gradient and its half-width; ``sigmoid`` of 1/4 is 4 s (1 - s), where s is the
             logistic function of 4 (u - V_th).
         detach_reset: if True no gradient flows through the reset.
+        temperature: of the surrogates ``tanh`` and ``tanh_unclipped``, of no effect on the others.
 
     Raises:
         ValueError: as of :class:`LIF`.
@@ -42,11 +43,12 @@ class SoftResetLIF(LIF):
         surrogate: str = "sigmoid",
         window: float = 0.25,
         detach_reset: bool = True,
+        temperature: float = 3.0,
     ) -> None:
-        super().__init__(threshold, decay, surrogate, window, detach_reset)
+        super().__init__(threshold, decay, surrogate, window, detach_reset, temperature)
 
     def update(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Charge, fire and soft reset."""
         u = charge(x, v, self.dynamics)
-        b = spike(u, self.dynamics)
+        b = spike(u, self.dynamics, self.temperature)
         return u, b, u - self.threshold * (b.detach() if self.detach_reset else b)
