@@ -16,6 +16,7 @@ from ternary_spike.models.blocks import ConvUnit
 from ternary_spike.models.recording import recording
 from ternary_spike.models.resnet import SpikingResNet
 from ternary_spike.neurons.base import SpikingNeuron
+from ternary_spike.neurons.stbp import IterativeLIF
 from ternary_spike.training.step import TrainingStep
 from tests.helpers.tiny import tiny_plan
 
@@ -80,15 +81,7 @@ def test_the_weight_of_rmp_loss_grows_from_nothing():
     assert not rmp(0.0).watches and rmp(1 / 400).watches
 
 
-class ResetByTheSpike(BinaryLIF):
-    """v = u (1 - b), where silent neurons too have a gradient through the reset; LIF's |b| has no slope at b = 0."""
-
-    def update(self, x, v):
-        u, b, _ = super().update(x, v)
-        return u, b, u * (1 - b)
-
-
-@pytest.mark.parametrize(("neuron", "gradient"), [(ResetByTheSpike, [0.46, 0.4]), (BinaryLIF, [0.5, 0.4])])
+@pytest.mark.parametrize(("neuron", "gradient"), [(IterativeLIF, [0.46, 0.4]), (BinaryLIF, [0.5, 0.4])])
 def test_rmp_loss_flows_back_in_time(neuron, gradient):
     """u = 0.4, 0.4, with dv/du = 1 - u or 1."""
     x = double(0.4, 0.3)

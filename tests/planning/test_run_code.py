@@ -28,6 +28,7 @@ RUNS = {
     "binary": ("binary", {}, "digits", PAPERS_WAY),
     "ternary": ("ternary", {}, "digits", PAPERS_WAY),
     "trainable": ("trainable", {}, "digits", PAPERS_WAY),
+    "stbp": ("stbp", {}, "digits", PAPERS_WAY),
     "plif": ("plif", {}, "digits", PAPERS_WAY),
     "soft_reset": ("soft_reset", {}, "digits", PAPERS_WAY),
     "glif": ("glif", {}, "digits", PAPERS_WAY),

@@ -128,6 +128,14 @@ NEURONS = Registry(
             fused=True,
             folds=True,
         ),
+        "stbp": Part(
+            "ternary_spike.neurons.stbp:IterativeLIF",
+            "spikes {0, 1} as of `binary`, with the gradient of the reset u (1 - b): the neuron of most prior methods",
+            LIF,
+            "Wu et al., Front. Neurosci. 2018 (STBP); the code of TET (Deng et al., ICLR 2022)",
+            level="partly",
+            folds=True,
+        ),
         "plif": Part(
             "ternary_spike.neurons.plif:ParametricLIF",
             "spikes {0, 1}, a trained time constant for each layer",
