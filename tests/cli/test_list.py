@@ -5,6 +5,7 @@ import pytest
 from ternary_spike.cli import main
 from ternary_spike.cli._parts import kinds
 from ternary_spike.membrane import surrogate
+from ternary_spike.models.registry import ARCHITECTURES
 from ternary_spike.neurons.registry import NEURONS, SURROGATES
 from tests.helpers.datasets_doc import renewed
 from tests.helpers.parts_doc import PAGES
@@ -43,4 +44,4 @@ def test_help_names_what_is_registered(capsys):
         main(["train", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert f"{', '.join(NEURONS)}, or module:Name of your own" in text
-    assert "resnet6, resnet8 (resnet20w16 for width 16), or module:Name of your own" in text
+    assert f"{', '.join(ARCHITECTURES)} (resnet20w16 for width 16), or module:Name of your own" in text

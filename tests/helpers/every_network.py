@@ -10,19 +10,21 @@ import sys
 import torch
 from torch.nn import functional as F
 
-from ternary_spike.models.resnet import SpikingResNet
+from ternary_spike.models.known_modules import NotFoldable
+from ternary_spike.models.registry import ARCHITECTURES, make_network
 from ternary_spike.reparam.equivalence import verify
 from ternary_spike.reparam.folding import fold
 
-IMAGE = 16
 BATCH = 16
 
 
 def exercise(architecture: str, timesteps: int, order: torch.memory_format) -> None:
     torch.manual_seed(0)
-    model = SpikingResNet(architecture, "trainable", timesteps, image_size=IMAGE).to(memory_format=order)
+    pool = ARCHITECTURES[architecture].data.stem_pool
+    side = 16 if pool is None else max(16, pool[0])
+    model = make_network(architecture, "trainable", timesteps, image_size=side).to(memory_format=order)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
-    x, labels = torch.randn(BATCH, 3, IMAGE, IMAGE).to(memory_format=order), torch.arange(BATCH) % 10
+    x, labels = torch.randn(BATCH, 3, side, side).to(memory_format=order), torch.arange(BATCH) % 10
     for _ in range(2):
         optimiser.zero_grad()
         F.cross_entropy(model(x), labels).backward()
@@ -30,7 +32,11 @@ def exercise(architecture: str, timesteps: int, order: torch.memory_format) -> N
     model.eval()
     with torch.no_grad():
         assert model(x).isfinite().all()
-    found = verify(model, fold(model), [x])
+    try:
+        folded = fold(model)
+    except NotFoldable:
+        return
+    found = verify(model, folded, [x])
     assert found["passed"], found
 
 

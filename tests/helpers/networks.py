@@ -3,8 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from ternary_spike.models.base import named_neurons
+from ternary_spike.models.base import SpikingNetwork, named_neurons
 from ternary_spike.models.batch_norm import BatchNorm2d
+from ternary_spike.models.chain_units import FullyConnected
+from ternary_spike.models.layers import Conv2d
+from ternary_spike.models.registry import ARCHITECTURES, make_network
 from ternary_spike.models.resnet import SpikingResNet
 
 
@@ -33,6 +36,35 @@ def recalibrate(model: SpikingResNet, x: Tensor, generator: torch.Generator, rou
     for _ in range(rounds):
         model(x)
     model.eval()
+
+
+@torch.no_grad()
+def settle(model: SpikingNetwork, x: Tensor) -> None:
+    """Scale every layer's weights so that its currents have variance 1 on these inputs.
+
+    Without batch norm nothing else keeps spikes from dying out with depth.
+    """
+
+    def scale(layer, _inputs, current):
+        factor = 1 / current.std()
+        layer.weight.mul_(factor)
+        return current * factor
+
+    handles = [m.register_forward_hook(scale) for m in model.modules() if isinstance(m, Conv2d | FullyConnected)]
+    model.eval()(x)
+    for handle in handles:
+        handle.remove()
+
+
+def tiny_network(name: str, neuron: str = "trainable", **options):
+    """A registered network, of whatever family, at a small width whose layers fire; and inputs [8, C, H, W] for it."""
+    data = ARCHITECTURES[name].data
+    side = next(side for side in (8, 16, 32, 64) if not data.stem_pool or side > data.stem_pool[0])
+    torch.manual_seed(0)
+    model = make_network(f"{name}w4", neuron, 2, num_classes=3, in_channels=1, image_size=side, **options)
+    x = torch.randn(8, 1, side, side)
+    settle(model, x)
+    return model, x
 
 
 def random_network(seed: int, architecture: str, neuron: str, image_size: int, channels: int = 3, **options):

@@ -114,8 +114,9 @@ def test_without_a_normalisation_the_convolution_charges_the_neuron_itself():
     unit, x = model.stem[0], torch.randn(2, 5, 2, 8, 8, dtype=torch.float64)
     assert torch.equal(unit(x), unit.neuron(unit.conv(x)))
     assert torch.equal(unit(x[0], timesteps=2), unit.neuron(unit.conv(x[:1].expand_as(x))))
-    with pytest.raises(ValueError, match=r"stem1.bn is Identity, which cannot be folded"):
-        fold(model)
+    folded, x = fold(model), torch.randn(8, 2, 8, 8, dtype=torch.float64)
+    assert verify(model, folded, [x])["passed"]
+    assert torch.equal(folded.weights["stem1.conv.weight"], model.stem[0].conv.weight.detach())
 
 
 @pytest.mark.parametrize(

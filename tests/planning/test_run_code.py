@@ -122,6 +122,7 @@ CHANGES = {
                 '"resnet6": ',
                 '"resnet10": _resnet("new", _imagenet((1, 1, 1, 1))),\n        "resnet6": ',
             ),
+            ("models/published.py", "CHAINS = {", 'CHAINS = {"new": _network("new", PTL, FAITHFUL, 8, "8 A F8"),'),
         )
     ),
     "a new normalisation": Change(
@@ -286,6 +287,7 @@ def test_whatever_a_training_imports_counts_or_is_known_to_be_indifferent(tmp_pa
     plain = {"data": tiny, "model": {}, "recipe": {}, "method": PAPERS_WAY, "source": None}
     rows = [plain | {"neuron": neuron} for neuron in NEURONS]
     rows += [plain | {"neuron": "ternary", "model": {"normalisation": name}} for name in NORMALISATIONS]
+    rows += [plain | {"neuron": "ternary", "model": {"architecture": "plifnetw4"}}]
     for method, part in METHODS.items():
         rows.append(plain | {"neuron": NEURON_OF.get(method, "ternary"), "method": method})
         if part.from_run:
@@ -302,7 +304,8 @@ def test_whatever_a_training_imports_counts_or_is_known_to_be_indifferent(tmp_pa
     imported = set()
     for row in rows:
         loaded = {n for n in Path(row["out"], "modules").read_text().split() if n.startswith(f"{codehash.PACKAGE}.")}
-        norm, network = NORMALISATIONS[row["model"].get("normalisation", BATCH_NORM)], ARCHITECTURES["resnet6"]
+        norm = NORMALISATIONS[row["model"].get("normalisation", BATCH_NORM)]
+        network = ARCHITECTURES[row["model"].get("architecture", "resnet6")]
         parts = (NEURONS[row["neuron"]], METHODS[row["method"]], norm, network)
         homes = [part.module for part in parts]
         counted = set(codehash.reached(codehash.TRAINING, homes, row["recipe"]))

@@ -266,7 +266,7 @@ FOREIGN = {
     "hook": ("stem.0.conv", hooked, "stem1.conv .*hook"),
     "convolution": ("stages.0.0.conv1", lambda old: Scaled(4, 4, 3), "stage1.block1.conv1 is Scaled"),
     "batch norm": ("stages.0.0.bn1", lambda old: Frozen(4), "stage1.block1.bn1 is Frozen"),
-    "identity for batch norm": ("stages.0.0.bn2", lambda old: nn.Identity(), "stage1.block1.bn2 is Identity"),
+    "group norm for batch norm": ("stages.0.0.bn2", lambda old: nn.GroupNorm(1, 16), "stage1.block1.bn2 is GroupNorm"),
     "other pooling": ("stem_pool", lambda _: nn.MaxPool2d(2), "stem.pool is MaxPool2d"),
     "other classifier": ("classifier", lambda old: nn.Sequential(old), "classifier is Sequential"),
     "other block": ("stages.0.0", lambda old: nn.Identity(), "stage1.block1 is Identity"),

@@ -16,7 +16,7 @@ from ternary_spike.reparam.network import FoldedNetwork
 
 def live_layers(network: FoldedNetwork) -> list[str]:
     """Neuron layers whose spikes reach an identity shortcut or the classifier, in the order of computation."""
-    reached = {layer.source for layer in synops.layers(network) if layer.kind in ("add", "classifier")}
+    reached = {layer.neurons for layer in synops.layers(network) if layer.kind in ("add", "classifier")}
     return [name for name in network.spike_layers() if name in reached]
 
 

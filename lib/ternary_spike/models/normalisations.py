@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 BATCH_NORM = "batch_norm"  # what normalises where nothing else is said
+NO_NORMALISATION = "none"
 
 NORMALISATIONS = Registry(
     "normalisation",
@@ -36,10 +37,11 @@ NORMALISATIONS = Registry(
             fused=True,
             folds=True,
         ),
-        "none": Part(
+        NO_NORMALISATION: Part(
             "torch.nn:Identity",
             "none: convolutions without bias charge the neurons as they are",
             source="Rathi & Roy, IEEE TNNLS 2023",
+            folds=True,
         ),
     },
 )

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ternary_spike.configuration.register import ELSEWHERE, Part, Registry
+from ternary_spike.models.published import PUBLISHED
 
 if TYPE_CHECKING:
     from ternary_spike.models.base import SpikingNetwork
@@ -93,6 +94,7 @@ ARCHITECTURES = Architectures(
             "for demonstrations on small pictures: three stages, width 16",
             Architecture(16, ((3, 1),), None, (Stage(1, 1, 1), Stage(2, 1, 2), Stage(4, 1, 2)), "strided"),
         ),
+        **PUBLISHED,
     },
 )
 

@@ -25,16 +25,19 @@ class _Layer:
         self.signed = neuron.signed
         self.fired: Tensor | None = None  # un-scaled spikes of the layer's run, until its output is seen
         self.by_site: Tensor | float = 0.0
+        self.pooled: dict[str, Tensor] = {}  # spikes by site behind max poolings, by their names
         self.amplitudes: Tensor | None = None  # [2, C], the smallest and minus the largest in each channel
         self.wrong = ""
 
-    def add(self, emitted: Tensor) -> None:
-        """Take account of an output [T, B, C, H, W] and of the un-scaled spikes of the same run."""
+    def add(self, emitted: Tensor, pooled: Iterable[tuple[str, Tensor]]) -> None:
+        """Take account of an output [T, B, C, H, W], of what max poolings make of it, and of this run's spikes."""
         b, self.fired = self.fired, None
         if b is None:
             return  # who told nothing is named by `recording`
         silent = b == 0
         self.by_site = self.by_site + (~silent).sum(dim=(0, 1, 2)).double()
+        for name, found in pooled:
+            self.pooled[name] = self.pooled.get(name, 0.0) + (found != 0).sum(dim=(0, 1, 2)).double()
         worth = emitted * b  # of a spike of 1, since b b = 1
         extremes = [(sign * worth).masked_fill_(silent, float("inf")).amin(dim=(0, 1, 3, 4)) for sign in (1, -1)]
         lowest = torch.stack(extremes)
@@ -72,7 +75,7 @@ def count(
         found[name].fired = b
 
     def emitted(name: str, _module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        found[name].add(output)
+        found[name].add(output, synops.max_pooled(wiring, name, output))
 
     handles = [neurons[name].register_forward_hook(partial(emitted, name)) for name in found]
     try:
@@ -89,4 +92,5 @@ def count(
         if name not in found or found[name].wrong
     }
     by_site = {name: layer.by_site for name, layer in found.items() if name not in others}
+    by_site |= {name: sites for of, layer in found.items() if of not in others for name, sites in layer.pooled.items()}
     return *synops.per_sample(wiring, by_site, samples), samples, others

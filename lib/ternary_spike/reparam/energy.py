@@ -158,7 +158,7 @@ def _measured(
     signed = {op.name: op.settings["signed"] for op in network.operations if op.kind == "spikes"}
     passes = 1 if static else timesteps
     rows = [
-        _of_connections(layer, counted.get(layer.name), neurons, rates, passes, others.get(layer.source, ""), c)
+        _of_connections(layer, counted.get(layer.name), neurons, rates, passes, others.get(layer.neurons, ""), c)
         for layer in synops.layers(network)
     ]
     for name, size in neurons.items():
@@ -183,7 +183,7 @@ def mean_rates(network: FoldedNetwork, rates: dict[str, float]) -> dict[str, flo
     fan_out = dict.fromkeys(rates, 0.0)
     for layer in synops.layers(network):
         if layer.fan_out is not None and layer.kind != "add":
-            fan_out[layer.source] += shapes[layer.source][0] * layer.fan_out.sum().item()
+            fan_out[layer.neurons] += shapes[layer.source][0] * layer.fan_out.sum().item()
     weights = {
         "mean over layers": dict.fromkeys(rates, 1),
         "mean over neurons": {name: math.prod(shapes[name]) for name in rates},
@@ -251,11 +251,11 @@ def _of_connections(
     return {
         "layer": layer.name,
         "kind": "shortcut" if layer.kind == "add" else layer.kind,
-        "input": layer.source,
+        "input": layer.neurons,
         "pooled": layer.pooled,
         "macs": layer.macs,
-        "input_neurons": 0 if from_image else neurons[layer.source],
-        "input_rate": rates.get(layer.source),
+        "input_neurons": 0 if from_image else neurons[layer.neurons],
+        "input_rate": rates.get(layer.neurons),
         "flops": flops,
         "synops": additions,
         "energy_microjoule": None if not_counted else energy_microjoule(flops, additions, 0, constants),

@@ -8,7 +8,8 @@ neuron that it reaches (Eqs. 10 and 12). What the paper's wording leaves out is 
   once beforehand, one copy for each divisor (at the edges fewer sites share a window);
 * the membrane's decay multiplies by tau. For tau = 0.25 (any power of two) it is a subtraction from the exponent; a tau
   that is none of 0, 1 and a power of two needs a multiplication for each neuron and timestep;
-* biases (batch norm's) are added once for each neuron and timestep, spike or no spike.
+* biases (batch norm's) are added once for each neuron and timestep, spike or no spike; where a layer has none, nothing;
+* max pooling passes a spike on if one of its window fires: no arithmetic.
 """
 
 import math
@@ -87,7 +88,7 @@ class AdditionOnlyExecutor:
             routes.append([(t, k, d) for p, d in first.routes[site] for t, k in second[p]])
         divisors = sorted({d for site in routes for _, _, d in site})
         weight = self.network.weights.get(f"{op.name}.weight")
-        offsets = weight.shape[-1] * weight.shape[-2] if op.kind == "conv" else 1
+        offsets = weight.shape[-1] * weight.shape[-2] if op.kind == "conv" else self._places(op)
         longest = max(len(site) for site in routes)
         target = torch.full((len(routes), longest), -1)
         row = torch.zeros_like(target)
@@ -99,11 +100,16 @@ class AdditionOnlyExecutor:
             target, row, self._weight_table(op, divisors, source), offsets * len(divisors), op.kind == "add"
         )
 
+    def _places(self, op: Operation) -> int:
+        """Places for each of which the classifier has weights; 1 where it has the same ones for all, or an addition."""
+        channels = self.shapes[op.inputs[0]][0]
+        return self.network.weights[f"{op.name}.weight"].shape[1] // channels if op.kind == "classifier" else 1
+
     def _layer_routes(self, op: Operation, height: int, width: int) -> list[list[tuple[int, int]]]:
         """By input site: the target sites that it feeds and the kernel offset on the way."""
         sites = range(height * width)
         if op.kind == "classifier":
-            return [[(0, 0)] for _ in sites]
+            return [[(0, site % self._places(op))] for site in sites]
         if op.kind == "add":
             return [[(site, 0)] for site in sites]
         kernel = self.network.weights[f"{op.name}.weight"].shape[-1]
@@ -126,8 +132,10 @@ class AdditionOnlyExecutor:
             constant = self.network.weights[f"{op.name}.constant"].reshape(-1).expand(channels)
             weight = constant.view(1, channels, 1)  # [target, source, offsets]
         elif op.kind == "classifier":
-            height, width = self.shapes[source][-2:]
-            weight = self.network.weights[f"{op.name}.weight"].unsqueeze(-1) / (self.network.timesteps * height * width)
+            _, height, width = self.shapes[op.inputs[0]]
+            places = self._places(op)
+            weight = self.network.weights[f"{op.name}.weight"].unflatten(1, (-1, places))
+            weight = weight / (self.network.timesteps * height * width // places)
         else:
             weight = self.network.weights[f"{op.name}.weight"].flatten(2)
         by_divisor = torch.stack([weight / d for d in divisors])  # [divisors, target, source, offsets]
@@ -155,6 +163,7 @@ class AdditionOnlyExecutor:
         for t in range(self.network.timesteps):
             currents: dict[str, Tensor] = {}
             events: dict[str, tuple[Tensor, Tensor]] = {}
+            fired: dict[str, Tensor] = {}
             for op in self.network.operations:
                 if op.kind == "conv":
                     if self.sources[op.name] == IMAGE:
@@ -171,9 +180,12 @@ class AdditionOnlyExecutor:
                         counted.current_additions += current.numel()
                     currents[op.name] = current
                 elif op.kind == "spikes":
-                    spikes = self._charge_fire_reset(op, currents.pop(op.inputs[0]), membranes, counted)
-                    history[op.name].append(spikes)
-                    events[op.name] = _events(spikes)
+                    fired[op.name] = self._charge_fire_reset(op, currents.pop(op.inputs[0]), membranes, counted)
+                    history[op.name].append(fired[op.name])
+                    events[op.name] = _events(fired[op.name])
+                elif op.kind == "max_pool":
+                    fired[op.name] = self._strongest(op, fired[op.inputs[0]])
+                    events[op.name] = _events(fired[op.name])
             self._add_spikes(last.name, scores, events, counted)
         scores = scores[0].add_(self.network.weights[f"{last.name}.bias"])
         counted.bias_additions += scores.numel()
@@ -196,7 +208,7 @@ class AdditionOnlyExecutor:
         """A layer's current before any spike, its bias: [sites, channels]."""
         height, width = self.shapes[op.name][-2:]
         bias = self.network.weights[f"{op.name}.bias"]
-        counted.bias_additions += bias.numel() * height * width
+        counted.bias_additions += bias.numel() * height * width if bias.any() else 0
         return bias.repeat(height * width, 1)
 
     def _add_spikes(
@@ -238,6 +250,11 @@ class AdditionOnlyExecutor:
         counted.comparisons += u.numel() * (2 if signed else 1)
         membranes[op.name] = u.masked_fill(positive | negative, 0.0)
         return positive.to(torch.int8).sub_(negative.to(torch.int8))
+
+    def _strongest(self, op: Operation, spikes: Tensor) -> Tensor:
+        """Max pooling of one timestep's spikes [sites, channels]."""
+        grid = spikes.t().reshape(self.shapes[op.inputs[0]])
+        return self.network.apply(op, [grid.float().unsqueeze(0)])[0].flatten(1).t().to(spikes.dtype)
 
     def _decayed(self, v: Tensor, decay: float, counted: Operations) -> Tensor:
         if decay in (0.0, 1.0):

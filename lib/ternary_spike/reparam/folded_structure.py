@@ -9,18 +9,20 @@ from collections import Counter
 from torch import Tensor
 
 IMAGE = "image"
-_SPIKES = ("spikes", "pool")  # what carries spikes: a neuron layer, or average pooling behind one
+_SPIKES = ("spikes", "max_pool", "pool")  # what carries spikes: a neuron layer, or pooling behind one
+_WHOLE = ("spikes", "max_pool")  # and no averages of them
 _CURRENT = ("conv", "add")
 # by kind: its settings with the smallest number that each may be (bool for a flag), and what each input may be
 _POOL = {"kernel_size": 1, "stride": 1, "padding": 0, "ceil_mode": bool, "count_include_pad": bool}
 _KINDS = {
     "conv": ({"stride": 1, "padding": 0}, [(IMAGE, *_SPIKES)]),
     "pool": (_POOL, [_SPIKES]),
+    "max_pool": ({"kernel_size": 1, "stride": 1, "padding": 0}, [_WHOLE]),
     "add": ({}, [_CURRENT, (*_CURRENT, *_SPIKES)]),
     "spikes": ({"signed": None, "threshold": None, "decay": None}, [_CURRENT]),  # their values: see dynamics.py
     "classifier": ({}, [_SPIKES]),
 }
-_IN_WORDS = {_SPIKES: "spikes", _CURRENT: "a current"}
+_IN_WORDS = {_SPIKES: "spikes", _WHOLE: "spikes", _CURRENT: "a current"}
 
 
 def check_structure(operations: list, weights: dict[str, Tensor]) -> None:

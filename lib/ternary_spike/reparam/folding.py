@@ -4,7 +4,9 @@ A trained layer emits a * b. What follows is linear up to the next membrane, so 
 
     convolution      K * (a b) = (a K) * b                                   Eq. 17
     batch norm       gamma (x - mean) / sigma + beta, a factor and a bias for each output channel of the same K
+    fully connected  a convolution whose kernel is as large as the picture
     average pooling  pool(a b) = a pool(b), so a passes through into the convolution behind it
+    max pooling      the same for a >= 0
     classifier       linear too; global pooling passes a through
     identity shortcut   no weights to fold into: a stays as the constant that a spike adds to the membrane
 
@@ -19,7 +21,7 @@ from ternary_spike.models.batch_norm import BatchNorm2d
 from ternary_spike.models.known_modules import NotFoldable
 from ternary_spike.neurons.base import SpikingNeuron
 from ternary_spike.reparam.network import IMAGE, FoldedNetwork
-from ternary_spike.reparam.wiring import Wiring, require_as_it_is, require_no_hooks
+from ternary_spike.reparam.wiring import Wiring, as_kernel, require_as_it_is, require_no_hooks
 
 
 class Folder(Wiring):
@@ -32,16 +34,37 @@ class Folder(Wiring):
 
     def conv(self, name: str, conv: nn.Conv2d, bn: BatchNorm2d, source: str) -> str:
         super().conv(name, conv, bn, source)
-        name_of_bn = name.replace("conv", "bn")
-        require_as_it_is(name_of_bn, bn, BatchNorm2d)
-        if bn.running_var is None:
-            raise NotFoldable(f"{name_of_bn} has no running statistics, so it cannot be folded")
-        gain = torch.rsqrt(bn.running_var.double() + bn.eps)
-        gain = gain if bn.gain is None else bn.gain.double() * gain
-        kernel = conv.weight.double() * _along_inputs(self.carried[source], 3) * gain.view(-1, 1, 1, 1)
-        bias = (_or_zero(conv.bias) - bn.running_mean.double()) * gain + _or_zero(bn.bias)
+        return self._weights(name, conv.weight, conv.bias, bn, source)
+
+    def fully_connected(self, name: str, linear: nn.Linear, bn: BatchNorm2d, source: str) -> str:
+        super().fully_connected(name, linear, bn, source)
+        return self._weights(name, as_kernel(linear), linear.bias, bn, source)
+
+    def _weights(self, name: str, weight: Tensor, bias: Tensor | None, bn: nn.Module, source: str) -> str:
+        """Keep a layer's weight [C', C, k, k] and bias with the source's amplitude and the batch norm behind it."""
+        unit, _, layer = name.rpartition(".")
+        name_of_bn = f"{unit}.{layer.replace('conv', 'bn').replace('linear', 'bn')}"
+        kernel = weight.double() * _along_inputs(self.carried[source], 3)
+        shift = weight.new_zeros(len(weight), dtype=torch.float64) + _or_zero(bias)
+        if isinstance(bn, nn.Identity):  # no normalisation
+            require_as_it_is(name_of_bn, bn, nn.Identity)
+        else:
+            require_as_it_is(name_of_bn, bn, BatchNorm2d)
+            if bn.running_var is None:
+                raise NotFoldable(f"{name_of_bn} has no running statistics, so it cannot be folded")
+            gain = torch.rsqrt(bn.running_var.double() + bn.eps)
+            gain = gain if bn.gain is None else bn.gain.double() * gain
+            kernel = kernel * gain.view(-1, 1, 1, 1)
+            shift = (shift - bn.running_mean.double()) * gain + _or_zero(bn.bias)
         self.weights[f"{name}.weight"] = kernel.to(self.dtype)
-        self.weights[f"{name}.bias"] = bias.to(self.dtype)
+        self.weights[f"{name}.bias"] = shift.to(self.dtype)
+        return name
+
+    def max_pool(self, name: str, pool: nn.Module, source: str) -> str:
+        super().max_pool(name, pool, source)
+        if (self.carried[source] < 0).any():
+            raise NotFoldable(f"{name} is max pooling of spikes of {source}, whose amplitude is negative")
+        self.carried[name] = self.carried[source]
         return name
 
     def pool(self, name: str, pool: nn.Module, source: str) -> str:
@@ -72,7 +95,10 @@ class Folder(Wiring):
 
     def classifier(self, name: str, linear: nn.Linear, source: str) -> str:
         super().classifier(name, linear, source)
-        weight = linear.weight.double() * _along_inputs(self.carried[source], 1)
+        carried = self.carried[source].flatten()
+        if len(carried) > 1:  # one a channel, for weights of each place of it
+            carried = carried.repeat_interleave(linear.in_features // len(carried))
+        weight = linear.weight.double() * carried
         self.weights[f"{name}.weight"] = weight.to(self.dtype)
         self.weights[f"{name}.bias"] = (torch.zeros_like(weight[:, 0]) + _or_zero(linear.bias)).to(self.dtype)
         return name

@@ -5,10 +5,12 @@ it needs neither the training code's classes nor its batch norm. Operations, eac
 
     conv         W * x + b, where W holds amplitude and batch norm (Eq. 17); input: the image, spikes, or pooled spikes
     pool         average pooling of spikes: linear, not ternary
+    max_pool     max pooling of spikes: spikes again
     add          current + constant * spikes: an identity shortcut, where the amplitude is left as an added constant
                  (+constant on +1, -constant on -1); without a constant the sum of two currents
     spikes       charge, fire, reset (Eqs. 4-5, 7-8) at the given threshold and decay
-    classifier   class scores of the spikes' mean over time and space
+    classifier   class scores of the spikes' mean over time and space, or over time alone where it has weights for each
+                 place of the picture
 """
 
 from collections.abc import Callable
@@ -146,13 +148,17 @@ class FoldedNetwork:
         """The output of an operation that is no neuron layer; static tensors are [B, ...], others [T, B, ...]."""
         x = inputs[0]
         if op.kind == "classifier":
-            return F.linear(x.mean(dim=(0, 3, 4)), self.weights[f"{op.name}.weight"], self.weights[f"{op.name}.bias"])
+            weight, bias = self.weights[f"{op.name}.weight"], self.weights[f"{op.name}.bias"]
+            pooled = weight.shape[1] == x.shape[2]
+            return F.linear(x.mean(dim=(0, 3, 4)) if pooled else x.mean(0).flatten(1), weight, bias)
         if op.kind == "add":
             constant = self.weights.get(f"{op.name}.constant")
             return x + (inputs[1] if constant is None else inputs[1] * constant)
         frames = x if x.dim() == 4 else x.flatten(0, 1)
         if op.kind == "conv":
             y = conv2d(frames, self.weights[f"{op.name}.weight"], self.weights[f"{op.name}.bias"], **_conv_settings(op))
+        elif op.kind == "max_pool":
+            y = F.max_pool2d(frames, **op.settings)
         else:
             y = F.avg_pool2d(frames, **pool_settings(op))
         return y if x.dim() == 4 else y.unflatten(0, x.shape[:2])
@@ -168,13 +174,16 @@ class FoldedNetwork:
             channels, height, width = found[op.inputs[0]]
             if op.kind in ("conv", "classifier"):
                 weight = self.weights[f"{op.name}.weight"]
-                if weight.shape[1] != channels or self.weights[f"{op.name}.bias"].shape != weight.shape[:1]:
+                taken = (channels, channels * height * width) if op.kind == "classifier" else (channels,)
+                if weight.shape[1] not in taken or self.weights[f"{op.name}.bias"].shape != weight.shape[:1]:
                     raise ValueError(f"{op.name} takes {weight.shape[1]} channels, but is given {channels}")
                 channels = weight.shape[0]
             if op.kind == "conv":
                 height, width = (_sites(side, weight.shape[-1], op.settings) for side in (height, width))
             elif op.kind == "pool":
                 height, width = F.avg_pool2d(torch.empty(1, 1, height, width), **pool_settings(op)).shape[2:]
+            elif op.kind == "max_pool":
+                height, width = (_sites(side, op.settings["kernel_size"], op.settings) for side in (height, width))
             elif op.kind == "add" and found[op.inputs[1]] != (channels, height, width):
                 raise ValueError(f"{op.name} adds {found[op.inputs[1]]} to {(channels, height, width)}")
             constant = self.weights.get(f"{op.name}.constant")
@@ -273,7 +282,7 @@ def pool_settings(op: Operation) -> dict:
 
 
 def _sites(side: int, kernel: int, settings: dict) -> int:
-    """Sites along one axis behind a convolution."""
+    """Sites along one axis behind a convolution or max pooling."""
     return (side + 2 * settings["padding"] - kernel) // settings["stride"] + 1
 
 

@@ -83,6 +83,11 @@ class _Graph:
         }
         return [self.node("AveragePool", [x], f"{op.name}.t{t}", **attributes) for t, (x,) in enumerate(inputs)]
 
+    def _max_pool(self, op: Operation, inputs: list[list[str]]) -> list[str]:
+        kernel, stride, padding = (op.settings[key] for key in ("kernel_size", "stride", "padding"))
+        attributes = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4}
+        return [self.node("MaxPool", [x], f"{op.name}.t{t}", **attributes) for t, (x,) in enumerate(inputs)]
+
     def _add(self, op: Operation, inputs: list[list[str]]) -> list[str]:
         outputs = []
         for t, (current, other) in enumerate(inputs):
@@ -115,7 +120,10 @@ class _Graph:
     def _classifier(self, op: Operation, inputs: list[list[str]]) -> list[str]:
         steps = [x for (x,) in inputs]
         total = steps[0] if len(steps) == 1 else self.node("Mean", steps, f"{op.name}.over_time")
-        pooled = self.node("ReduceMean", [total], f"{op.name}.pooled", axes=[2, 3], keepdims=0)
+        if self.network.weights[f"{op.name}.weight"].shape[1] == self.shapes[op.inputs[0]][0]:
+            pooled = self.node("ReduceMean", [total], f"{op.name}.pooled", axes=[2, 3], keepdims=0)
+        else:  # weights for each place
+            pooled = self.node("Flatten", [total], f"{op.name}.places", axis=1)
         weights = [self.weight(f"{op.name}.weight"), self.weight(f"{op.name}.bias")]
         return [self.node("Gemm", [pooled, *weights], SCORES, transB=1)]
 

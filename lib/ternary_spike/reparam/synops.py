@@ -4,7 +4,7 @@ A synaptic operation is one addition of a weight, caused by one spike at one tim
 of synaptic operations it causes in a layer; it is smaller at the picture's edges, where a kernel hangs over.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +22,8 @@ class Layer:
     Attributes:
         name: operation of the folded network.
         kind: "conv", "classifier" or "add" (an identity shortcut).
-        source: the neuron layer whose spikes it receives, or "image".
+        source: the neuron layer, or the max pooling behind one, whose spikes it receives, or "image".
+        neurons: the neuron layer that these come from, or "image".
         pooled: whether average pooling lies between.
         macs: multiply-accumulates of the dense layer for one image and one timestep; 0 for "add".
         fan_out: synaptic operations caused by one spike at each site (H, W) of the source, alike for every channel.
@@ -33,6 +34,7 @@ class Layer:
     name: str
     kind: str
     source: str
+    neurons: str
     pooled: bool
     macs: int
     fan_out: Tensor | None
@@ -75,17 +77,29 @@ def layers(network: FoldedNetwork) -> list[Layer]:
             sites = shapes[op.name][-1] * shapes[op.name][-2] if op.kind == "conv" else 1
             macs = weight.numel() * sites
         fan_out = None if source == IMAGE else _fan_out(network, op, pools, shapes[source])
-        found.append(Layer(op.name, op.kind, source, bool(pools), macs, fan_out))
+        neurons = source
+        while neurons != IMAGE and operations[neurons].kind == "max_pool":
+            neurons = operations[neurons].inputs[0]
+        found.append(Layer(op.name, op.kind, source, neurons, bool(pools), macs, fan_out))
     return found
 
 
 def origin(name: str, operations: dict[str, Operation]) -> tuple[list[Operation], str]:
-    """The pooling operations, in order, between a value and the spikes or image that it is made of."""
+    """The average poolings, in order, between a value and the spikes or image that it is made of."""
     pools = []
     while name != IMAGE and operations[name].kind == "pool":
         pools.insert(0, operations[name])
         name = operations[name].inputs[0]
     return pools, name
+
+
+def max_pooled(network: FoldedNetwork, layer: str, spikes: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """What the max poolings behind a neuron layer make of its spikes [T, B, C, H, W], by name."""
+    values = {layer: spikes}
+    for op in network.operations:
+        if op.kind == "max_pool" and op.inputs[0] in values:
+            values[op.name] = network.apply(op, [values[op.inputs[0]]])
+            yield op.name, values[op.name]
 
 
 def _fan_out(network: FoldedNetwork, op: Operation, pools: list[Operation], shape: tuple[int, ...]) -> Tensor:
@@ -118,13 +132,14 @@ def paper_count(network: FoldedNetwork) -> PaperCount:
         return int(torch.tensor(shape).prod())
 
     by_kind = {
-        kind: [op for op in network.operations if op.kind == kind] for kind in ("conv", "spikes", "pool", "classifier")
+        kind: [op for op in network.operations if op.kind == kind]
+        for kind in ("conv", "spikes", "pool", "max_pool", "classifier")
     }
     return PaperCount(
         macs=sum(layer.macs for layer in layers(network)),
         batch_norm=2 * sum(elements(op.name) for op in by_kind["conv"]),
         neurons=sum(elements(op.name) for op in by_kind["spikes"]),
-        pooling=sum(elements(op.inputs[0]) for op in by_kind["pool"] + by_kind["classifier"]),
+        pooling=sum(elements(op.inputs[0]) for op in by_kind["pool"] + by_kind["max_pool"] + by_kind["classifier"]),
         bias=network.num_classes,
     )
 
@@ -139,15 +154,16 @@ def count(network: FoldedNetwork, batches: Iterable[Tensor]) -> tuple[dict[str, 
 
     Returns:
         Synaptic operations per sample by layer (its name in :func:`layers`; the image's layer is not among them),
-        spikes per sample by neuron layer, and the number of samples.
+        spikes per sample by neuron layer and by max pooling, and the number of samples.
     """
     by_site: dict[str, Tensor] = {}
     samples = 0
 
     def observe(layer: str, _membrane: Tensor, spikes: Tensor) -> None:
-        # a sum of magnitudes 1, exact in float32 up to 2^24 in a batch, and much quicker than count_nonzero
-        counted = spikes.abs().sum(dim=(0, 1, 2)).double()
-        by_site[layer] = by_site[layer] + counted if layer in by_site else counted
+        for name, found in ((layer, spikes), *max_pooled(network, layer, spikes)):
+            # a sum of magnitudes 1, exact in float32 up to 2^24 in a batch, and much quicker than count_nonzero
+            counted = found.abs().sum(dim=(0, 1, 2)).double()
+            by_site[name] = by_site[name] + counted if name in by_site else counted
 
     for x in batches:
         network.compute(x, observe)
@@ -158,11 +174,12 @@ def count(network: FoldedNetwork, batches: Iterable[Tensor]) -> tuple[dict[str, 
 def per_sample(
     network: FoldedNetwork, by_site: dict[str, Tensor], samples: int
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Additions by layer that receives spikes, and spikes by neuron layer, as means for one sample.
+    """Additions by layer that receives spikes, and spikes by what sends them, as means for one sample.
 
     Args:
         network: says where spikes go.
-        by_site: number of spikes at each site (H, W), by neuron layer; layers behind others have no additions.
+        by_site: number of spikes at each site (H, W), by neuron layer and max pooling; layers behind others have no
+            additions.
         samples: how many inputs caused them.
     """
     additions = {

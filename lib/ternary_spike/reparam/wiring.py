@@ -8,6 +8,7 @@ folder that collects the operations and the shapes of their weights: enough to c
 import torch
 from torch import Tensor, nn
 
+from ternary_spike.models.chain_units import FullyConnected, MaxPool2d, Votes
 from ternary_spike.models.known_modules import NotFoldable, require_known
 from ternary_spike.models.layers import AvgPool2d, Conv2d
 from ternary_spike.reparam.network import IMAGE, FoldedNetwork, Operation
@@ -55,6 +56,13 @@ class Wiring:
         self.weights[f"{name}.bias"] = _without_values(conv.out_channels)
         return self._append(name, "conv", (source,), stride=stride, padding=padding)
 
+    def fully_connected(self, name: str, linear: nn.Linear, bn: nn.Module, source: str) -> str:
+        """A linear layer of every place, and the batch norm behind it: a convolution with a kernel as large as that."""
+        require_as_it_is(name, linear, FullyConnected)
+        self.weights[f"{name}.weight"] = _without_values(*as_kernel(linear).shape)
+        self.weights[f"{name}.bias"] = _without_values(linear.out_features)
+        return self._append(name, "conv", (source,), stride=1, padding=0)
+
     def pool(self, name: str, pool: nn.Module, source: str) -> str:
         """Average pooling of spikes."""
         require_as_it_is(name, pool, AvgPool2d)
@@ -64,6 +72,18 @@ class Wiring:
         sides = {option: _side(name, pool, option) for option in ("kernel_size", "stride", "padding")}
         edges = {"ceil_mode": pool.ceil_mode, "count_include_pad": pool.count_include_pad}
         return self._append(name, "pool", (source,), **sides, **edges)
+
+    def max_pool(self, name: str, pool: nn.Module, source: str) -> str:
+        """Max pooling of spikes, which gives spikes."""
+        require_as_it_is(name, pool, MaxPool2d)
+        for option, known in {"dilation": 1, "ceil_mode": False, "return_indices": False}.items():
+            if getattr(pool, option) != known:
+                raise unknown(name, pool, option)
+        if not any(op.name == source and op.kind in ("spikes", "max_pool") for op in self.operations):
+            raise NotFoldable(f"{name} is max pooling of {source}, which are not spikes")
+        self._spikes.add(name)
+        sides = {option: _side(name, pool, option) for option in ("kernel_size", "stride", "padding")}
+        return self._append(name, "max_pool", (source,), **sides)
 
     def add(self, name: str, current: str, other: str) -> str:
         """A current and a shortcut, which is another current, or spikes where the shortcut is the identity."""
@@ -77,8 +97,8 @@ class Wiring:
         return self._append(name, "spikes", (source,), signed=bool(getattr(neuron, "signed", False)))
 
     def classifier(self, name: str, linear: nn.Module, source: str) -> str:
-        """The classifier of the spikes' mean over time and space."""
-        require_as_it_is(name, linear, nn.Linear)
+        """The classifier of the spikes' mean over time and, unless it has weights for each place, over space."""
+        require_as_it_is(name, linear, Votes if isinstance(linear, Votes) else nn.Linear)
         self.weights[f"{name}.weight"] = _without_values(*linear.weight.shape)
         self.weights[f"{name}.bias"] = _without_values(linear.out_features)
         return self._append(name, "classifier", (source,))
@@ -115,6 +135,11 @@ def require_no_hooks(name: str, module: nn.Module) -> None:
 def unknown(name: str, module: nn.Module, option: str) -> NotFoldable:
     """What to raise for an option of a module's that a folded network does not have."""
     return NotFoldable(f"{name} has {option}={getattr(module, option)!r}, which a folded network does not have")
+
+
+def as_kernel(linear: FullyConnected) -> Tensor:
+    """A fully connected layer's weight as a convolution's, [features, channels, side, side]."""
+    return linear.weight.unflatten(1, (linear.channels, linear.side, linear.side))
 
 
 def _without_values(*shape: int) -> Tensor:

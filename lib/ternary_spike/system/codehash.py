@@ -30,6 +30,7 @@ INDIFFERENT = {
     "configuration.register": "reads a user's options, which count by their values",
     "configuration.strict_yaml": "reads YAML, whose values count",
     "configuration.user_text": "reads a user's text, whose values count",
+    "models.published": "networks as data, of which the run's own counts by its value",
     "planning": "an empty package",
     "planning.run_code": "decides what counts",
     "system.codehash": "decides what counts",
@@ -45,6 +46,8 @@ INDIFFERENT = {
 }
 #: of these the entries count by what the run's own one says
 REGISTRIES = frozenset({"neurons.registry", "models.registry", "models.normalisations", "methods.registry"})
+#: modules that hold nothing but entries of a registry, which imports them for these alone
+ENTRIES = frozenset({"models.published"})
 #: modules that only some recipes reach: the field, and its value with which the module is never imported
 UNREACHED = {
     "data.autoaugment": ("autoaugment", "none"),
@@ -216,7 +219,12 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
 @cache
 def _without_entries(registry: Module) -> Module:
     """A registry's functions and classes."""
-    kept = [node for node in registry.tree.body if not isinstance(node, ast.Assign | ast.AnnAssign)]
+    entries = _full(ENTRIES)
+    kept = [
+        node
+        for node in registry.tree.body
+        if not isinstance(node, ast.Assign | ast.AnnAssign) and getattr(node, "module", None) not in entries
+    ]
     return Module(ast.Module(kept, []), registry.imports)
 
 

@@ -1,0 +1,189 @@
+"""Networks of other publications, as data: lists of layers and blocks that one class builds.
+
+A list is text, one word a layer, in the order of computation; ``x3`` behind a word repeats it three times:
+
+    64          3x3 convolution of 64 channels, normalisation, neurons; 128s2 has stride 2, 64k7s2 a 7x7 kernel too
+    R64         basic block: two convolutions, whose sum with the block's input feeds the second neurons
+    E64         spike-element-wise block: its input is added behind the second neurons
+    A, M        average or max pooling of 2x2 places, stride 2; M3 of 3x3 places, stride 2, padding 1
+    G           average over the whole picture
+    U7          average pooling to 7x7 places, whatever the size before
+    D0.5        dropout of half of the spikes, in training, of the same ones at every timestep
+    F512        512 fully connected neurons
+    V10         10 fully connected neurons for each class; a class's score is their mean rate
+
+Behind the list, unless it ends with votes, a linear classifier takes the spikes of every place.
+"""
+
+from dataclasses import dataclass
+
+from ternary_spike.configuration.register import Part
+
+
+@dataclass(frozen=True)
+class LayerList:
+    """A network as a list of layers.
+
+    Attributes:
+        width: channels of the first layer. With another width than the list's, every layer has more or fewer in
+            proportion, but for neurons that vote.
+        layers: the list.
+        norm: which layers are normalised: "all", "convolutions" (blocks among them) or "none".
+        bias: which layers have a bias: "all" (but the blocks), "fully connected" or "none".
+        head_bias: whether the classifier has one.
+        connect: g of spike-element-wise blocks: "add", "and" or "iand".
+        block_dropout: share of the spikes that is dropped between the convolutions of a basic block, in training.
+        per_step: whether each timestep is normalised by its own statistics.
+    """
+
+    width: int
+    layers: str
+    norm: str = "all"
+    bias: str = "none"
+    head_bias: bool = True
+    connect: str = "add"
+    block_dropout: float = 0.0
+    per_step: bool = False
+
+    # what registry.require_image_size asks of a network: the convolutions in front, and a pooling (kernel, stride,
+    # padding) that leaves something of exactly those pictures that the network can take
+    stem = ()
+
+    @property
+    def stem_pool(self) -> tuple[int, int, int]:
+        from ternary_spike.models.layer_list import smallest_image
+
+        side = smallest_image(self.layers)
+        return side, side, 0
+
+
+def _dropped(layers: str, share: float) -> str:
+    """A list with dropout behind every convolution that no pooling follows."""
+    words = layers.split()
+    pairs = zip(words, [*words[1:], "end"], strict=True)
+    return " ".join(f"{word} D{share}" if word.isdigit() and behind not in "AM" else word for word, behind in pairs)
+
+
+def _network(meaning: str, source: str, level: str, width: int, layers: str, **others) -> Part:
+    data = LayerList(width, layers, **others)
+    return Part("ternary_spike.models.chain:ChainNetwork", meaning, source=source, level=level, data=data)
+
+
+FAITHFUL, PARTLY = "faithful", "partly"
+HYBRID, PTL, LTL = (
+    "Rathi et al., ICLR 2020, and its code",
+    "Wu et al., TPAMI 2022, and its code",
+    "Yang et al., NeurIPS 2022",
+)
+DSR, TSSL, TL = "Meng et al., CVPR 2022", "Zhang & Li, NeurIPS 2020", "Wu et al., TNNLS 2021, and its code"
+PLIF, GLIF = "Fang et al., ICCV 2021, and its code", "Yao et al., NeurIPS 2022"
+BARE = {"norm": "none", "head_bias": False}
+_STRIDED_VGG11 = "64 128s2 256 256s2 512 512s2 512 512s2"
+_STRIDED_VGG16 = "64x2 128 128s2 256x2 256s2 512x2 512s2 512x2 512s2"
+
+CHAINS = {
+    "vgg16": _network(
+        "VGG16 without normalisation and biases, average pooling, dropout",
+        HYBRID,
+        FAITHFUL,
+        64,
+        _dropped("64 64 A 128 128 A 256 256 256 A 512 512 512 A 512 512 512", 0.3) + " F4096 D0.5 F4096 D0.5",
+        **BARE,
+    ),
+    "vgg11_hybrid": _network(
+        "VGG11 of the spiking stage of hybrid training: no normalisation, no biases, average pooling, dropout",
+        HYBRID,
+        FAITHFUL,
+        64,
+        _dropped("64 A 128 256 256 A 512 512 512 A 512 512", 0.3) + " F1024 D0.5 F1024 D0.5",
+        **BARE,
+    ),
+    "vgg11_hybrid_ann": _network(
+        "VGG11 as the file of hybrid training's first stage has it, which is another than its second's",
+        HYBRID,
+        FAITHFUL,
+        64,
+        _dropped("64 A 128 256 A 512 512 A 512 A 512 512", 0.3) + " F4096 D0.5 F4096 D0.5",
+        **BARE,
+    ),
+    "vgg11_ptl": _network(
+        "VGG11 of PTL: strides for pooling, batch norm and biases in every layer",
+        PTL,
+        FAITHFUL,
+        64,
+        f"{_STRIDED_VGG11} F4096x2",
+        bias="all",
+    ),
+    "vgg11_ltl": _network(
+        "VGG11 of LTL's student: strides for pooling, biases, no normalisation",
+        f"{LTL}, and its code",
+        FAITHFUL,
+        64,
+        f"{_STRIDED_VGG11} F512x2",
+        norm="none",
+        bias="all",
+    ),
+    "vgg16_ltl": _network(
+        "VGG16 of LTL's student: strides for pooling, biases, no normalisation",
+        f"{LTL}, and its code",
+        FAITHFUL,
+        64,
+        f"{_STRIDED_VGG16} F512x2",
+        norm="none",
+        bias="all",
+    ),
+    "vgg11_dsr": _network(
+        "VGG11 of DSR for CIFAR10-DVS: biases, dropout, pooling to 7x7, a neuron for each class (its weighted rate is "
+        "the plain one here)",
+        f"{DSR}, and its code",
+        PARTLY,
+        64,
+        "64 D0.1 A 128 D0.1 A 256 D0.1 256 D0.1 A 512 D0.1 512 D0.1 A 512 D0.1 512 D0.1 A U7 V1",
+        bias="all",
+    ),
+    "cifarnet_tssl": _network(
+        "CIFARNet of TSSL-BP, the larger one: no normalisation, no biases, dropout (its sums over 2x2 places are "
+        "averages here, and the neurons of its classes are a linear classifier)",
+        f"{TSSL}, and its code",
+        PARTLY,
+        128,
+        "128 D0.2 256 D0.2 A 512 D0.2 A 1024 D0.2 512 D0.2 F1024 D0.2 F512 D0.2",
+        **BARE,
+    ),
+    "cifarnet_tssl_small": _network(
+        "CIFARNet of TSSL-BP as its code has it; otherwise as the larger one",
+        f"{TSSL}, and its code",
+        PARTLY,
+        96,
+        "96 D0.2 256 D0.2 A 384 D0.2 A 384 D0.2 256 D0.2 F1024 D0.2 F1024 D0.2",
+        **BARE,
+    ),
+    "cifarnet_glif": _network(
+        "CIFARNet with average pooling and normalised convolutions (tdBN in its code), linear classifier",
+        f"Wu et al., AAAI 2019; {GLIF}",
+        PARTLY,
+        128,
+        "128 256 A 512 A 1024 512 F1024 F512",
+        norm="convolutions",
+        head_bias=False,
+    ),
+    "cifarnet_tl": _network(
+        "CIFARNet of TL: strides for pooling, batch norm and biases in every layer, dropout before the classifier",
+        TL,
+        FAITHFUL,
+        128,
+        "128 256s2 512s2 1024 512 F1024 D0.2",
+        bias="all",
+    ),
+    "plifnet": _network(
+        "PLIFNet for CIFAR-10: max pooling, ten neurons vote for each class, batch norm timestep by timestep",
+        PLIF,
+        FAITHFUL,
+        256,
+        "256x3 M 256x3 M D0.5 F2048 V10",
+        norm="convolutions",
+        per_step=True,
+    ),
+}
+
+PUBLISHED = CHAINS
