@@ -59,6 +59,20 @@ METHODS = Registry(
             source="Xiao et al., NeurIPS 2022, and its code",
             level="faithful",
         ),
+        "recdis_candidate": Part(
+            "ternary_spike.methods.recdis:RecDisCandidate",
+            "losses that RecDis-SNN's may be close to: they rectify the distribution of each layer's potentials",
+            {
+                "weight": Option(2.0, "lambda, the loss's weight", low=0.0, high=1e6),
+                "form": Option(
+                    "channels",
+                    "penalties on the mean and deviation of each channel, or on the distance from two modes",
+                    choices=("channels", "bimodal"),
+                ),
+            },
+            source="Guo et al., CVPR 2022 (RecDis-SNN)",
+            level="candidate",
+        ),
         "kdsnn": Part(
             "ternary_spike.methods.kdsnn:ResponseDistillation",
             "KDSNN, response-based: a trained network's softened class scores as a second target",
