@@ -1,6 +1,6 @@
 """What two processes compute together, for comparison with one.
 
-Call: ``torchrun ... -m tests.helpers.two_processes OUT BACKEND SIZE``, SIZE the side of the pictures.
+Call: ``torchrun ... -m tests.helpers.two_processes OUT BACKEND SIZE NEURON``, SIZE the side of the pictures.
 """
 
 import sys
@@ -14,9 +14,9 @@ from ternary_spike.training.distributed import Processes
 from tests.helpers.networks import random_network
 
 
-def gradients(parts: list[torch.Tensor], processes: Processes | None) -> dict[str, torch.Tensor]:
+def gradients(parts: list[torch.Tensor], processes: Processes | None, neuron: str) -> dict[str, torch.Tensor]:
     """Gradients, running statistics and outputs of a float64 network after one batch, this process's part of it."""
-    model, _ = random_network(1, "resnet6w4", "trainable", parts[0].shape[-1])
+    model, _ = random_network(1, "resnet6w4", neuron, parts[0].shape[-1])
     model = model.double().train()
     called = model if processes is None else processes.wrap(model, torch.device("cpu"))
     rank, count = (0, 1) if processes is None else (processes.rank, processes.count)
@@ -36,9 +36,9 @@ def batch(size: int) -> torch.Tensor:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     together = Processes(torch.device("cpu"))
-    backend, size = sys.argv[2], int(sys.argv[3])
+    backend, size, neuron = sys.argv[2], int(sys.argv[3]), sys.argv[4]
     backends.use(backend)
-    result = gradients(list(batch(size).split([4, 5])), together)
+    result = gradients(list(batch(size).split([4, 5])), together, neuron)
     assert backends.current() == backend, backends.notices
     if together.rank == 0:
         write_tensors(Path(sys.argv[1]), result)

@@ -36,6 +36,7 @@ RUNS = {
     "inflor": ("inflor", {}, "digits", PAPERS_WAY),
     "if": ("if", {}, "digits", PAPERS_WAY),
     "diet": ("diet", {}, "digits", PAPERS_WAY),
+    "mpbn": ("mpbn", {}, "digits", PAPERS_WAY),
     "relu": ("relu", {}, "digits", PAPERS_WAY),
     "atan": ("ternary", {"surrogate": "atan"}, "digits", PAPERS_WAY),
     "augmented": ("ternary", {}, "cifar10", PAPERS_WAY),

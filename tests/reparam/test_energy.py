@@ -49,7 +49,7 @@ def independent_synops(network, x) -> dict[str, float]:
         magnitude = inputs[-1].abs()
         if op.kind == "spikes":
             values[op.name] = torch.empty(0)
-            u = network.membrane(op, inputs[0])
+            u, _ = network.fire(op, inputs[0])
             values[op.name] = (u.abs() >= op.settings["threshold"]).to(u.dtype) * u.sign()
             if not op.settings["signed"]:
                 values[op.name].clamp_(min=0)

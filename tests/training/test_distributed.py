@@ -59,13 +59,20 @@ def run(command: list[str]) -> None:
 
 
 # with the compiler, of pictures large enough for it
-@pytest.mark.parametrize("backend, size", [("eager", 10), pytest.param("compiled", 40, marks=pytest.mark.full)])
-def test_gradients_and_statistics_of_unequal_parts_are_those_of_one_batch(tmp_path, backend, size):
+@pytest.mark.parametrize(
+    "backend, size, neuron",
+    [
+        ("eager", 10, "trainable"),
+        ("eager", 10, "mpbn"),
+        pytest.param("compiled", 40, "trainable", marks=pytest.mark.full),
+    ],
+)
+def test_gradients_and_statistics_of_unequal_parts_are_those_of_one_batch(tmp_path, backend, size, neuron):
     if backend == "compiled" and not backends.compiler_works("cpu"):
         pytest.skip("no C++ compiler here")
-    run(torchrun("tests.helpers.two_processes", [str(tmp_path / "two.safetensors"), backend, str(size)]))
+    run(torchrun("tests.helpers.two_processes", [str(tmp_path / "two.safetensors"), backend, str(size), neuron]))
     two, _ = read_tensors(tmp_path / "two.safetensors")
-    one = gradients([batch(size)], None)
+    one = gradients([batch(size)], None, neuron)
     assert two.keys() == one.keys()
     for name, expected in one.items():
         torch.testing.assert_close(two[name], expected, rtol=1e-9, atol=1e-12, msg=name)

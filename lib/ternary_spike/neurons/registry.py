@@ -87,6 +87,21 @@ IF = {
     "height": Option(0.3, "alpha, the surrogate gradient's height in units of 1 / V_th", low=0.0, high=LARGEST),
     "forgetting": Option(0.01, "beta of stdb: the gradient is alpha exp(-beta dt) / V_th", low=0.0, high=LARGEST),
 }
+MPBN = (
+    {"spikes": Option("binary", "which spikes are emitted", choices=("binary", "ternary", "trainable"))}
+    | LIF
+    | {
+        "threshold": replace(LIF["threshold"], meaning="V_th, in units of the normalised membrane potential"),
+        "surrogate": replace(LIF["surrogate"], default="tanh"),
+        "window": replace(LIF["window"], default=0.5),
+        "initial_amplitude": replace(
+            AMPLITUDE["initial_amplitude"], meaning="of spikes=trainable: the amplitude before training"
+        ),
+        "amplitude_per": replace(
+            AMPLITUDE["amplitude_per"], meaning="of spikes=trainable: what has an amplitude of its own"
+        ),
+    }
+)
 
 
 def _between(default: float | None, meaning: str) -> Option:
@@ -188,6 +203,14 @@ NEURONS = Registry(
             DIET,
             "Rathi & Roy, IEEE TNNLS 2023 (DIET-SNN), and its code",
             level="partly",
+        ),
+        "mpbn": Part(
+            "ternary_spike.models.mpbn:NormalisedLIF",
+            "spikes {0, 1} or {-a, 0, a} by a membrane potential with a batch norm of its own",
+            MPBN,
+            "Guo et al., ICCV 2023 (MPBN), and its code",
+            level="faithful",
+            folds=True,
         ),
         "relu": Part("torch.nn:ReLU", "no spikes: the reference", spikes=False),
     },

@@ -240,16 +240,27 @@ class AdditionOnlyExecutor:
         self, op: Operation, current: Tensor, membranes: dict[str, Tensor], counted: Operations
     ) -> Tensor:
         """One timestep of a neuron layer (Eqs. 4-5, 7-8): spikes [sites, channels] in {-1, 0, 1}."""
-        signed, threshold, decay = op.settings["signed"], op.settings["threshold"], op.settings["decay"]
         u = current
         if op.name in membranes:
-            u = u.add_(self._decayed(membranes[op.name], decay, counted))
+            u = u.add_(self._decayed(membranes[op.name], op.settings["decay"], counted))
             counted.membrane_additions += u.numel()
-        positive = u >= threshold
-        negative = u <= -threshold if signed else torch.zeros_like(positive)
-        counted.comparisons += u.numel() * (2 if signed else 1)
+        positive, negative = self._compared(op, u)
+        counted.comparisons += u.numel() * (2 if op.settings["signed"] else 1)
         membranes[op.name] = u.masked_fill(positive | negative, 0.0)
         return positive.to(torch.int8).sub_(negative.to(torch.int8))
+
+    def _compared(self, op: Operation, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Where membrane potentials [sites, channels] fire 1, and where -1."""
+        threshold = op.settings["threshold"]
+        if threshold is not None:
+            positive, negative = threshold, -threshold
+        else:
+            by_channel = {key: x.flatten() for key, x in self.network.channel_thresholds(op).tensors().items()}
+            # where a falling potential fires its sign is turned: no product, and on hardware the other comparison
+            u = torch.where(by_channel["direction"] < 0, u.neg(), u).masked_fill(by_channel["direction"] == 0, 0.0)
+            positive, negative = by_channel["positive"], by_channel.get("negative")
+        fires = u >= positive
+        return fires, u <= negative if op.settings["signed"] else torch.zeros_like(fires)
 
     def _strongest(self, op: Operation, spikes: Tensor) -> Tensor:
         """Max pooling of one timestep's spikes [sites, channels]."""

@@ -85,6 +85,9 @@ def _check_weights(operations: list, kinds: dict[str, str], weights: dict[str, T
             needed |= {f"{op.name}.weight": 4 if op.kind == "conv" else 2, f"{op.name}.bias": 1}
         elif op.kind == "add" and kinds[op.inputs[1]] in _SPIKES:
             needed[f"{op.name}.constant"] = None
+        elif op.kind == "spikes" and op.settings["threshold"] is None:
+            names = ("direction", "positive", *(("negative",) if op.settings["signed"] else ()))
+            needed |= {f"{op.name}.{name}": 3 for name in names}
     if different := sorted(needed.keys() ^ weights.keys()):
         raise ValueError(f"the weights and operations do not fit each other: {', '.join(different[:3])}")
     for name, axes in needed.items():

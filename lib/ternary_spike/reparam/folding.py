@@ -9,6 +9,7 @@ A trained layer emits a * b. What follows is linear up to the next membrane, so 
     max pooling      the same for a >= 0
     classifier       linear too; global pooling passes a through
     identity shortcut   no weights to fold into: a stays as the constant that a spike adds to the membrane
+    batch norm in front of a neuron's comparison (MPBN)   thresholds of each channel
 
 An amplitude a channel is folded the same way, along the input channels.
 """
@@ -20,6 +21,7 @@ from ternary_spike.membrane.dynamics import Dynamics
 from ternary_spike.models.batch_norm import BatchNorm2d
 from ternary_spike.models.known_modules import NotFoldable
 from ternary_spike.neurons.base import SpikingNeuron
+from ternary_spike.neurons.channel_thresholds import FoldedByChannel
 from ternary_spike.reparam.network import IMAGE, FoldedNetwork
 from ternary_spike.reparam.wiring import Wiring, as_kernel, require_as_it_is, require_no_hooks
 
@@ -81,7 +83,8 @@ class Folder(Wiring):
         folded = neuron.folds() if isinstance(neuron, SpikingNeuron) and "forward" not in vars(neuron) else None
         if folded is None or type(folded.dynamics) is not Dynamics:
             raise NotFoldable(f"layer {name}, {type(neuron).__name__}, does not say what it is once folded")
-        require_no_hooks(name, neuron)
+        for module in neuron.modules():
+            require_no_hooks(name, module)
         d = folded.dynamics
         amplitude = torch.ones(()) if folded.amplitude is None else folded.amplitude
         if amplitude.numel() != 1 and (amplitude.dim() != 3 or amplitude[0].numel() != 1):
@@ -91,7 +94,12 @@ class Folder(Wiring):
             )
         self.carried[name] = amplitude.double().cpu()
         self._spikes.add(name)
-        return self._append(name, "spikes", (source,), signed=d.signed, threshold=d.threshold, decay=d.decay)
+        threshold = d.threshold
+        if isinstance(folded, FoldedByChannel):
+            threshold = None
+            for key, values in folded.thresholds.tensors().items():
+                self.weights[f"{name}.{key}"] = values.to(self.dtype)
+        return self._append(name, "spikes", (source,), signed=d.signed, threshold=threshold, decay=d.decay)
 
     def classifier(self, name: str, linear: nn.Linear, source: str) -> str:
         super().classifier(name, linear, source)

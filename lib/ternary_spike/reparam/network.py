@@ -8,7 +8,8 @@ it needs neither the training code's classes nor its batch norm. Operations, eac
     max_pool     max pooling of spikes: spikes again
     add          current + constant * spikes: an identity shortcut, where the amplitude is left as an added constant
                  (+constant on +1, -constant on -1); without a constant the sum of two currents
-    spikes       charge, fire, reset (Eqs. 4-5, 7-8) at the given threshold and decay
+    spikes       charge, fire, reset (Eqs. 4-5, 7-8) at the given threshold and decay; with the threshold null at those
+                 of each channel, see :mod:`ternary_spike.membrane.channel_thresholds`
     classifier   class scores of the spikes' mean over time and space, or over time alone where it has weights for each
                  place of the picture
 """
@@ -22,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ternary_spike.membrane.arguments import whole
+from ternary_spike.membrane.channel_thresholds import ChannelThresholds
 from ternary_spike.membrane.dynamics import Dynamics
 from ternary_spike.membrane.spelling import equations
 from ternary_spike.models.convolution import conv2d
@@ -53,7 +55,7 @@ class FoldedNetwork:
 
     Args:
         operations: in the order of computation; the last one is the classifier.
-        weights: tensors by ``<operation>.weight``, ``.bias`` or ``.constant``.
+        weights: tensors by ``<operation>.weight``, ``.bias``, ``.constant``, or the name of a channel's threshold.
         timesteps: T.
         in_channels, image_size, num_classes: the network's input and output sizes.
         trained_weights: SHA-256 of the weights file that it was folded from, where that is known.
@@ -109,8 +111,7 @@ class FoldedNetwork:
         values: dict[str, Tensor] = {}
         for op, inputs in self.walk(x, values):
             if op.kind == "spikes":
-                u = self.membrane(op, inputs[0])
-                values[op.name] = equations().fire(u, dynamics_of(op))
+                u, values[op.name] = self.fire(op, inputs[0])
                 if observe is not None:
                     observe(op.name, u, values[op.name])
             else:
@@ -138,11 +139,27 @@ class FoldedNetwork:
             ours, theirs = (str(dtype).removeprefix("torch.") for dtype in (self.dtype, x.dtype))
             raise ValueError(f"the network computes in {ours}, but the input is {theirs}: give x.to(network.dtype)")
 
-    def membrane(self, op: Operation, current: Tensor) -> Tensor:
-        """Membrane potential before the reset [T, B, C, H, W]; a static current [B, C, H, W] flows at each timestep."""
+    def fire(self, op: Operation, current: Tensor) -> tuple[Tensor, Tensor]:
+        """Membrane potential before the reset and spikes, both [T, B, C, H, W], of a neuron layer.
+
+        Args:
+            op: the layer.
+            current: [T, B, C, H, W]; a static one, [B, C, H, W], flows at each timestep.
+        """
         if current.dim() == 4:
             current = current.expand(self.timesteps, *current.shape)
-        return equations().integrate(current, None, dynamics_of(op))
+        thresholds, dynamics = self.channel_thresholds(op), dynamics_of(op)
+        if thresholds is not None:
+            return thresholds.run(current, dynamics)
+        u = equations().integrate(current, None, dynamics)
+        return u, equations().fire(u, dynamics)
+
+    def channel_thresholds(self, op: Operation) -> ChannelThresholds | None:
+        """The thresholds of a neuron layer's channels; None where all have one."""
+        if op.settings["threshold"] is not None:
+            return None
+        names = (f"{op.name}.{key}" for key in ("direction", "positive", "negative"))
+        return ChannelThresholds(*(self.weights.get(name) for name in names))
 
     def apply(self, op: Operation, inputs: list[Tensor]) -> Tensor:
         """The output of an operation that is no neuron layer; static tensors are [B, ...], others [T, B, ...]."""
@@ -202,10 +219,13 @@ class FoldedNetwork:
         check_structure(self.operations, self.weights)
         if not all(bool(weight.isfinite().all()) for weight in self.weights.values()):
             raise ValueError("a weight is not finite")
+        shapes = self.shapes()
         for op in self.operations:
             if op.kind == "spikes":
                 dynamics_of(op)
-        if self.shapes()[self.operations[-1].name] != (self.num_classes,):
+                if (thresholds := self.channel_thresholds(op)) is not None:
+                    _check_thresholds(op, thresholds, shapes[op.name][0])
+        if shapes[self.operations[-1].name] != (self.num_classes,):
             raise ValueError(f"num_classes is {self.num_classes}, which the classifier does not have")
 
     def save(self, folder: Path, provenance: dict | None = None) -> None:
@@ -272,8 +292,20 @@ class FoldedNetwork:
 
 
 def dynamics_of(op: Operation) -> Dynamics:
-    """The constants of a neuron layer of a folded network."""
-    return Dynamics(op.settings["signed"], op.settings["threshold"], op.settings["decay"])
+    """The constants of a neuron layer of a folded network; those with thresholds of each channel use no other."""
+    signed, threshold, decay = (op.settings[key] for key in ("signed", "threshold", "decay"))
+    return Dynamics(signed, decay=decay) if threshold is None else Dynamics(signed, threshold, decay)
+
+
+def _check_thresholds(op: Operation, thresholds: ChannelThresholds, channels: int) -> None:
+    """Raise ValueError unless a layer's thresholds are those of so many channels, and no neuron fires both ways."""
+    for name, values in thresholds.tensors().items():
+        if values.shape != (channels, 1, 1):
+            raise ValueError(f"{op.name}.{name} has the shape {tuple(values.shape)} for {channels} channels")
+    if not torch.equal(thresholds.direction, thresholds.direction.sign()):
+        raise ValueError(f"{op.name}.direction must be -1, 0 or 1 in each channel")
+    if thresholds.negative is not None and not (thresholds.negative < thresholds.positive).all():
+        raise ValueError(f"{op.name}.negative must be below {op.name}.positive in each channel")
 
 
 def pool_settings(op: Operation) -> dict:

@@ -99,6 +99,7 @@ class _Graph:
     def _spikes(self, op: Operation, inputs: list[list[str]]) -> list[str]:
         """Charge, fire, reset (Eqs. 4-5, 7-8) at each timestep."""
         dynamics = dynamics_of(op)
+        by_channel = op.settings["threshold"] is None
         outputs, kept = [], None
         for t, (current,) in enumerate(inputs):
             name = f"{op.name}.t{t}"
@@ -106,10 +107,13 @@ class _Graph:
             if kept is not None:
                 decayed = self.node("Mul", [kept, self.scalar(dynamics.decay)], f"{name}.decayed")
                 u = self.node("Add", [current, decayed], f"{name}.membrane")
-            fired = self.node("GreaterOrEqual", [u, self.scalar(dynamics.threshold)], f"{name}.positive")
+            turned = self.node("Mul", [u, self.weight(f"{op.name}.direction")], f"{name}.turned") if by_channel else u
+            bound = self.weight(f"{op.name}.positive") if by_channel else self.scalar(dynamics.threshold)
+            fired = self.node("GreaterOrEqual", [turned, bound], f"{name}.positive")
             spikes = self.node("Cast", [fired], f"{name}.plus", to=TensorProto.FLOAT)
             if dynamics.signed:
-                negative = self.node("LessOrEqual", [u, self.scalar(-dynamics.threshold)], f"{name}.negative")
+                bound = self.weight(f"{op.name}.negative") if by_channel else self.scalar(-dynamics.threshold)
+                negative = self.node("LessOrEqual", [turned, bound], f"{name}.negative")
                 minus = self.node("Cast", [negative], f"{name}.minus", to=TensorProto.FLOAT)
                 spikes = self.node("Sub", [spikes, minus], f"{name}.spikes")
                 fired = self.node("Or", [fired, negative], f"{name}.fired")
