@@ -10,6 +10,8 @@ from ternary_spike.training.state import TrainingPlan
 
 SIZE = 8
 CLASSES = 4
+#: methods of one kind of neurons
+NEURON_OF = {"conversion": "if", "diet": "diet"}
 
 
 def prepare_tiny(folder: Path, train: int = 96, test: int = 40) -> Path:

@@ -20,7 +20,7 @@ from ternary_spike.training import checkpoints
 from ternary_spike.training.loop import Interrupted, train
 from ternary_spike.training.record import HISTORY, RECORD, WEIGHTS, load_model
 from ternary_spike.training.step import TrainingStep
-from tests.helpers.tiny import prepare_tiny, tiny_plan
+from tests.helpers.tiny import NEURON_OF, prepare_tiny, tiny_plan
 
 CPU = torch.device("cpu")
 TOYS = "tests.helpers.methods"
@@ -54,10 +54,6 @@ def differing(one: Path, other: Path) -> set[str]:
     first, second = weights(one), weights(other)
     assert first.keys() == second.keys()
     return {name for name in first if not torch.equal(first[name], second[name])}
-
-
-#: methods of one kind of neurons
-NEURON_OF = {"diet": "diet"}
 
 
 def plan_of(name: str, data: Path, teacher: Path, **recipe):

@@ -19,7 +19,7 @@ from ternary_spike.models.registry import ARCHITECTURES
 from ternary_spike.neurons.registry import NEURONS
 from ternary_spike.planning.run_files import STAGES
 from ternary_spike.system import codehash
-from tests.helpers.tiny import CLASSES, SIZE, prepare_tiny
+from tests.helpers.tiny import CLASSES, NEURON_OF, SIZE, prepare_tiny
 
 REPOSITORY = Path(__file__).parents[2]
 LATER = tuple(stage for stage in STAGES if stage != "train")
@@ -275,10 +275,6 @@ for row in json.loads(sys.argv[1]):
 """
 
 
-#: methods of one kind of neurons
-NEURON_OF = {"diet": "diet"}
-
-
 def test_whatever_a_training_imports_counts_or_is_known_to_be_indifferent(tmp_path):
     """A row of every registered part, each in a process that has imported nothing of the library before."""
     assert set(RUNS) >= set(NEURONS)
@@ -286,7 +282,8 @@ def test_whatever_a_training_imports_counts_or_is_known_to_be_indifferent(tmp_pa
     pictures = Split(torch.zeros(8, 3, SIZE, SIZE, dtype=torch.uint8), torch.arange(8) % CLASSES)
     write_prepared(tmp_path / "rgb", "rgb", "black", {"kind": "test"}, CLASSES, {"train": pictures, "test": pictures})
     plain = {"data": tiny, "model": {}, "recipe": {}, "method": PAPERS_WAY, "source": None}
-    rows = [plain | {"neuron": neuron} for neuron in NEURONS]
+    neurons = list(NEURONS)
+    rows = [plain | {"neuron": neuron} for neuron in neurons]
     rows += [plain | {"neuron": "ternary", "model": {"normalisation": name}} for name in NORMALISATIONS]
     rows += [plain | {"neuron": "ternary", "model": {"architecture": "plifnetw4"}}]
     for method, part in METHODS.items():

@@ -17,14 +17,25 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     from ternary_spike.cli._made_by import made_by
     from ternary_spike.cli._stages import of_run, open_run
+    from ternary_spike.configuration import recipe
+    from ternary_spike.data.loading import evaluation_batch_size
     from ternary_spike.measuring.evaluation import evaluate
+    from ternary_spike.methods.registry import PAPERS_WAY, make_method
+    from ternary_spike.methods.streamed import Streamed
     from ternary_spike.system.files import write_json
     from ternary_spike.system.progress import watched
     from ternary_spike.system.provenance import now
+    from ternary_spike.training.record import RECORD, read_record
 
     started = now()
-    record, model, batches, device = open_run(args)
-    result = evaluate(model.to(device), watched(batches, f"{record['id']}: evaluating", "batch"))
+    record = read_record(args.run)
+    method = make_method(record.get("method") or PAPERS_WAY, **record.get("method_options") or {})
+    how, at_once = {}, None
+    if isinstance(method, Streamed):
+        how = {"by_timestep": True, "encode": method.encoder(recipe.from_dict(record["recipe"], args.run / RECORD))}
+        at_once = evaluation_batch_size(record["model"]["image_size"], timesteps=1)
+    record, model, batches, device = open_run(args, batch_size=at_once)
+    result = evaluate(model.to(device), watched(batches, f"{record['id']}: evaluating", "batch"), **how)
     data = {"label": record["data"]["label"], "checksum": record["data"]["checksum"]}
     write_json(
         args.out, {**of_run(record), "data": data, **result, "provenance": made_by("evaluate", record, device, started)}

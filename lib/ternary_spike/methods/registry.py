@@ -73,6 +73,29 @@ METHODS = Registry(
             source="Guo et al., CVPR 2022 (RecDis-SNN)",
             level="candidate",
         ),
+        "conversion": Part(
+            "ternary_spike.methods.conversion:Conversion",
+            "a network without spikes is converted: its weights, calibrated thresholds, then the recipe's epochs",
+            {
+                "balance": Option(
+                    "spiking",
+                    "what thresholds are calibrated on: currents of the spiking network, or the source's activations",
+                    choices=("spiking", "source"),
+                ),
+                "percentile": Option(100.0, "which of a layer's currents; 100 is the largest", low=0.0, high=100.0),
+                "factor": Option(1.0, "what calibrated thresholds are multiplied by", above=0.0, high=1e6),
+                "pictures": Option(512, "training pictures to calibrate on", low=1, high=10**9),
+                "calibration_timesteps": Option(
+                    None, "for how long each is shown", kind=int, low=1, high=10**6, absent="for the network's T"
+                ),
+                "input": Option(
+                    "direct", "pictures at each timestep, or random spikes for them", choices=("direct", "poisson")
+                ),
+            },
+            source="Sengupta et al., Front. Neurosci. 2019; Han et al., CVPR 2020; Rathi et al., ICLR 2020",
+            level="partly",
+            from_run=True,
+        ),
         "kdsnn": Part(
             "ternary_spike.methods.kdsnn:ResponseDistillation",
             "KDSNN, response-based: a trained network's softened class scores as a second target",
