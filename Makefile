@@ -13,7 +13,7 @@ PYTEST := $(RUN) python -m pytest
 TORCH_VERSIONS ?= 2.10 2.11 2.13 2.14
 LIBRARY_TESTS := $(patsubst %,tests/test_%.py,neurons surrogate dynamics normalised_neuron layers convolution models reparam)
 
-.PHONY: setup demo controls test test-full test-slurm test-versions bench lint lock clean help
+.PHONY: setup demo controls test test-full test-slurm test-versions bench gpu-hour lint lock clean help
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | column -t -s '|'
@@ -61,6 +61,9 @@ bench: $(BENCH_READY)  ## speed and memory of the neurons beside other libraries
 	$(RUN) python benchmarks/roofline.py --out results/bench
 	$(RUN) python benchmarks/precision.py --out results/bench
 	$(RUN) python benchmarks/threads.py --out results/bench
+
+gpu-hour:  ## on a machine with a GPU and torch alone: tests, speed, then the paper's trainings, in MINUTES=25
+	PYTHONPATH=lib:. $(PYTHON) benchmarks/gpu_hour.py --out results/gpu-hour --minutes $(or $(MINUTES),25) $(if $(DATA),--data $(DATA))
 
 lint: $(READY)  ## style of code and rules
 	$(RUN) ruff check .
