@@ -14,6 +14,7 @@ from ternary_spike.models.known_modules import NotFoldable
 from ternary_spike.models.registry import ARCHITECTURES, make_network
 from ternary_spike.reparam.equivalence import verify
 from ternary_spike.reparam.folding import fold
+from tests.helpers.networks import any_neuron
 
 BATCH = 16
 
@@ -22,7 +23,7 @@ def exercise(architecture: str, timesteps: int, order: torch.memory_format) -> N
     torch.manual_seed(0)
     pool = ARCHITECTURES[architecture].data.stem_pool
     side = 16 if pool is None else max(16, pool[0])
-    model = make_network(architecture, "trainable", timesteps, image_size=side).to(memory_format=order)
+    model = make_network(architecture, any_neuron(architecture), timesteps, image_size=side).to(memory_format=order)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     x, labels = torch.randn(BATCH, 3, side, side).to(memory_format=order), torch.arange(BATCH) % 10
     for _ in range(2):

@@ -46,7 +46,7 @@ def settle(model: SpikingNetwork, x: Tensor) -> None:
     """
 
     def scale(layer, _inputs, current):
-        factor = 1 / current.std()
+        factor = 1 / current.std().clamp_min(0.01)  # a silent layer may be in front
         layer.weight.mul_(factor)
         return current * factor
 
@@ -56,15 +56,26 @@ def settle(model: SpikingNetwork, x: Tensor) -> None:
         handle.remove()
 
 
-def tiny_network(name: str, neuron: str = "trainable", **options):
-    """A registered network, of whatever family, at a small width whose layers fire; and inputs [8, C, H, W] for it."""
+def tiny_network(name: str, neuron: str = "", **options):
+    """A registered network, of whatever family, at a small width whose layers fire; and inputs [8, C, H, W] for it.
+
+    Its neurons are trainable ternary ones if none are named, or binary ones where spikes are joined by logic.
+    """
     data = ARCHITECTURES[name].data
-    side = next(side for side in (8, 16, 32, 64) if not data.stem_pool or side > data.stem_pool[0])
+    neuron = neuron or any_neuron(name)
+    # large enough that the last layer's picture has more than one place, in all but the largest
+    smallest = data.stem_pool[0] if data.stem_pool else 1
+    side = next(side for side in (8, 16, 32, 64, 128) if side >= min(2 * smallest, 128))
     torch.manual_seed(0)
     model = make_network(f"{name}w4", neuron, 2, num_classes=3, in_channels=1, image_size=side, **options)
     x = torch.randn(8, 1, side, side)
     settle(model, x)
     return model, x
+
+
+def any_neuron(name: str) -> str:
+    """The most general neuron that an architecture takes."""
+    return "binary" if getattr(ARCHITECTURES[name].data, "connect", "add") != "add" else "trainable"
 
 
 def random_network(seed: int, architecture: str, neuron: str, image_size: int, channels: int = 3, **options):

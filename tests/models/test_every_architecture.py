@@ -8,6 +8,7 @@ from ternary_spike.models.base import named_neurons
 from ternary_spike.models.known_modules import NotFoldable
 from ternary_spike.models.recording import recording
 from ternary_spike.models.registry import ARCHITECTURES, make_network, require_image_size
+from ternary_spike.reparam.energy import measure_itself
 from ternary_spike.reparam.equivalence import verify
 from ternary_spike.reparam.folding import fold
 from tests.helpers.networks import tiny_network
@@ -28,11 +29,28 @@ PARAMETERS = {
     ("cifarnet_glif", 10): 44_999_040 + 2 * (128 + 256 + 512 + 1024 + 512),
     ("cifarnet_tl", 10): 44_490_250,
     ("plifnet", 10): 36_718_336,
+    ("sew_resnet18", 1000): 11_689_512,
+    ("sew_resnet34", 1000): 21_797_672,
+    ("sew_resnet18_iand", 1000): 11_689_512,
+    ("sew_resnet18_cifar", 10): 11_173_962,
+    ("widenet7b", 10): 1_192_202,
+    ("widenet7b_glif", 10): 1_202_442,
+    ("resnet18_cifar", 10): 11_173_962,
+    ("resnet19_tdbn", 10): 12_697_994,
+    ("resnet19_tet", 10): 12_630_858,
+    ("resnet20_diet", 10): 11_253_440,
+    ("resnet20_diet", 100): 11_437_760,
     ("resnet20", 10): 11_247_946,
     ("resnet20", 100): 11_294_116,
 }
-PICTURES = {"vgg11_dsr": (2, 48)}
-NOT_FOLDABLE = {"vgg11_dsr": "pool6 pools to 7x7 places, whatever it is given"}
+PICTURES = {"vgg11_dsr": (2, 48), "widenet7b": (2, 128), "widenet7b_glif": (2, 48)}
+NOT_FOLDABLE = {
+    "vgg11_dsr": "pool6 pools to 7x7 places, whatever it is given",
+    "_and": "stage1.block1 joins spikes by and, which a folded network does not have",
+    "_iand": "stage1.block1 joins spikes by iand, which a folded network does not have",
+    "sew_": "stage1.block1 adds spikes to spikes: it emits whole numbers up to 2, which are no spikes",
+    "widenet7b": "stage1.block1 adds spikes to spikes: it emits whole numbers up to 2, which are no spikes",
+}
 
 
 @pytest.mark.parametrize(("name", "classes"), PARAMETERS)
@@ -60,7 +78,9 @@ def test_batch_norm_leaves_only_weights_and_biases(name, numbers):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_it_trains_and_folds_or_says_why(name):
-    model, x = tiny_network(name)
+    # joined by AND, spikes become fewer from block to block; a low threshold keeps some of them
+    options = {"neuron_options": {"threshold": 0.01}} if name.endswith("_and") else {}
+    model, x = tiny_network(name, **options)
     model.train()
     F.cross_entropy(model(x), torch.arange(8) % 3).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
@@ -73,24 +93,29 @@ def test_it_trains_and_folds_or_says_why(name):
         each = model(x, each_timestep=True)
     assert list(rates) == list(named_neurons(model)) and all(0 < rate < 1 for rate in rates.values()), rates
     torch.testing.assert_close(each.mean(0), model(x))
-    if name in NOT_FOLDABLE:
-        with pytest.raises(NotFoldable, match=NOT_FOLDABLE[name]):
-            fold(model)
-        return
+    for part, reason in NOT_FOLDABLE.items():
+        if part in name:
+            with pytest.raises(NotFoldable, match=reason):
+                fold(model)
+            rows, totals = measure_itself(model, [x])  # and nothing is counted that would be no addition
+            assert rows == [] and totals["methods"] == [] and reason in totals["not_counted"]
+            return
     assert verify(model, fold(model), [x])["passed"]
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_smallest_pictures_are_computed_and_smaller_ones_refused_in_one_line(name):
-    side = 1
+    side, refused = 1, ""
     while True:
         try:
             require_image_size(f"{name}w2", side)
             break
         except ValueError as error:
-            assert str(error) == f"{name}w2 cannot take images of {side}x{side} pixels: nothing is left of them"
-            with pytest.raises(ValueError, match=r"cannot take images of"):
-                make_network(f"{name}w2", "binary", 1, image_size=side)
+            refused = str(error)
             side += 1
+    if refused:
+        assert refused == f"{name}w2 cannot take images of {side - 1}x{side - 1} pixels: nothing is left of them"
+        with pytest.raises(ValueError, match=refused):
+            make_network(f"{name}w2", "binary", 1, image_size=side - 1)
     model = make_network(f"{name}w2", "binary", 1, image_size=side).eval()
     assert model(torch.randn(2, 3, side, side)).shape == (2, 10)

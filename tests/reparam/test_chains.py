@@ -15,7 +15,7 @@ from tests.helpers.networks import tiny_network
 NETWORKS = ("plifnet", "vgg11_hybrid", "vgg11_ptl", "cifarnet_glif")
 
 
-def network(name: str, neuron: str = "trainable", **options):
+def network(name: str, neuron: str = "", **options):
     """A network whose amplitudes are no longer 1, in float64, and inputs."""
     model, x = tiny_network(name, neuron, **options)
     generator = torch.Generator().manual_seed(0)

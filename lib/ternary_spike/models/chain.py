@@ -16,12 +16,16 @@ from ternary_spike.models.chain_units import (
     Stretch,
     Votes,
 )
+from ternary_spike.models.element_wise import ElementWiseBlock
 from ternary_spike.models.layer_list import Layer, layers, pool_padding
 from ternary_spike.models.layers import AvgPool2d
 from ternary_spike.models.network_input import check_input
 from ternary_spike.models.normalisations import BATCH_NORM, NO_NORMALISATION, make_normalisation
 from ternary_spike.models.registry import parse_architecture, require_image_size
 from ternary_spike.neurons.registry import make_neuron
+
+#: layers behind which numbers are no larger than in front of them
+SPIKES_PASS = ("average_pool", "max_pool", "average", "stretch", "dropout")
 
 
 class ChainNetwork(SpikingNetwork):
@@ -40,11 +44,11 @@ class ChainNetwork(SpikingNetwork):
         normalisation_options: keyword arguments of every normalisation layer.
 
     Attributes:
-        emits: what its layers send to each other besides averages: "spikes", or how large their sums become.
+        emits: the largest number that a layer sends to the next: 1, a spike, or more where spikes are added up.
 
     Raises:
-        ValueError: if a name is unknown, a size is no whole number from 1, the image is too small, or a normalisation
-            is wanted in a network that has none.
+        ValueError: if a name is unknown, a size is no whole number from 1, the image is too small, a normalisation is
+            wanted in a network that has none, or a network that joins spikes by logic has neurons of other spikes.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class ChainNetwork(SpikingNetwork):
         # a module's name may hold no dot, those of result files do
         self.layers = nn.ModuleDict({name.replace(".", "_"): unit for name, unit in made.units.items()})
         self.names = list(made.units)
+        self.emits = max(getattr(unit, "largest", 1) for unit in made.units.values())
         self.classifier = made.classifier or nn.Linear(made.channels * made.side**2, num_classes, spec.head_bias)
         self.initialise()
 
@@ -123,6 +128,7 @@ class _Layers:
         self.units: dict[str, nn.Module] = {}
         self.classifier: nn.Module | None = None
         self.stage = self.block = 0
+        self.largest = 1  # that the next layer is given
         found = list(layers(spec.layers))
         self.published_width = found[0].channels
         for layer in found:
@@ -133,6 +139,8 @@ class _Layers:
         self.here = partial(self.neuron, side=side)
         name, unit = getattr(self, f"_{layer.kind}")(layer)
         self.units[name] = unit
+        if layer.kind not in SPIKES_PASS:
+            self.largest = getattr(unit, "largest", 1)
         self.side = side
 
     def _numbered(self, word: str) -> str:
@@ -148,7 +156,7 @@ class _Layers:
         unit = ConvUnit(self.channels, channels, layer.kernel, layer.stride, self.here, self.norm)
         if self.spec.bias == "all":
             unit.conv.bias = nn.Parameter(unit.conv.weight.new_zeros(channels))
-        self.channels = channels
+        self.channels, self.block = channels, 0
         return self._numbered("conv"), unit
 
     def _basic_block(self, layer: Layer) -> tuple[str, nn.Module]:
@@ -157,9 +165,15 @@ class _Layers:
         unit = BasicBlockWithDropout(self.channels, channels, layer.stride, share, self.here, self.norm)
         return self._in_stage(layer, channels), unit
 
+    def _element_wise_block(self, layer: Layer) -> tuple[str, nn.Module]:
+        channels = self._scaled(layer)
+        sizes = (self.channels, channels, layer.stride)
+        unit = ElementWiseBlock(*sizes, self.spec.connect, self.largest, self.here, self.norm)
+        return self._in_stage(layer, channels), unit
+
     def _in_stage(self, layer: Layer, channels: int) -> str:
-        """A block's name; a stage begins with the first block and wherever the shape changes."""
-        begins = self.stage == 0 or layer.stride != 1 or channels != self.channels
+        """A block's name; a stage begins behind a convolution and wherever the shape changes."""
+        begins = self.block == 0 or layer.stride != 1 or channels != self.channels
         self.stage, self.block = (self.stage + 1, 1) if begins else (self.stage, self.block + 1)
         self.channels = channels
         return f"stage{self.stage}.block{self.block}"

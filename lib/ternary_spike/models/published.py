@@ -77,6 +77,7 @@ HYBRID, PTL, LTL = (
 )
 DSR, TSSL, TL = "Meng et al., CVPR 2022", "Zhang & Li, NeurIPS 2020", "Wu et al., TNNLS 2021, and its code"
 PLIF, GLIF = "Fang et al., ICCV 2021, and its code", "Yao et al., NeurIPS 2022"
+SEW = "Fang et al., NeurIPS 2021"
 BARE = {"norm": "none", "head_bias": False}
 _STRIDED_VGG11 = "64 128s2 256 256s2 512 512s2 512 512s2"
 _STRIDED_VGG16 = "64x2 128 128s2 256x2 256s2 512x2 512s2 512x2 512s2"
@@ -186,4 +187,72 @@ CHAINS = {
     ),
 }
 
-PUBLISHED = CHAINS
+_DEEP = {
+    18: "{e}64x2 {e}128s2 {e}128 {e}256s2 {e}256 {e}512s2 {e}512",
+    34: "{e}64x3 {e}128s2 {e}128x3 {e}256s2 {e}256x5 {e}512s2 {e}512x2",
+}
+_ADDED = "; its sums of spikes are numbers larger than 1, not spikes"
+
+
+def _sew(meaning: str, level: str, depth: int, stem: str, connect: str = "add") -> Part:
+    layers = f"{stem} {_DEEP[depth].format(e='E')} G"
+    meaning += _ADDED if connect == "add" else f"; spikes are joined by {connect.upper()}"
+    return _network(meaning, f"{SEW}, and its code", level, 64, layers, connect=connect)
+
+
+IMAGENET_STEM, CIFAR_STEM = "64k7s2 M3", "64"
+RESIDUAL = {
+    "sew_resnet18": _sew("SEW ResNet18 for ImageNet", FAITHFUL, 18, IMAGENET_STEM),
+    "sew_resnet34": _sew("SEW ResNet34 for ImageNet", FAITHFUL, 34, IMAGENET_STEM),
+    "sew_resnet18_and": _sew("SEW ResNet18 for ImageNet", FAITHFUL, 18, IMAGENET_STEM, "and"),
+    "sew_resnet18_iand": _sew("SEW ResNet18 for ImageNet", FAITHFUL, 18, IMAGENET_STEM, "iand"),
+    "sew_resnet18_cifar": _sew("SEW ResNet18 with a stem for small pictures", PARTLY, 18, CIFAR_STEM),
+    "sew_resnet34_cifar": _sew("SEW ResNet34 with a stem for small pictures", PARTLY, 34, CIFAR_STEM),
+    "sew_resnet18_cifar_and": _sew("SEW ResNet18 with a stem for small pictures", PARTLY, 18, CIFAR_STEM, "and"),
+    "sew_resnet18_cifar_iand": _sew("SEW ResNet18 with a stem for small pictures", PARTLY, 18, CIFAR_STEM, "iand"),
+    "widenet7b": _network(
+        "7B-wideNet for CIFAR10-DVS at 128x128: seven spike-element-wise blocks, max pooling" + _ADDED,
+        f"{SEW}, and its code",
+        FAITHFUL,
+        64,
+        "64k1 E64 M E64 M E64 M E64 M 128k1 E128 M E128 M E128 M",
+    ),
+    "widenet7b_glif": _network(
+        "7B-wideNet of GLIF for CIFAR10-DVS at 48x48: seven spike-element-wise blocks, average pooling" + _ADDED,
+        f"{GLIF}, and its code",
+        FAITHFUL,
+        64,
+        "64k1 E64x4 A 128k1 E128 A E128 A E128 A",
+    ),
+    "resnet19_tdbn": _network(
+        "ResNet19 of tdBN: 256 fully connected neurons before the classifier (whether these have a bias, and identity "
+        "shortcuts a normalisation, is not known: yes and no here)",
+        "Zheng et al., AAAI 2021",
+        PARTLY,
+        128,
+        "128 R128x3 R256s2 R256x2 R512s2 R512 G F256",
+        norm="convolutions",
+        bias="fully connected",
+    ),
+    "resnet19_tet": _network(
+        "ResNet19 of TET: a stem of 64 channels, 256 fully connected neurons before the classifier",
+        "Deng et al., ICLR 2022, and its code",
+        FAITHFUL,
+        64,
+        "64 R128x3 R256s2 R256x2 R512s2 R512 G F256",
+        norm="convolutions",
+        bias="fully connected",
+    ),
+    "resnet20_diet": _network(
+        "ResNet20 of hybrid training and DIET-SNN: no normalisation, no biases, strided shortcuts, dropout, a "
+        "classifier of every place",
+        "Rathi & Roy, TNNLS 2023, and its code",
+        FAITHFUL,
+        64,
+        f"64 D0.2 64 D0.2 64 A {_DEEP[18].format(e='R')}",
+        block_dropout=0.2,
+        **BARE,
+    ),
+}
+
+PUBLISHED = CHAINS | RESIDUAL

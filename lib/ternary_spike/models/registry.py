@@ -85,6 +85,11 @@ ARCHITECTURES = Architectures(
             ),
             HE,
         ),
+        "resnet18_cifar": _resnet(
+            "the usual one for CIFAR: a stem of one convolution, four stages, width 64",
+            Architecture(64, ((3, 1),), None, tuple(Stage(2**i, 2, 1 if i == 0 else 2) for i in range(4)), "strided"),
+            HE,
+        ),
         "resnet34": _resnet("the paper's for ImageNet", _imagenet((3, 4, 6, 3)), HE),
         "resnet6": _resnet(
             "for demonstrations on small pictures: two stages, width 16",
