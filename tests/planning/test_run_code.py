@@ -37,6 +37,7 @@ RUNS = {
     "if": ("if", {}, "digits", PAPERS_WAY),
     "diet": ("diet", {}, "digits", PAPERS_WAY),
     "mpbn": ("mpbn", {}, "digits", PAPERS_WAY),
+    "mt_snn_candidate": ("mt_snn_candidate", {}, "digits", PAPERS_WAY),
     "relu": ("relu", {}, "digits", PAPERS_WAY),
     "atan": ("ternary", {"surrogate": "atan"}, "digits", PAPERS_WAY),
     "augmented": ("ternary", {}, "cifar10", PAPERS_WAY),
@@ -102,7 +103,7 @@ class Change:
     stages: frozenset[str] = field(default_factory=frozenset)
 
 
-EQUATION_ELSEWHERE = {"relu", "own", "plif", "glif", "inflor", "if", "diet"}
+EQUATION_ELSEWHERE = {"relu", "own", "plif", "glif", "inflor", "if", "diet", "mt_snn_candidate"}
 EQUATION = ("neurons/lif.py", "u * (1 - fired.abs())", "u * (1 - fired)")
 CHANGES = {
     "a comment, a docstring, the layout": Change((("membrane/dynamics.py", "", "# said again\n"),)),

@@ -12,6 +12,7 @@ from ternary_spike.methods.base import Membranes, Method, Run
 from ternary_spike.methods.calibration import percentile, pictures, trial
 from ternary_spike.methods.sources import take_over_weights
 from ternary_spike.models.base import named_neurons
+from ternary_spike.models.chain_units import Dropout
 from ternary_spike.neurons.diet import LOWEST_THRESHOLD, Diet
 from ternary_spike.system.errors import UserError
 
@@ -36,7 +37,8 @@ class DietSNN(Method):
         pictures: how many pictures, of each process that trains.
         timesteps: for how many timesteps each is shown; event frames have as many as they have.
         dropout: share of the spikes that training drops between convolutions of the stem and within a block: drawn
-            once for a batch, the same at all of its timesteps; the others are scaled up.
+            once for a batch, the same at all of its timesteps; the others are scaled up. Networks that have dropout
+            themselves keep theirs and get no more.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class DietSNN(Method):
         take_over_weights(run)
         if run.batches is not None:
             self.calibrate(run)
-        if self.dropout:
+        if self.dropout and not any(isinstance(module, Dropout) for module in run.model.modules()):
             for layer in before_a_convolution(run.model):
                 layer.register_forward_hook(self.drop)
 

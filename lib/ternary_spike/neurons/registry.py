@@ -68,6 +68,19 @@ INFLOR = {
     "rectify": Option(True, "whether the gradient is the rectifier's; if not it is 1 where 0 <= u <= 1"),
     "soft_reset": Option(True, "whether the reset takes 1 away; if not it is hard, to 0"),
 }
+MT_SNN = {
+    "mode": Option(
+        "parallel",
+        "which membrane each threshold sees: one, one each, or what the thresholds before it have left of it",
+        choices=("parallel", "separate", "cascade"),
+    ),
+    "levels": Option(3, "K, how many thresholds there are", low=1, high=64),
+    "threshold": replace(LIF["threshold"], meaning="V_1, the first threshold, in units of the membrane potential"),
+    "spacing": Option(1.0, "from each threshold to the next", low=0.0, high=LARGEST),
+    "decay": Option(0.25, "tau before training", above=0.0, below=1.0),
+    "surrogate": replace(LIF["surrogate"], default="rectangle", choices=("rectangle", "triangle", "atan", "sigmoid")),
+    "window": replace(LIF["window"], default=0.5),
+}
 DIET = {
     "threshold": Option(1.0, "V before training, in units of the membrane potential", low=1e-3, high=LARGEST),
     "decay": Option(1.0, "tau before training, the share of the membrane potential that survives", low=0.0, high=1.0),
@@ -211,6 +224,13 @@ NEURONS = Registry(
             "Guo et al., ICCV 2023 (MPBN), and its code",
             level="faithful",
             folds=True,
+        ),
+        "mt_snn_candidate": Part(
+            "ternary_spike.neurons.mt_snn:MultiThreshold",
+            "spikes {0, ..., K}: several thresholds; what MT-SNN's neuron may be, its equations could not be had",
+            MT_SNN,
+            "Wang et al., 2023 (MT-SNN)",
+            level="candidate",
         ),
         "relu": Part("torch.nn:ReLU", "no spikes: the reference", spikes=False),
     },
