@@ -12,6 +12,8 @@ SIZE = 8
 CLASSES = 4
 #: methods of one kind of neurons
 NEURON_OF = {"conversion": "if", "diet": "diet"}
+#: and of neurons with certain options
+NEURON_OPTIONS_OF = {"dspike": {"surrogate": "tanh", "window": 0.5}}
 
 
 def prepare_tiny(folder: Path, train: int = 96, test: int = 40) -> Path:

@@ -170,19 +170,53 @@ def test_loss_and_gradients_are_those_of_a_plain_loop(name: str, loss: Callable)
         assert one.any(0).all()  # to each current, whether it is near the threshold or far
 
 
-def gradients(method, tmp_path, neuron: str = "ternary") -> list[Tensor]:
+def gradients(method, tmp_path, neuron: str = "ternary", share: float = 0.5, **options) -> list[Tensor]:
     torch.manual_seed(0)
-    model = SpikingResNet(**tiny_plan(tmp_path, neuron).model)
+    model = SpikingResNet(**tiny_plan(tmp_path, neuron).model | {"neuron_options": options})
     step = TrainingStep(model, method, Recipe("x", 1, 4, 0.1, 0.9, 0.0, label_smoothing=0.1))
+    method.epoch(share)
     method.gradients(step, torch.randn(6, 1, 8, 8), torch.arange(6) % 4)
     return [p.grad for p in model.parameters()]
 
 
 def test_without_weight_it_is_the_papers_training_to_the_bit(tmp_path):
     expected = gradients(make_method(PAPERS_WAY), tmp_path)
-    for method in (rmp(0.0), rmp(0.5, k=0.0), make_method("im_loss", weight=0.0)):
+    for method in (make_method("rmp_loss", k=0.0), make_method("im_loss", weight=0.0)):
         assert all(map(torch.equal, gradients(method, tmp_path), expected))
+    assert all(map(torch.equal, gradients(rmp(), tmp_path, share=0.0), expected))
     assert not all(map(torch.equal, gradients(rmp(0.5), tmp_path), expected))
+
+
+ESG = {"surrogate": "tanh_unclipped", "window": 0.5}
+
+
+def test_esg_grows_from_its_first_to_its_last_temperature():
+    layers = Alone(BinaryLIF(**ESG), BinaryLIF(**ESG))
+    method = make_method("im_loss", esg=True)
+    method.begin(SimpleNamespace(model=layers))
+    for share, k in ((0, 1), (0.5, 3.162278), (1, 10)):
+        method.epoch(share)
+        assert [layer.temperature.item() for layer in layers.layers] == pytest.approx([k, k], abs=5e-7)
+    narrow = make_method("im_loss", esg=True, k_min=2.0, k_max=11.0)
+    narrow.begin(SimpleNamespace(model=layers))
+    narrow.epoch(0.5)
+    assert layers.layers[0].temperature.item() == pytest.approx(2 + (10**0.5 - 1), abs=1e-6)
+
+
+def test_esg_alone_at_one_temperature_is_plain_training_to_the_bit(tmp_path):
+    for k in (3.0, 0.5):
+        expected = gradients(make_method(PAPERS_WAY), tmp_path, "binary", temperature=k, **ESG)
+        alone = make_method("im_loss", weight=0.0, esg=True, k_min=k, k_max=k)
+        assert all(map(torch.equal, gradients(alone, tmp_path, "binary", **ESG), expected))
+    moved = make_method("im_loss", weight=0.0, esg=True)
+    assert not all(map(torch.equal, gradients(moved, tmp_path, "binary", **ESG), expected))
+    still = make_method("im_loss", weight=0.0)
+    assert all(map(torch.equal, gradients(still, tmp_path, "binary", temperature=0.5, **ESG), expected))
+
+
+def test_esg_needs_a_temperature(tmp_path):
+    with pytest.raises(UserError, match=r"IM-Loss with esg moves the temperature .* layer stem\S* has none"):
+        gradients(make_method("im_loss", esg=True), tmp_path)
 
 
 def test_im_loss_leaves_out_what_lies_inside_a_block(tmp_path):

@@ -20,7 +20,7 @@ from ternary_spike.training import checkpoints
 from ternary_spike.training.loop import Interrupted, train
 from ternary_spike.training.record import HISTORY, RECORD, WEIGHTS, load_model
 from ternary_spike.training.step import TrainingStep
-from tests.helpers.tiny import NEURON_OF, prepare_tiny, tiny_plan
+from tests.helpers.tiny import NEURON_OF, NEURON_OPTIONS_OF, prepare_tiny, tiny_plan
 
 CPU = torch.device("cpu")
 TOYS = "tests.helpers.methods"
@@ -61,7 +61,9 @@ def plan_of(name: str, data: Path, teacher: Path, **recipe):
     method = {"method": name if name in METHODS else f"{TOYS}:{name}"}
     method["method_options"] = {"AtEachTimestep": {"margin": 2.0}, "Teacher": {"temperature": 2.0}}.get(name, {})
     method["source"] = teacher if METHODS[method["method"]].from_run else None
-    return tiny_plan(data, NEURON_OF.get(name, "ternary"), method=method, **recipe)
+    plan = tiny_plan(data, NEURON_OF.get(name, "ternary"), method=method, **recipe)
+    plan.model["neuron_options"].update(NEURON_OPTIONS_OF.get(name, {}))
+    return plan
 
 
 # another optimiser than the paper's
@@ -70,12 +72,14 @@ ADAMW = {"epochs": 2, "optimiser": "adamw", "learning_rate": 0.01, "warmup_epoch
 
 @pytest.fixture(scope="module")
 def papers(data, tmp_path_factory):
-    """By neuron, the folder of a training in the paper's way."""
+    """By neuron and its options, the folder of a training in the paper's way."""
 
     @functools.cache
-    def of(neuron: str) -> Path:
+    def of(neuron: str, *options: tuple[str, str | float]) -> Path:
         out = tmp_path_factory.mktemp("papers")
-        trained(tiny_plan(data, neuron, **ADAMW), out)
+        plan = tiny_plan(data, neuron, **ADAMW)
+        plan.model["neuron_options"].update(options)
+        trained(plan, out)
         return out
 
     return of
@@ -98,7 +102,8 @@ def test_a_method_changes_the_training_and_resumes_to_the_bit(data, teacher, pap
     record = trained(plan, tmp_path / "cut", lines.append)
     assert "resuming at epoch 2, step 2" in lines[0] and record["cost"]["resumed"] == 1
     assert differing(tmp_path / "whole", tmp_path / "cut") == set()
-    assert bool(differing(tmp_path / "whole", papers(plan.model["neuron"]))) == (name != PAPERS_WAY)
+    papers_way = papers(plan.model["neuron"], *plan.model["neuron_options"].items())
+    assert bool(differing(tmp_path / "whole", papers_way)) == (name != PAPERS_WAY)
 
 
 @pytest.mark.parametrize("name", METHODS)

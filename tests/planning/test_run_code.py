@@ -19,7 +19,7 @@ from ternary_spike.models.registry import ARCHITECTURES
 from ternary_spike.neurons.registry import NEURONS
 from ternary_spike.planning.run_files import STAGES
 from ternary_spike.system import codehash
-from tests.helpers.tiny import CLASSES, NEURON_OF, SIZE, prepare_tiny
+from tests.helpers.tiny import CLASSES, NEURON_OF, NEURON_OPTIONS_OF, SIZE, prepare_tiny
 
 REPOSITORY = Path(__file__).parents[2]
 LATER = tuple(stage for stage in STAGES if stage != "train")
@@ -289,6 +289,7 @@ def test_whatever_a_training_imports_counts_or_is_known_to_be_indifferent(tmp_pa
     rows += [plain | {"neuron": "ternary", "model": {"architecture": "plifnetw4"}}]
     for method, part in METHODS.items():
         rows.append(plain | {"neuron": NEURON_OF.get(method, "ternary"), "method": method})
+        rows[-1]["model"] = {"neuron_options": NEURON_OPTIONS_OF.get(method, {})}
         if part.from_run:
             rows[-1]["source"] = str(tmp_path / f"row{[*NEURONS].index('relu')}")
     rgb = {"autoaugment": "cifar10", "mean": [0.3] * 3, "std": [0.25] * 3, "precision": "bfloat16"}

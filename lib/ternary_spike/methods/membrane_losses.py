@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ternary_spike.methods.base import Membranes, Method, Run
+from ternary_spike.methods.temperature import layers_with_temperature
 from ternary_spike.models.base import named_neurons
 from ternary_spike.neurons.base import SpikingNeuron
 from ternary_spike.system.errors import UserError
@@ -101,15 +102,42 @@ class IMLoss(MembraneLoss):
     The mean is over time, batch, channels and space, in several processes over the whole batch; layers inside a
     residual block are left out. The paper was read in another's summary: that the mean goes over time is our reading.
     The authors' public code, a simplification as it says, is another loss and not offered here: lambda 0.005, target
-    0.5/T, means of emitted spikes and of input currents, averaged over layers without the first and the last. The
-    paper's other half, surrogate gradients that steepen with the epochs (ESG), is a matter of the neuron.
+    0.5/T, means of emitted spikes and of input currents, averaged over layers without the first and the last.
+
+    The paper's other half is a surrogate gradient that steepens with the epochs (ESG), which the authors' code leaves
+    out. In epoch i of N it is the derivative of tanh(K_i (u - V_th)) / 2, not cut off anywhere:
+
+        K_i / 2 sech^2(K_i (u - V_th)),   K_i = ((10^(i/N) - 10^0) K_max + (10^1 - 10^(i/N)) K_min) / 9
+
+    K_i is the neurons' temperature; this is the curve of the surrogate ``tanh_unclipped`` with ``window=0.5``. Only
+    the first and the last K are confirmed by the summary; how K grows between them is taken from memory of the paper.
 
     Args:
         weight: lambda.
+        esg: whether the surrogate gradient steepens; the neurons' surrogate must have a temperature.
+        k_min, k_max: K in the first epoch, and what it grows to.
     """
 
-    def __init__(self, weight: float = 2.0) -> None:
-        self.weight = weight
+    def __init__(self, weight: float = 2.0, esg: bool = False, k_min: float = 1.0, k_max: float = 10.0) -> None:
+        self.weight, self.esg, self.k_min, self.k_max = weight, esg, k_min, k_max
+        self.steepening: list[SpikingNeuron] = []
+
+    def begin(self, run: Run) -> None:
+        """Find the layers.
+
+        Raises:
+            UserError: as of :class:`MembraneLoss`; or if with ``esg`` a layer has no temperature.
+        """
+        super().begin(run)
+        if self.esg:
+            self.steepening = layers_with_temperature(run.model, "IM-Loss with esg")
+
+    def epoch(self, share: float) -> None:
+        """K_i, where share is i / N."""
+        grown = 10**share
+        k = ((grown - 1) * self.k_max + (10 - grown) * self.k_min) / 9
+        for layer in self.steepening:
+            layer.set_temperature(k)
 
     def layers_of(self, model: nn.Module) -> dict[str, SpikingNeuron]:
         """The last layer of each unit: those before it lie inside a residual block.

@@ -40,8 +40,29 @@ METHODS = Registry(
         "im_loss": Part(
             "ternary_spike.methods.membrane_losses:IMLoss",
             "IM-Loss: pulls each layer's mean membrane potential to the threshold",
-            {"weight": Option(2.0, "lambda, the loss's weight", low=0.0, high=1e6)},
+            {
+                "weight": Option(2.0, "lambda, the loss's weight", low=0.0, high=1e6),
+                "esg": Option(False, "whether the surrogate gradient's temperature grows with the epochs"),
+                "k_min": Option(1.0, "with esg: the temperature in the first epoch", above=0.0, high=1e6),
+                "k_max": Option(10.0, "with esg: what the temperature grows to", above=0.0, high=1e6),
+            },
             source="Guo et al., NeurIPS 2022",
+            level="partly",
+        ),
+        "dspike": Part(
+            "ternary_spike.methods.dspike:Dspike",
+            "Dspike: the surrogate gradient's temperature is chosen each epoch by finite differences",
+            {
+                "temperature_step": Option(0.2, "db, by which the temperature may change", above=0.0, high=1e6),
+                "weight_step": Option(0.05, "eps, by which a weight is changed to see the loss", above=0.0, high=1e6),
+                "weights": Option(
+                    32,
+                    "weights of the first convolution that are changed, one by one; 0 for all",
+                    low=0,
+                    high=1_000_000,
+                ),
+            },
+            source="Li et al., NeurIPS 2021",
             level="partly",
         ),
         "ottt": Part(
