@@ -23,6 +23,8 @@ PARAMETERS = {
     ("vgg11_ptl", 10): 34_457_354,
     ("vgg11_ltl", 10): 10_537_354,
     ("vgg16_ltl", 10): 16_031_562,
+    ("vgg11_ltl_ann", 10): 10_544_906,  # and two numbers for each of its 3,776 channels and neurons
+    ("vgg16_ltl_ann", 10): 16_042_058,
     ("vgg11_dsr", 10): 9_476_318,
     ("cifarnet_tssl", 10): 44_999_040,
     ("cifarnet_tssl_small", 10): 21_156_384,

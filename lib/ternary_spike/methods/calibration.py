@@ -117,3 +117,14 @@ def percentile(network: SpikingNetwork, layer: str, x: Tensor, percent: float, a
         rank = n - round(percent / 100 * (n - 1))  # from above: no more of the largest currents are kept
         highest.append(current.topk(min(rank, current.shape[1])).values)
     return torch.cat(highest, 1).topk(rank).values[:, -1].max().item()
+
+
+def percentile_of(values: Tensor, percent: float) -> Tensor:
+    """A percentile of all of a tensor's numbers, a scalar; its rank is as of :func:`percentile`.
+
+    Args:
+        values: any shape.
+        percent: from 0 to 100.
+    """
+    n = values.numel()
+    return values.flatten().topk(n - round(percent / 100 * (n - 1))).values[-1]

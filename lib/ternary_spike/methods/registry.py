@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 PAPERS_WAY = "cross_entropy"  # what trains where nothing else is said
 GUO = "Guo et al., AAAI 2024"
 
+PERCENT = Option(
+    99.9, "percentile of a layer's activations on a batch that its spikes reach at most", high=100.0, above=0.0
+)
+
 METHODS = Registry(
     "method",
     {
@@ -114,6 +118,36 @@ METHODS = Registry(
                 ),
             },
             source="Sengupta et al., Front. Neurosci. 2019; Han et al., CVPR 2020; Rathi et al., ICLR 2020",
+            level="partly",
+            from_run=True,
+        ),
+        "tandem": Part(
+            "ternary_spike.methods.tandem:TandemLearning",
+            "TL: each layer in tandem with one without spikes, which takes its firing rates and has the gradients",
+            {
+                "gain_std": Option(
+                    2.0, "batch norm's weights are drawn from N(0, gain_std^2); 0 leaves them", low=0.0, high=100.0
+                )
+            },
+            source="Wu et al., TNNLS 2021, and its code",
+            level="partly",
+        ),
+        "ptl": Part(
+            "ternary_spike.methods.tandem:ProgressiveTandemLearning",
+            "PTL: a trained network without spikes becomes spiking layer by layer, in tandem, and the rest adapts",
+            {"percent": PERCENT},
+            source="Wu et al., TPAMI 2022, and its code",
+            level="partly",
+            from_run=True,
+        ),
+        "ltl": Part(
+            "ternary_spike.methods.local_tandem:LocalTandemLearning",
+            "LTL: each layer's firing rates learn the activations of a trained network; no gradient leaves a layer",
+            {
+                "weight": Option(1.0, "lambda, the weight of each layer's loss", low=0.0, high=1e6),
+                "percent": PERCENT,
+            },
+            source="Yang et al., NeurIPS 2022, and its code",
             level="partly",
             from_run=True,
         ),

@@ -124,6 +124,14 @@ CHAINS = {
         norm="none",
         bias="all",
     ),
+    "vgg11_ltl_ann": _network(
+        "VGG11 of LTL's teacher: the student's with batch norm in every layer",
+        f"{LTL}, and its code",
+        FAITHFUL,
+        64,
+        f"{_STRIDED_VGG11} F512x2",
+        bias="all",
+    ),
     "vgg16_ltl": _network(
         "VGG16 of LTL's student: strides for pooling, biases, no normalisation",
         f"{LTL}, and its code",
@@ -131,6 +139,14 @@ CHAINS = {
         64,
         f"{_STRIDED_VGG16} F512x2",
         norm="none",
+        bias="all",
+    ),
+    "vgg16_ltl_ann": _network(
+        "VGG16 of LTL's teacher: the student's with batch norm in every layer",
+        f"{LTL}, and its code",
+        FAITHFUL,
+        64,
+        f"{_STRIDED_VGG16} F512x2",
         bias="all",
     ),
     "vgg11_dsr": _network(
