@@ -13,7 +13,7 @@ PYTEST := $(RUN) python -m pytest
 TORCH_VERSIONS ?= 2.10 2.11 2.13 2.14
 LIBRARY_TESTS := $(patsubst %,tests/test_%.py,neurons surrogate dynamics normalised_neuron layers convolution models reparam)
 
-.PHONY: setup demo controls test test-full test-slurm test-versions bench gpu-hour lint lock clean help
+.PHONY: setup demo controls rivals test test-full test-slurm test-versions bench gpu-hour lint lock clean help
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | column -t -s '|'
@@ -38,6 +38,10 @@ demo: $(READY)  ## the three neurons on handwritten digits, to a report: minutes
 controls: $(READY)  ## the controls that the paper lacks, on the digits: half an hour on two cores
 	@$(SNAKEMAKE) --cores all --configfile config/controls.yaml --quiet rules
 	@echo "Report: $(CURDIR)/results/controls/report/index.html"
+
+rivals: $(READY)  ## prior methods beside the paper's neurons, on the digits: within 45 minutes on two cores
+	@$(SNAKEMAKE) --cores all --configfile config/rivals-digits.yaml --quiet rules
+	@echo "Report: $(CURDIR)/results/rivals/report/index.html"
 
 test: $(READY)  ## the gate: all fast tests
 	$(PYTEST) -n $(WORKERS) -m "not full and not slurm"

@@ -59,33 +59,39 @@ shown = None
 if places:
     across = min(len(places), 3)
     down = -(-len(places) // across)
-    figure, grid = report.subplots(down, across, height=2.7 * down, squeeze=False)
+    most = done.groupby(["data_label", "architecture", "timesteps"]).size().max()
+    figure, grid = report.subplots(down, across, height=max(2.7, 0.12 * most) * down, squeeze=False)
     for axes in grid.flat[len(places) :]:
         axes.set_visible(False)
     for axes, place in zip(grid.flat, places, strict=False):
         here = runs.set_index(["data_label", "architecture", "timesteps"]).sort_index().loc[[place]]
-        here = here[here["variant"] == ""]
-        ends = []
-        for name in report.ordered(here["neuron"]):
-            mine = here[here["neuron"] == name]
+        ends, labels = [], []
+        fires = here["rate_percent"].notna()  # networks without spikes have no place on this axis
+        for run in done[done["id"].isin(here.loc[fires, "id"])]["id"]:
+            mine = here[here["id"] == run]
+            name, variant = mine.iloc[0][["neuron", "variant"]]
+            face = "none" if variant else COLOURS[name]
             rate, accuracy = mine["rate_percent"], mine["last_epoch_percent"]
-            axes.scatter(rate, accuracy, s=18, color=COLOURS[name], marker=MARKERS[name], alpha=0.6, lw=0)
+            axes.scatter(
+                rate, accuracy, s=18, facecolor=face, edgecolor=COLOURS[name], marker=MARKERS[name], alpha=0.6, lw=0.8
+            )
             axes.errorbar(
                 rate.mean(), accuracy.mean(), accuracy.std(), rate.std(), color=COLOURS[name], capsize=3, lw=1.4
             )
             ends.append((rate.mean() + (rate.std() if len(mine) > 1 else 0), accuracy.mean(), name))
+            labels.append(f"{name} {variant}".strip())
         axes.margins(x=0.35, y=0.2)
         axes.set_title(f"{place[0]}\n{place[1]}, T = {place[2]}")
         axes.set_xlabel("Neurons that fire, %")
         axes.set_ylabel("Test accuracy, last epoch, %")
-        report.end_labels(axes, ends)
+        report.end_labels(axes, ends, gap=10 if len(ends) < 12 else 7, labels=labels)
     shown = report.figure(
         results,
         figure,
         "accuracy-and-rate",
         "Test accuracy against firing rate: a point a seed, a cross for mean and standard deviation, a colour a neuron",
         "Last-epoch test accuracy against the share of neurons that fire: a point a seed, a cross for mean ± standard "
-        "deviation.",
+        "deviation. Hollow: with an option, or by a method, that the paper does not have.",
         runs,
     )
 shown
@@ -97,20 +103,22 @@ shown
 # The same accuracies against operations:
 
 # %%
-counted = done[done["synops_mean_per_image"].notna() & (done["variant"] == "")]
+counted = done[done["synops_mean_per_image"].notna()]
 shown = None
 if len(counted):
-    figure, axes = report.subplots(height=2.6, width=4.6)
+    figure, axes = report.subplots(height=max(2.6, 0.12 * len(counted)), width=4.6)
     ends, labels = [], []
     several = counted["timesteps"].nunique() > 1
     for _, row in counted.iterrows():
         name = row["neuron"]
         x, y = row["synops_mean_per_image"] / 1e6, row["last_epoch_mean_percent"]
-        axes.errorbar(x, y, row["last_epoch_std_percent"], color=COLOURS[name], marker=MARKERS[name], capsize=3, lw=1.4)
+        spread, face = row["last_epoch_std_percent"], "none" if row["variant"] else COLOURS[name]
+        axes.errorbar(x, y, spread, color=COLOURS[name], marker=MARKERS[name], mfc=face, capsize=3, lw=1.4)
         ends.append((x, y, name))
-        labels.append(f"{name}, T = {row['timesteps']}" if several else name)
+        label = f"{name} {row['variant']}".strip()
+        labels.append(f"{label}, T = {row['timesteps']}" if several else label)
     axes.margins(x=0.3, y=0.2)
-    report.end_labels(axes, ends, labels=labels)
+    report.end_labels(axes, ends, gap=10 if len(ends) < 12 else 7, labels=labels)
     axes.set_xlabel("Synaptic operations per image, millions")
     axes.set_ylabel("Test accuracy, last epoch, %")
     shown = report.figure(

@@ -47,17 +47,18 @@ def write_run(folder: Path, row: dict, **wanted) -> Path:
     """The files of one finished run.
 
     ``wanted`` sets what a test controls: last, best (accuracies in percent), label, train_samples, test_samples,
-    epochs, changed, rate, energy, differing (spikes that differ in float64), amplitudes.
+    epochs, changed, rate, energy, differing (spikes that differ in float64), amplitudes, sheet, seconds (each epoch's).
     """
     run = folder / "runs" / row["id"] / f"seed{row['seed']}"
     run.mkdir(parents=True, exist_ok=True)
     neuron, seed = row["neuron"], row["seed"]
     noise = random.Random(f"{row['id']} {seed}")
-    last = wanted.get("last", LAST[neuron] + noise.uniform(-0.2, 0.2))
+    last = wanted.get("last", LAST.get(neuron, 95.0) + noise.uniform(-0.2, 0.2))
     best = wanted.get("best", last + 0.3)
     label = wanted.get("label", "scikit-learn digits, 16x16")
     samples = wanted.get("test_samples", 450)
     epochs = wanted.get("epochs", 4)
+    seconds = wanted.get("seconds", [3.0] * epochs)
     provenance = {
         "commit": "0" * 40,
         "dirty": False,
@@ -76,13 +77,14 @@ def write_run(folder: Path, row: dict, **wanted) -> Path:
         )
         for epoch in range(1, epochs + 1):
             accuracy = last - 20 * (epochs - epoch) / epochs
-            writer.writerow([epoch, 2 / epoch, accuracy, accuracy - noise.random(), 0.1 / epoch, 3.0])
+            writer.writerow([epoch, 2 / epoch, accuracy, accuracy - noise.random(), 0.1 / epoch, seconds[epoch - 1]])
     _json(
         run / "run.json",
         {
             **{key: row[key] for key in ("id", "dataset", "architecture", "neuron", "timesteps", "seed")},
             "model": {"architecture": row["architecture"], "neuron": neuron, "timesteps": row["timesteps"]},
             "recipe": {"name": "digits", "epochs": epochs, "batch_size": 64, "learning_rate": 0.1},
+            "sheet": wanted.get("sheet"),
             "changed": wanted.get("changed", {}),
             "data": {
                 "dataset": row["dataset"],
@@ -99,7 +101,7 @@ def write_run(folder: Path, row: dict, **wanted) -> Path:
             "provenance": provenance,
         },
     )
-    rate = wanted.get("rate", RATE[neuron])
+    rate = wanted.get("rate", RATE.get(neuron, 0.3))
     amplitudes = wanted.get("amplitudes", [1.0, 1.0, 1.6, 1.0, 1.3] if neuron == "trainable" else [None] * 5)
     _json(
         run / "evaluation.json",
@@ -198,6 +200,38 @@ def controls(folder: Path, without: tuple[str, ...] = ()) -> Path:
                 if variant in RATES_FOUND:
                     write_match(folder / "runs" / row["id"], row["id"], *RATES_FOUND[variant])
     return write_plan(folder, rows)
+
+
+TET = {"method": "tet", "method_label": "TET (partly; the row's recipe)", "own_recipe": "false"}
+RIVALS = [
+    # neuron, what else the plan says: last-epoch accuracies of three seeds
+    ("binary", {}, (80.0, 81.0, 82.0)),
+    ("ternary", {}, (95.0, 95.5, 96.0)),
+    ("binary", {"variant": "symmetric_window"}, (90.0, 91.0, 92.0)),
+    ("plif", {}, (97.0, 97.5, 98.0)),
+    ("binary", TET | {"variant": "paper_neuron"}, (70.0, 71.0, 72.0)),
+    ("ternary", TET, (95.0, 95.6, 96.2)),
+    ("relu", {}, (99.0, 99.0, 99.0)),
+]
+
+
+def rivals(folder: Path) -> Path:
+    """Prior methods beside the paper's neurons; elsewhere one alone that has not run, and ternary spikes alone.
+
+    An epoch of PLIF takes twice as long as the others', but for a first one that something else slowed down.
+    """
+    planned = []
+    for seed in range(3):
+        for neuron, more, accuracies in RIVALS:
+            row = plan_row("digits", "resnet8", 2, neuron, seed, **more)
+            parts = ["digits-resnet8-T2", neuron, row["method"], row["variant"]]
+            planned.append(row | {"id": "-".join(filter(None, parts))})
+            written = {"seconds": [60.0, 6.0, 6.0, 6.0]} if neuron == "plif" else {}
+            cited = {"citation": "Deng and others, ICLR 2022", "recipe": {}}
+            written |= {"sheet": cited} if row["method"] else {}
+            write_run(folder, planned[-1], last=accuracies[seed], **written)
+    planned += [plan_row("digits", "resnet8", 4, "plif", 0), plan_row("digits", "resnet6", 2, "ternary", 0)]
+    return write_plan(folder, planned)
 
 
 def write_match(run: Path, name: str, target: str, wanted: float, found: float) -> None:

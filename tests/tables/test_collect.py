@@ -222,8 +222,8 @@ def test_every_own_row_stands_in_its_table_whatever_ran(tmp_path):
 
 
 def test_a_run_of_a_quoted_row_stands_beside_it_with_no_verdict_where_it_is_another_network(tmp_path):
-    row = fixture.plan_row("cifar10", "resnet19", 2, "binary", 0, tables="2;rivals", method="tet", own_recipe="true")
-    row |= {"method_label": "TET (partly)", "id": "cifar10-resnet19-T2-binary-tet"}
+    row = fixture.plan_row("cifar10", "resnet19", 2, "stbp", 0, tables="2;rivals", method="tet", own_recipe="true")
+    row |= {"method_label": "TET (partly)", "id": "cifar10-resnet19-T2-stbp-tet"}
     fixture.write_run(tmp_path, row, **FULL | {"last": 93.0, "best": 93.5})
     table = tables_of(tmp_path, [row])["table2"]
     place = "dataset == 'CIFAR-10' and architecture == 'ResNet19' and timesteps == 2"
@@ -232,7 +232,7 @@ def test_a_run_of_a_quoted_row_stands_beside_it_with_no_verdict_where_it_is_anot
     assert mine["verdict"] == "" and mine["basis"] == "not compared: the network is this paper's ResNet19"
     assert table.query("kind == 'control'").empty and table["id"].notna().sum() == 1
     # with the row's own recipe it would be another run, which stands for no quoted row
-    other = row | {"own_recipe": "false", "id": "cifar10-resnet19-T2-binary-tet-row_recipe"}
+    other = row | {"own_recipe": "false", "id": "cifar10-resnet19-T2-stbp-tet-row_recipe"}
     fixture.write_run(tmp_path, other, **FULL)
     assert only(tables_of(tmp_path, [other])["table2"].query("kind == 'control'"))["id"] == other["id"]
 

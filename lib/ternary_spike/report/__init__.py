@@ -4,19 +4,21 @@ Nothing here imports torch: notebooks read small files only.
 """
 
 from ternary_spike.report.benchmarks import benchmark_files
-from ternary_spike.report.drawings import by_layer, forest, membranes, training
+from ternary_spike.report.drawings import by_layer, forest, membranes, named_points, training
 from ternary_spike.report.energies import energy_by_method
 from ternary_spike.report.figures import direct_label, end_labels, figure, subplots
 from ternary_spike.report.palette import COLOURS, INK, MARKERS, ordered
 from ternary_spike.report.precision import paired
 from ternary_spike.report.reference import kept, pairs
 from ternary_spike.report.results import Results
+from ternary_spike.report.rivals import published
 from ternary_spike.report.show import (
     Column,
     claims,
     decimal,
     in_words,
     judged,
+    marked,
     missing,
     neuron,
     note,
@@ -51,8 +53,10 @@ __all__ = [
     "in_words",
     "judged",
     "kept",
+    "marked",
     "membranes",
     "missing",
+    "named_points",
     "neuron",
     "note",
     "number",
@@ -60,6 +64,7 @@ __all__ = [
     "paired",
     "pairs",
     "place",
+    "published",
     "record",
     "run_link",
     "scientific",

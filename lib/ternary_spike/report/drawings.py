@@ -74,6 +74,38 @@ def forest(
     return drawn
 
 
+def named_points(axes: Axes, rows: pd.DataFrame, x: str, y: str, spread: str, hollow: Sequence[bool]) -> None:
+    """A point for each row, with its name in a column right of the picture and a thin line from one to the other.
+
+    Many points that lie close together keep their names so. Names are in the order of the points' heights.
+
+    Args:
+        axes: to draw in; its limits are set.
+        rows: with ``neuron`` (colour and marker) and ``name``.
+        x, y, spread: columns; the spread of y may be missing.
+        hollow: whether a row's marker is drawn hollow.
+    """
+    for (_, row), empty in zip(rows.iterrows(), hollow, strict=True):
+        colour = COLOURS[row["neuron"]]
+        error = None if missing(row[spread]) else row[spread]
+        face = "none" if empty else colour
+        axes.errorbar(row[x], row[y], error, color=colour, marker=MARKERS[row["neuron"]], mfc=face, capsize=2, lw=1)
+    axes.margins(x=0.06, y=0.06)
+    order = rows.sort_values(y, ascending=False, kind="stable")
+    for place, (_, row) in enumerate(order.iterrows()):
+        colour = COLOURS[row["neuron"]]
+        axes.annotate(
+            row["name"],
+            (row[x], row[y]),
+            xytext=(1.04, 1 - (place + 0.5) / len(order)),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=6.5,
+            color=colour,
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "alpha": 0.6, "shrinkA": 0, "shrinkB": 2},
+        )
+
+
 def training(history: pd.DataFrame) -> Figure:
     """Training loss and test accuracy after each epoch: mean over seeds, in a band of one standard deviation."""
     figure, (left, right) = subplots(1, 2, height=2.5)

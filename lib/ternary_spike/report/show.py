@@ -12,6 +12,7 @@ from ternary_spike.report.figures import Shown
 from ternary_spike.report.palette import rank, variable
 from ternary_spike.report.reference import PLACE, Kept
 from ternary_spike.report.results import Results
+from ternary_spike.tables import rivals
 from ternary_spike.tables.verdicts import ABOVE, AGREES, BELOW, DISAGREES, EXACT, NOT_TESTED, SCALE, UNDECIDED
 
 DASH = "–"
@@ -29,6 +30,8 @@ VERDICTS = {
     EXACT[0]: ("good", "✓"),
     EXACT[1]: ("bad", "✗"),
     NOT_TESTED: ("none", "○"),
+    rivals.ABOVE: ("other", "▲"),
+    rivals.BELOW: ("other", "▼"),
 }
 
 

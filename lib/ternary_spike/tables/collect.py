@@ -18,6 +18,7 @@ from ternary_spike.tables.columns import COLUMNS
 from ternary_spike.tables.controls import control_runs, differences
 from ternary_spike.tables.membrane_distances import membrane_distances
 from ternary_spike.tables.paper_tables import accuracy_table, energy_table
+from ternary_spike.tables.rivals import rival_runs
 from ternary_spike.tables.run_rows import read_run
 from ternary_spike.tables.stage_code import leave_out_mixed
 
@@ -133,7 +134,7 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
 
     runs = _framed("runs", [rows.run for rows in of_runs])
     summary = summarise(runs)
-    energy = joined("energy")
+    energy, history = joined("energy"), joined("history")
     matches = _framed("matches", _matches(plan, results))
     neuron_options = {
         run: run_table.options(text) for run, text in zip(plan["id"], plan["neuron_options"], strict=True)
@@ -149,10 +150,11 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
         "onnx": joined("onnx"),
         "energy": energy,
         "energy_layers": joined("energy_layers"),
-        "history": joined("history"),
+        "history": history,
         "matches": matches,
         "controls": _framed("controls", controls),
         "differences": _framed("differences", differences(summary, controls)),
+        "rivals": _framed("rivals", rival_runs(summary, [rows.run for rows in of_runs], history)),
         "membrane": _framed("membrane", membrane_distances(evaluations)),
     }
     rows_of = dict(zip(plan["id"], map(run_table.row_id, plan.to_dict("records")), strict=True))

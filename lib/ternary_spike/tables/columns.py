@@ -245,6 +245,29 @@ COLUMNS: dict[str, dict[str, str]] = {
         "as_asked": "whether the two are equal in what should be: no where no threshold made the firing rates equal",
         "reduced": "how the runs are reduced",
     },
+    "rivals": {
+        "kind": "paper (its neurons as it has them), control (these with an option), prior (a method of others) or "
+        "combination (a method of others on ternary spikes)",
+        "name": "what a figure calls it, level included",
+        **{key: _RUN[key] for key in ("id", "dataset", "architecture", "timesteps", "neuron", "method", "variant")},
+        "level": "faithful, partly or candidate; empty for the paper's own",
+        "citation": "where the method was published",
+        **{key: _RUN[key] for key in ("state", "reduced")},
+        "data_label": "the data's label",
+        "n": "seeds that finished",
+        "last_epoch_mean_percent": "test accuracy of the last epoch, mean over seeds",
+        "last_epoch_interval_points": "half-width of its 95 % interval over seeds",
+        **_over_seeds("rate", "percent", "share of neurons and timesteps that fire"),
+        **_over_seeds("synops", "per_image", "additions per image, counted"),
+        **_over_seeds("energy", "microjoule", "energy per image by the paper's formula"),
+        "seconds_per_image": "training time of an image, median over epochs and seeds",
+        "base": "the ternary run that it is compared with",
+        "difference_points": "last-epoch accuracy less the ternary run's",
+        "interval_points": "half-width of the 95 % interval of the difference over seeds (Welch)",
+        "verdict": "above or below ternary at this scale where the whole interval is, else not decided",
+        "synops_ratio": "additions per image, the run's over the ternary run's",
+        "time_ratio": "training time of an image, the run's over the ternary run's",
+    },
     "membrane": {
         "id": _RUN["id"],
         "between_layers": "distance of two layers' membrane distributions, mean over pairs of layers and seeds",
@@ -293,6 +316,6 @@ TEXT = frozenset(
         *("data_label", "data_checksum", "recipe", "commit", "code_hash", "device", "cpu", "python", "torch"),
         *("started", "finished", "warnings", "missing", "layer", "kind", "input", "method", "encoder", "citation"),
         *("type", "verdict", "basis", "group", "statement", "where", "evidence", "result", "runs", "notebook"),
-        *("target", "question", "base", "source_run", NOT_FOLDABLE, NOT_COUNTED),
+        *("name", "level", "target", "question", "base", "source_run", NOT_FOLDABLE, NOT_COUNTED),
     }
 )

@@ -246,6 +246,7 @@ def _training(row: pd.Series, results: Path) -> dict:
             "started": provenance["started"],
             "finished": provenance["finished"],
             "warnings": "; ".join(run["warnings"]),
+            "citation": (run.get("sheet") or {}).get("citation", ""),  # of the table of rivals
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = str(error) if isinstance(error, ValueError) else f"run.json lacks {error}"

@@ -1,0 +1,214 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% tags=["parameters"]
+results = "../results/rivals"
+
+# %% [markdown]
+# # Who is ahead under equal conditions?
+#
+# **Asked:** the paper sets its accuracies beside those of 24 prior methods as these printed them: other networks,
+# other schedules, other numbers of timesteps. Here network, recipe, T and seeds are the same and only the method
+# differs. Which methods are ahead of the ternary spike then, by how much, and at which cost? What becomes of ternary
+# spikes that are trained by a method of others?
+
+# %%
+import sys
+
+from ternary_spike import report
+from ternary_spike.tables.rivals import ABOVE, BELOW, COMBINED, PRIOR, UNDECIDED
+
+results = report.Results(results)
+rivals = results.table("rivals")
+if rivals.empty:
+    display(report.note("The plan of this preset has no prior methods; `make rivals` trains them, on the digits."))
+    sys.exit(0)  # what follows is left out of the page
+
+done = rivals[rivals["n"] > 0]
+compared = done[done["verdict"] != ""]
+PLACE = ["data_label", "architecture", "timesteps"]
+
+# %% [markdown]
+# ## Accuracy, cost and distance
+#
+# Every run that is planned, whether or not it has finished. A prior method never stands there without its level:
+# *faithful*, where equations and constants were checked against public code or text; *partly*, where what the sources
+# leave open is filled in; *candidate*, where the source could not be had. Training time is for each picture, beside
+# the ternary neuron's; methods whose layers no fused kernel computes pay for that here. How each is made, and what is
+# filled in, stands in `docs/methods.md`.
+
+# %%
+report.table(
+    rivals,
+    [
+        report.Column("Method", lambda row: report.marked(row["neuron"], row["name"]), lambda row: row["name"]),
+        report.text("Level", "level"),
+        report.Column(
+            "Accuracy, %",
+            lambda row: report.in_words(row["last_epoch_mean_percent"], row["last_epoch_interval_points"]),
+            lambda row: row["last_epoch_mean_percent"],
+            numeric=True,
+        ),
+        report.Column(
+            "Less ternary, points",
+            lambda row: report.in_words(row["difference_points"], row["interval_points"]),
+            lambda row: row["difference_points"],
+            numeric=True,
+        ),
+        report.verdict("Beside ternary"),
+        report.spread("Firing rate, %", "rate", digits=1),
+        report.spread("Additions", "synops", "per_image", digits=0),
+        report.spread("Energy, µJ", "energy", "microjoule", digits=3),
+        report.number("Training, ms an image", "seconds_per_image", 3, scale=1e3),
+        report.number("Times ternary's", "time_ratio", 2),
+        report.number("Seeds", "n", 0),
+        report.text("Source", "citation", long=True),
+        report.text("State", "state", long=True),
+        report.run_link(),
+    ],
+    "Last-epoch accuracy ± half-width of its 95 % interval, and what it takes",
+    "rivals",
+    group=report.place,
+)
+
+# %% [markdown]
+# ## Accuracy against operations
+#
+# Additions an image, counted on the folded network, or on the network itself where it is not foldable. Hollow: prior
+# methods on ternary spikes, with or without a trained amplitude.
+
+
+# %%
+def picture(column, scale, label, name, caption):
+    """Accuracy against a cost, each method named at its point, a picture for each network and T."""
+    for place, here in done[done[column].notna()].groupby(PLACE, sort=False):
+        here = here.assign(cost=here[column] * scale)
+        drawn, axes = report.subplots(height=max(2.8, 0.8 + 0.13 * len(here)), width=6.75)
+        hollow = list(here["kind"] == COMBINED)
+        report.named_points(axes, here, "cost", "last_epoch_mean_percent", "last_epoch_interval_points", hollow)
+        axes.set_xlabel(label)
+        axes.set_ylabel("Test accuracy, last epoch, %")
+        display(
+            report.figure(
+                results,
+                drawn,
+                f"rivals-{name}-{here['dataset'].iloc[0]}-{place[1]}-T{place[2]}",
+                f"{label} and test accuracy of each method, {place[1]}, T = {place[2]}",
+                f"{place[0]}, {place[1]}, T = {place[2]}: mean over seeds with 95 % interval. {caption}",
+                results.done[results.done["id"].isin(here["id"])],
+            )
+        )
+
+
+picture(
+    "synops_mean_per_image",
+    1e-6,
+    "Additions per image, millions",
+    "operations",
+    "Left and up is better. A method whose additions could not be counted is in the table alone.",
+)
+
+# %% [markdown]
+# ## Accuracy against training time
+#
+# The same accuracies against what a picture takes in training: the median over the epochs of all seeds, on this machine
+# and beside whatever else ran there.
+
+# %%
+picture(
+    "seconds_per_image",
+    1e3,
+    "Training time per image, milliseconds",
+    "time",
+    "Left and up is better. A method that trains nothing is in the table alone.",
+)
+
+# %% [markdown]
+# ## Distance to the ternary spike
+#
+# Last-epoch accuracy less that of ternary spikes on the same network with the same T, with 95 % intervals over seeds
+# (Welch). *Above* or *below* where the whole interval is; an interval that includes zero decides nothing.
+
+# %%
+for place, here in compared.groupby(PLACE, sort=False):
+    here = here.sort_values("difference_points", ascending=False)
+    colours = [report.COLOURS[neuron] for neuron in here["neuron"]]
+    drawn = report.forest(here, here["name"], colours, list(here["kind"] != COMBINED))
+    display(
+        report.figure(
+            results,
+            drawn,
+            f"rivals-distance-{here['dataset'].iloc[0]}-{place[1]}-T{place[2]}",
+            f"Accuracy of each method less that of ternary spikes, with 95 % interval, {place[1]}, T = {place[2]}",
+            f"{place[0]}, {place[1]}, T = {place[2]}. Right of zero, the method is better than the paper's ternary "
+            "spike. Hollow: on ternary spikes themselves.",
+            results.done[results.done["id"].isin(here["id"])],
+        )
+    )
+
+# %% [markdown]
+# ## What the published rows say
+#
+# The rows that the paper quotes of the methods above, and the best of its own rows in the same table on the same data.
+# Where the source says more than the quotation, it stands beside the row.
+
+# %%
+report.table(
+    report.published(rivals),
+    [
+        report.text("Method", "method"),
+        report.text("Source", "citation"),
+        report.text("Network", "network"),
+        report.number("T", "T", 0),
+        report.number("As quoted, %", "percent"),
+        report.signed("Less the paper's best, points", "margin"),
+        report.text("What the quotation does not say", "remark", long=True),
+    ],
+    "Quoted rows of the methods of this page",
+    group=lambda row: row["table"],
+)
+
+# %% [markdown]
+# ## What was found
+
+
+# %%
+def named(rows):
+    """Methods with their distance, for a sentence; each with the place that it is at where there are several."""
+    several = compared.groupby(PLACE).ngroups > 1
+    return "; ".join(
+        f"{row['name']} ({report.in_words(row['difference_points'], row['interval_points'])}"
+        f"{f', {report.place(row)}' if several else ''})"
+        for _, row in rows.sort_values("difference_points", ascending=False).iterrows()
+    )
+
+
+lines = []
+for kind, words in ((PRIOR, "prior methods"), (COMBINED, "prior methods on ternary spikes")):
+    mine = compared[compared["kind"] == kind]
+    for verdict, said in ((ABOVE, "above"), (BELOW, "below"), (UNDECIDED, "not told apart from")):
+        rows = mine[mine["verdict"] == verdict]
+        if len(rows):
+            lines.append(f"- {len(rows)} of {len(mine)} {words} are {said} the ternary spike: {named(rows)}.")
+slow = compared[compared["time_ratio"].notna()].sort_values("time_ratio")
+if len(slow):
+    least, most = slow.iloc[0], slow.iloc[-1]
+    lines.append(
+        f"- A training step takes from {report.decimal(least['time_ratio'], 2)} ({least['name']}) to "
+        f"{report.decimal(most['time_ratio'], 2)} times ({most['name']}) as long as with ternary spikes."
+    )
+if set(compared["reduced"]) - {""}:
+    lines.append("- All of that holds at this scale; the figure of a full run may be another.")
+waiting = rivals[rivals["n"] == 0]
+if len(waiting):
+    lines.append(f"- {len(waiting)} runs have not finished; the table says why.")
+report.note("\n".join(lines) or "Nothing has finished yet that could be compared.")

@@ -1,0 +1,65 @@
+"""Prior methods beside the ternary spike: what is compared with what, by which rule, and what a row says of itself."""
+
+import pytest
+
+from ternary_spike.tables import collect
+from ternary_spike.tables.rivals import ABOVE, BELOW, UNDECIDED
+from tests.report import fixture
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rivals")
+    return collect.tables(collect.read_plan(fixture.rivals(folder)), folder)["rivals"].set_index("id")
+
+
+def test_each_spiking_run_beside_a_prior_method_is_a_row_and_says_what_it_is(found):
+    kinds = found["kind"].to_dict()
+    assert kinds == {
+        "digits-resnet8-T2-binary": "paper",
+        "digits-resnet8-T2-ternary": "paper",
+        "digits-resnet8-T2-binary-symmetric_window": "control",
+        "digits-resnet8-T2-plif": "prior",
+        "digits-resnet8-T2-binary-tet-paper_neuron": "prior",
+        "digits-resnet8-T2-ternary-tet": "combination",
+        "digits-resnet8-T4-plif": "prior",
+    }
+    assert dict(found["name"]) == {
+        "digits-resnet8-T2-binary": "binary",
+        "digits-resnet8-T2-ternary": "ternary",
+        "digits-resnet8-T2-binary-symmetric_window": "binary symmetric window",
+        "digits-resnet8-T2-plif": "plif (faithful)",
+        "digits-resnet8-T2-binary-tet-paper_neuron": "TET on binary (partly)",
+        "digits-resnet8-T2-ternary-tet": "TET on ternary (partly)",
+        "digits-resnet8-T4-plif": "plif (faithful)",
+    }
+
+
+def test_level_and_source_are_the_sheet_s_or_else_the_neuron_s(found):
+    assert found.loc["digits-resnet8-T2-ternary-tet", ["level", "citation"]].tolist() == [
+        "partly",
+        "Deng and others, ICLR 2022",
+    ]
+    assert found.loc["digits-resnet8-T2-plif", "citation"].startswith("Fang et al., ICCV 2021")
+
+
+def test_ahead_and_behind_are_told_by_the_whole_interval(found):
+    verdicts = found["verdict"].to_dict()
+    assert (
+        verdicts["digits-resnet8-T2-plif"] == ABOVE and verdicts["digits-resnet8-T2-binary-tet-paper_neuron"] == BELOW
+    )
+    assert verdicts["digits-resnet8-T2-ternary-tet"] == UNDECIDED
+    assert verdicts["digits-resnet8-T2-ternary"] == "" and verdicts["digits-resnet8-T4-plif"] == ""
+    assert found.loc["digits-resnet8-T2-plif", "difference_points"] == pytest.approx(2.0)
+    assert found.loc["digits-resnet8-T2-plif", "base"] == "digits-resnet8-T2-ternary"
+
+
+def test_training_time_is_the_median_epoch_s_for_each_picture(found):
+    """An epoch takes 3 s in the made-up runs, 6 s with PLIF, for 1347 pictures; one slow epoch changes nothing."""
+    assert found.loc["digits-resnet8-T2-ternary", "seconds_per_image"] == pytest.approx(3 / 1347)
+    assert found.loc["digits-resnet8-T2-plif", "time_ratio"] == pytest.approx(2.0)
+
+
+def test_a_run_that_has_not_finished_stands_there_with_its_state(found):
+    row = found.loc["digits-resnet8-T4-plif"]
+    assert row["state"].startswith("not run") and row["n"] == 0
