@@ -3,7 +3,7 @@
 import pytest
 
 from ternary_spike.tables import collect
-from ternary_spike.tables.rivals import ABOVE, BELOW, UNDECIDED
+from ternary_spike.tables.rivals import ABOVE, BELOW, UNDECIDED, kind, name_of
 from tests.report import fixture
 
 
@@ -63,3 +63,25 @@ def test_training_time_is_the_median_epoch_s_for_each_picture(found):
 def test_a_run_that_has_not_finished_stands_there_with_its_state(found):
     row = found.loc["digits-resnet8-T4-plif"]
     assert row["state"].startswith("not run") and row["n"] == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "expected"),
+    [
+        (("mpbn", "MPBN (faithful; the row's recipe)", "paper_neuron"), "MPBN (faithful)", "prior"),
+        (("mpbn", "MPBN (faithful; the row's recipe)", "ternary"), "MPBN on ternary (faithful)", "combination"),
+        (("soft_reset", "OTTT (partly)", ""), "OTTT (partly)", "prior"),
+        (("binary", "IM-Loss (partly)", "paper_neuron"), "IM-Loss on binary (partly)", "prior"),
+        (
+            ("ternary", "A (b) c (candidate)", "wide_window"),
+            "A (b) c on ternary, wide window (candidate)",
+            "combination",
+        ),
+        (("ternary", "", "wide_window"), "ternary wide window", "control"),
+        (("glif", "", ""), "glif (faithful)", "prior"),
+    ],
+)
+def test_a_method_goes_by_its_title_and_the_spikes_that_it_is_on(row, name, expected):
+    neuron, method, variant = row
+    cells = {"neuron": neuron, "method": method, "variant": ", ".join(filter(None, [method, variant]))}
+    assert (name_of(cells), kind(cells)) == (name, expected)

@@ -124,11 +124,8 @@ def test_under_equal_conditions_a_method_takes_the_row_s_recipe_and_a_loss_the_p
     assert {row["recipe"] for row in rows} == {"cifar10"} and {row["seeds"] for row in rows} == {(0, 1, 2)}
     assert all(row["method"].recipe == {} for row in rows if row["method"])
     defaults = NEURONS.options("binary", {}) | {key: o.default for key, o in NEURONS["binary"].options.items()}
-    on_binary = [
-        row for row in rows if row["method"] and row["neuron"] == "binary" and not row["method"].neuron_options
-    ]
-    on_binary += [row for row in rows if row["variant"] == "paper_neuron"]
-    assert on_binary
+    on_binary = [row for row in rows if row["method"] and row["neuron"] == "binary"]
+    assert {row["variant"] for row in on_binary} == {"paper_neuron"}
     for row in on_binary:
         options = {key: text for key, text in row["neuron_options"].items() if key not in of_network({key: text})}
         given = NEURONS.options("binary", options, text=True)

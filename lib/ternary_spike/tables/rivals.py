@@ -18,8 +18,7 @@ from ternary_spike.tables.verdicts import SCALE, mean_interval, ordering_at_scal
 #: a row is one of the paper's neurons as it has them, one of these with an option, a prior method, or a prior method on
 #: the paper's ternary spikes
 OWN, CONTROL, PRIOR, COMBINED = KINDS = ("paper", "control", "prior", "combination")
-PAPERS = tuple(NEURON_OF_METHOD.values())
-TERNARY = "ternary"
+PAPERS = BINARY, TERNARY, TRAINABLE = tuple(NEURON_OF_METHOD.values())
 #: what a run is compared with the ternary spike by
 ABOVE, BELOW, UNDECIDED = RANKS = ("above ternary at this scale", "below ternary at this scale", SCALE[2])
 
@@ -61,10 +60,12 @@ def rival_runs(summary: pd.DataFrame, runs: Iterable[Mapping], history: pd.DataF
 
 def kind(row: Mapping) -> str:
     """Which of :data:`KINDS` a row of the summary is."""
+    variant = _variant(row)
     if row["neuron"] not in PAPERS:
-        return PRIOR
+        # a neuron of a method that emits ternary spikes as well
+        return COMBINED if variant in (TERNARY, TRAINABLE) else PRIOR
     if row["method"]:
-        return PRIOR if row["neuron"] == "binary" else COMBINED
+        return PRIOR if row["neuron"] == BINARY else COMBINED
     return CONTROL if row["variant"] else OWN
 
 
@@ -88,13 +89,19 @@ def summary_columns(names: Iterable[str]) -> list[str]:
 def name_of(row: Mapping) -> str:
     """What a figure calls a run: its method and the neuron that this is on, or its neuron; never without the level."""
     label = _LABEL.fullmatch(row["method"])
-    variant = row["variant"].removeprefix(row["method"]).removeprefix(", ").replace("_", " ")
+    variant = _variant(row)
     if label is None:
         level = NEURONS[row["neuron"]].level
         return " ".join(filter(None, [row["neuron"], variant, f"({level})" if level else ""]))
-    # a loss on the neuron as the paper has it needs no further word
-    variant = "" if variant == "paper neuron" else f", {variant}" if variant else ""
-    return f"{label['title']} on {row['neuron']}{variant} ({label['level']})"
+    # a loss on the neuron as the paper has it needs no further word, nor a method on a neuron of its own
+    words = [row["neuron"] * (row["neuron"] in PAPERS), variant * (variant != "paper neuron")]
+    on = ", ".join(filter(None, words))
+    return f"{label['title']}{' on ' if on else ''}{on} ({label['level']})"
+
+
+def _variant(row: Mapping) -> str:
+    """A row's variant without its method, in words."""
+    return row["variant"].removeprefix(row["method"]).removeprefix(", ").replace("_", " ")
 
 
 def _published(row: pd.Series, cited: Mapping[str, str]) -> dict:
