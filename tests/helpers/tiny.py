@@ -11,7 +11,7 @@ from ternary_spike.training.state import TrainingPlan
 SIZE = 8
 CLASSES = 4
 #: methods of one kind of neurons
-NEURON_OF = {"conversion": "if", "diet": "diet", "ptl": "if"}
+NEURON_OF = {"conversion": "if", "diet": "diet", "dsr": "dsr_lif", "ptl": "if", "tssl_bp": "tssl"}
 #: and of neurons with certain options
 NEURON_OPTIONS_OF = {"dspike": {"surrogate": "tanh", "window": 0.5}}
 

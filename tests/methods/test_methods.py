@@ -106,6 +106,23 @@ def test_a_method_changes_the_training_and_resumes_to_the_bit(data, teacher, pap
     assert bool(differing(tmp_path / "whole", papers_way)) == (name != PAPERS_WAY)
 
 
+@pytest.mark.parametrize("name", [name for name, part in METHODS.items() if not part.from_run])
+def test_the_paper_s_network_can_be_trained_by_it(name):
+    """ResNet20, narrow, with its batch norm: the weights of every layer move."""
+    torch.manual_seed(0)
+    options = NEURON_OPTIONS_OF.get(name, {})
+    model = SpikingResNet("resnet20w4", NEURON_OF.get(name, "ternary"), 2, neuron_options=options)
+    method = make_method(name)
+    step = TrainingStep(model, method, Recipe("x", 1, 4, 0.1, 0.9, 0.0))
+    method.epoch(0.5)
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)}
+    before = {name: layer.weight.detach().clone() for name, layer in layers.items()}
+    loss, _ = step(torch.randn(4, 3, 32, 32), torch.arange(4), 0.1)
+    assert loss.isfinite()
+    for where, layer in layers.items():
+        assert layer.weight.isfinite().all() and not torch.equal(layer.weight, before[where]), where
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_a_registered_method_says_its_source_its_level_and_its_defaults(name):
     """A candidate bears that word in its name, so that no run, table or figure can lack it."""

@@ -31,6 +31,9 @@ RUNS = {
     "stbp": ("stbp", {}, "digits", PAPERS_WAY),
     "plif": ("plif", {}, "digits", PAPERS_WAY),
     "soft_reset": ("soft_reset", {}, "digits", PAPERS_WAY),
+    "dsr_if": ("dsr_if", {}, "digits", PAPERS_WAY),
+    "dsr_lif": ("dsr_lif", {}, "digits", PAPERS_WAY),
+    "tssl": ("tssl", {}, "digits", PAPERS_WAY),
     "glif": ("glif", {}, "digits", PAPERS_WAY),
     "real_spike": ("real_spike", {}, "digits", PAPERS_WAY),
     "inflor": ("inflor", {}, "digits", PAPERS_WAY),
@@ -103,7 +106,19 @@ class Change:
     stages: frozenset[str] = field(default_factory=frozenset)
 
 
-EQUATION_ELSEWHERE = {"relu", "own", "plif", "glif", "inflor", "if", "diet", "mt_snn_candidate"}
+EQUATION_ELSEWHERE = {
+    "relu",
+    "own",
+    "plif",
+    "glif",
+    "inflor",
+    "if",
+    "diet",
+    "mt_snn_candidate",
+    "dsr_if",
+    "dsr_lif",
+    "tssl",
+}
 EQUATION = ("neurons/lif.py", "u * (1 - fired.abs())", "u * (1 - fired)")
 CHANGES = {
     "a comment, a docstring, the layout": Change((("membrane/dynamics.py", "", "# said again\n"),)),

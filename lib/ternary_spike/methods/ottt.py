@@ -11,7 +11,7 @@ where s[t] is a convolution's input, g[t] the gradient of timestep t's loss at i
 Nothing of a timestep is kept for the next one but membrane potentials and traces: memory does not grow with T.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from ternary_spike.methods.base import Membranes, Method, Run
 from ternary_spike.models.base import named_neurons
+from ternary_spike.models.streaming import streaming
 from ternary_spike.neurons.base import SpikingNeuron
 from ternary_spike.system.errors import UserError
 
@@ -84,8 +85,10 @@ class OnlineTraining(Method):
         """The sum of the timesteps' gradients, or with ``update_each_timestep`` the last one's behind T - 1 updates."""
         timesteps = run.model.timesteps
         losses, scores = [], []
-        without = () if self.classifier_trace else (run.model.classifier,)
-        with one_by_one(run.model, self.leak, without):
+        layers = [m for m in run.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        if not self.classifier_trace:
+            layers.remove(run.model.classifier)
+        with streaming(run.model, online=True), traced(layers, self.leak):
             for t in range(timesteps):
                 frames = x[:, t : t + 1] if x.dim() == 5 else x
                 with run.autocast():
@@ -100,61 +103,43 @@ class OnlineTraining(Method):
 
 
 @contextmanager
-def one_by_one(model: nn.Module, leak: float, without: tuple[nn.Module, ...] = ()) -> Iterator[None]:
-    """Within it a call of the network is one timestep, which goes on where the call before it ended.
+def traced(layers: Iterable[nn.Module], leak: float) -> Iterator[None]:
+    """Within it the gradient of layers' weights is that of a trace of what they were fed, call after call.
 
     Args:
-        model: a :class:`ternary_spike.models.base.SpikingNetwork`.
+        layers: each has one input; one that no gradient reaches (it is fed by the picture) stays as it is.
         leak: lambda of the traces.
-        without: layers that have no trace.
     """
-    timesteps, online = model.timesteps, _Online(leak)
+    trace = _Traces(leak)
     handles = []
-    for module in model.modules():
-        if isinstance(module, SpikingNeuron):
-            handles.append(module.register_forward_pre_hook(online.give_state, with_kwargs=True))
-            handles.append(module.register_forward_hook(online.keep_state))
-        elif isinstance(module, nn.Conv2d | nn.Linear) and module not in without:
-            handles.append(module.register_forward_pre_hook(online.hold_weights))
-            handles.append(module.register_forward_hook(online.add_trace))
-    model.timesteps = 1
+    for layer in layers:
+        handles.append(layer.register_forward_pre_hook(trace.hold_weights))
+        handles.append(layer.register_forward_hook(trace.add))
     try:
         yield
     finally:
-        model.timesteps = timesteps
         for handle in handles:
             handle.remove()
-        online.release_weights()
+        trace.release_weights()
 
 
-class _Online:
-    """What passes from one timestep to the next: membrane potentials, and traces of what the layers were fed.
-
-    The methods are hooks. Around a layer with a trace its weights are constants, so that only the gradient of its input
-    flows through what it makes of the spikes; the weights' flows through what it makes of the trace.
+class _Traces:
+    """Hooks around layers: to what a layer makes of its input its weights are constants, so that only the input's
+    gradient flows there; the weights' flows through what it makes of the trace.
     """
 
     def __init__(self, leak: float) -> None:
         self.leak = leak
-        self.membranes: dict[nn.Module, Tensor] = {}
         self.traces: dict[nn.Module, Tensor] = {}
         self.held: list[Tensor] = []
 
-    def give_state(self, neuron: nn.Module, inputs: tuple, options: dict) -> tuple[tuple, dict]:
-        return inputs, options | {"v": self.membranes.get(neuron), "return_state": True}
-
-    def keep_state(self, neuron: nn.Module, _inputs: tuple, output: tuple[Tensor, Tensor]) -> Tensor:
-        spikes, v = output
-        self.membranes[neuron] = v.detach()
-        return spikes
-
     def hold_weights(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:
-        if inputs[0].requires_grad:  # no gradient reaches a picture, and a layer that is fed by one has no trace
+        if inputs[0].requires_grad:
             self.held = [p for p in layer.parameters() if p.requires_grad]
             for p in self.held:
                 p.requires_grad_(False)
 
-    def add_trace(self, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor | None:
+    def add(self, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor | None:
         x = inputs[0]
         if not x.requires_grad:
             return None

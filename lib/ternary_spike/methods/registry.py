@@ -34,6 +34,19 @@ METHODS = Registry(
             source="Deng et al., ICLR 2022",
             level="faithful",
         ),
+        "dsr": Part(
+            "ternary_spike.methods.dsr:SpikeRepresentation",
+            "DSR: cross-entropy of the class scores' weighted mean over time, for the neurons of DSR",
+            source="Meng et al., CVPR 2022, and its code",
+            level="partly",
+        ),
+        "tssl_bp": Part(
+            "ternary_spike.methods.tssl_bp:SpikeSequenceLearning",
+            "TSSL-BP: filtered output trains as close to a target's as can be, for the neurons of TSSL-BP",
+            {"filter_twice": Option(True, "whether the target train is filtered twice, as in the authors' code")},
+            source="Zhang & Li, NeurIPS 2020, and its code",
+            level="partly",
+        ),
         "rmp_loss": Part(
             "ternary_spike.methods.membrane_losses:RMPLoss",
             "RMP-Loss: pulls membrane potentials to the nearest spike",

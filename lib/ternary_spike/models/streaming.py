@@ -28,16 +28,18 @@ class Encoder(Protocol):
 
 
 @contextmanager
-def streaming(network: SpikingNetwork) -> Iterator[None]:
+def streaming(network: SpikingNetwork, online: bool = False) -> Iterator[None]:
     """Within it each call of the network is one timestep more, and its T is 1.
 
     Args:
         network: in evaluation mode, of units that do not mix timesteps. A neuron layer runs once in each call.
+        online: whether no gradient flows from one timestep into the one before. The network may then be in training
+            mode, in which a batch norm has statistics of each timestep alone. What the neurons keep must be a tensor.
 
     Raises:
         ValueError: if the network is in training mode, in which batch norm takes statistics over time.
     """
-    if network.training:
+    if network.training and not online:
         raise ValueError("a network runs timestep by timestep in evaluation mode only: call network.eval()")
     kept: dict[SpikingNeuron, Any] = {}
 
@@ -45,7 +47,8 @@ def streaming(network: SpikingNetwork) -> Iterator[None]:
         return inputs, {**options, "v": kept.get(neuron), "return_state": True}
 
     def take(neuron: SpikingNeuron, _inputs: tuple, output: tuple[Tensor, Any]) -> Tensor:
-        spikes, kept[neuron] = output
+        spikes, state = output
+        kept[neuron] = state.detach() if online else state
         return spikes
 
     neurons = [module for module in network.modules() if isinstance(module, SpikingNeuron)]

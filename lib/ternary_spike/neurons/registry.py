@@ -58,6 +58,27 @@ SOFT_RESET = LIF | {
     "window": replace(LIF["window"], default=0.25),
     "detach_reset": replace(LIF["detach_reset"], default=True),
 }
+DSR_IF = {
+    "threshold": Option(6.0, "V_th before training, in units of the membrane potential", low=1e-30, high=LARGEST),
+    "level": Option(0.5, "alpha, where it fires in units of V_th", above=0.0, high=1.0),
+    "lowest_threshold": Option(0.01, "what V_th does not fall below", low=1e-30, high=LARGEST),
+    "threshold_gradient": Option(1.0, "factor of V_th's gradient", low=0.0, high=LARGEST),
+}
+DSR_LIF = {
+    "threshold": replace(DSR_IF["threshold"], default=0.3),
+    "level": replace(DSR_IF["level"], default=0.3),
+    "lowest_threshold": replace(DSR_IF["lowest_threshold"], default=0.0005),
+    "threshold_gradient": DSR_IF["threshold_gradient"],
+    "time_constant": Option(
+        1.0, "tau_m: the leak is exp(-step / tau_m), the input gain 1 less that", above=0.0, high=1e6
+    ),
+    "step": Option(0.05, "dt, the length of a timestep; a spike is worth V_th / dt", above=0.0, high=LARGEST),
+}
+TSSL = {
+    "time_constant": Option(5.0, "tau_m in timesteps: the leak is 1 - 1/tau_m", low=1.0, high=LARGEST),
+    "synapse": Option(3.0, "tau_s of the post-synaptic potential, in timesteps; 1 emits spikes", low=1.0, high=LARGEST),
+    "threshold": replace(LIF["threshold"], default=1.0),
+}
 REAL_SPIKE = {key: PLIF[key] for key in ("threshold", "surrogate", "window", "detach_reset", "temperature")} | {
     "decay": replace(LIF["decay"], default=1.0),
     "initial_amplitude": AMPLITUDE["initial_amplitude"],
@@ -177,6 +198,27 @@ NEURONS = Registry(
             "spikes {0, 1}, a soft reset: the neuron of OTTT",
             SOFT_RESET,
             "Xiao et al., NeurIPS 2022, and its code",
+            level="faithful",
+        ),
+        "dsr_if": Part(
+            "ternary_spike.neurons.dsr:RepresentedIF",
+            "spikes {0, V_th} without leak, a trained threshold V_th, the gradient of clamped firing rates",
+            DSR_IF,
+            "Meng et al., CVPR 2022, and its code",
+            level="faithful",
+        ),
+        "dsr_lif": Part(
+            "ternary_spike.neurons.dsr:RepresentedLIF",
+            "spikes {0, V_th / dt}, a trained threshold V_th, the gradient of clamped, weighted firing rates",
+            DSR_LIF,
+            "Meng et al., CVPR 2022, and its code",
+            level="faithful",
+        ),
+        "tssl": Part(
+            "ternary_spike.neurons.tssl:TSSL",
+            "filtered spikes, the gradient of spike times: the neuron of TSSL-BP",
+            TSSL,
+            "Zhang & Li, NeurIPS 2020, and its code",
             level="faithful",
         ),
         "glif": Part(

@@ -1,0 +1,90 @@
+"""TSSL-BP, temporal spike sequence learning (Zhang and Li, NeurIPS 2020): output trains close to a target's.
+
+The method's gradient is in its neurons, :mod:`ternary_spike.neurons.tssl`; here are the loss and the update.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ternary_spike.methods.base import Membranes, Method, Run
+from ternary_spike.models.base import named_neurons
+from ternary_spike.neurons.tssl import TSSL, post_synaptic
+from ternary_spike.system.errors import UserError
+
+SHORT, LONG = (
+    (0, 1, 1, 1, 1),
+    (0, 1, 0, 1, 0, 1, 0, 1, 0, 1),
+)  # the label's target spikes, for T below 10 and from 10 on
+LARGEST_WEIGHT = 4.0
+
+
+def target_spikes(timesteps: int) -> list[int]:
+    """The train that the label's output neuron is to fire, of T timesteps; the other neurons are to be silent."""
+    pattern = SHORT if timesteps < len(LONG) else LONG
+    return [pattern[t % len(pattern)] for t in range(timesteps)]
+
+
+class SpikeSequenceLearning(Method):
+    """The kernel loss of output neurons, summed over the batch.
+
+        L = 1/2 sum over batch, classes and time of (a[t] - d[t])^2
+
+    a are the post-synaptic potentials of the output neurons, d those of the target train. The authors' code filters the
+    target twice, once where it is made and once in the loss; the output is filtered once.
+
+    The output neurons are like the network's, without parameters, and part of the loss: what the classifier gives at
+    each timestep is the current into them. In evaluation the class scores are the mean of these currents, where the
+    authors take the mean of a. They give T as a multiple of 5; other T cut the pattern of the target off.
+
+    After each update the weights of convolutions and linear layers are cut off at 4 and -4. The loss and its gradient,
+    which are shortened by the recipe's ``gradient_clipping``, are sums over the whole batch: several processes, which
+    average over their parts, are refused.
+
+    Args:
+        filter_twice: whether the target train is filtered as in the authors' code, or once as the output is.
+    """
+
+    each_timestep = True
+    one_process = True
+
+    def __init__(self, filter_twice: bool = True) -> None:
+        self.filter_twice = filter_twice
+
+    def begin(self, run: Run) -> None:
+        """Make the output neurons.
+
+        Raises:
+            UserError: if one of the network's layers is not made of neurons of TSSL-BP.
+        """
+        layers = named_neurons(run.model)
+        for name, layer in layers.items():
+            if not isinstance(layer, TSSL):
+                raise UserError(
+                    f"TSSL-BP goes through post-synaptic potentials, and {type(layer).__name__} of layer {name} has "
+                    "none; choose neuron tssl, or another method"
+                )
+        last = list(layers.values())[-1]
+        self.output = TSSL(last.time_constant, last.synapse, last.threshold)
+
+    def target(self, like: Tensor) -> Tensor:
+        """d [T] of the label's neuron, for scores [T, B, K]."""
+        train = torch.tensor(target_spikes(len(like))).to(like)
+        d = post_synaptic(train, self.output.synapse)
+        return post_synaptic(d, self.output.synapse) if self.filter_twice else d
+
+    def loss(self, scores: Tensor, labels: Tensor, membranes: Membranes, x: Tensor) -> Tensor:
+        """L of currents into the output neurons [T, B, K], divided by B."""
+        d = self.target(scores).view(-1, 1, 1) * nn.functional.one_hot(labels, scores.shape[2]).to(scores)
+        return (self.output(scores) - d).square().sum() / (2 * len(labels))
+
+    def gradients(self, run: Run, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Update by the gradient of the batch's sum, and cut the weights off; nothing is left to update by."""
+        scores, membranes = run.scores(x)
+        loss = self.loss(scores, labels, membranes, x)
+        (loss * len(x)).backward()
+        run.update()
+        with torch.no_grad():
+            for module in run.model.modules():
+                if isinstance(module, nn.Conv2d | nn.Linear):
+                    module.weight.clamp_(-LARGEST_WEIGHT, LARGEST_WEIGHT)
+        return loss, scores
