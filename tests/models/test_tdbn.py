@@ -155,10 +155,15 @@ def test_fused_and_one_by_one_are_the_same(static, scale):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
+#: where more than one branch is normalised, and where the other one is the identity
+PROJECTED, IDENTITY = {"stages.1.0.bn2", "stages.1.0.shortcut.bn"}, {"stages.0.0.bn2"}
+
+
+@pytest.mark.parametrize("sums, scaled", [("all", PROJECTED | IDENTITY), ("projection", PROJECTED)])
 @pytest.mark.parametrize("scale", SCALES)
-def test_a_network_scales_summed_branches_and_folds_exactly(scale):
+def test_a_network_scales_summed_branches_and_folds_exactly(scale, sums, scaled):
     torch.manual_seed(0)
-    options = {"threshold": 0.8, "scale": scale}
+    options = {"threshold": 0.8, "scale": scale, "scaled_sums": sums}
     sizes = {"num_classes": 3, "in_channels": 2, "image_size": 8, "stem_batch_norm": "over_time"}
     model = make_network(
         "resnet6w4", "ternary", 2, normalisation="tdbn", normalisation_options=options, **sizes
@@ -166,8 +171,8 @@ def test_a_network_scales_summed_branches_and_folds_exactly(scale):
     norms = {name: norm for name, norm in model.named_modules() if isinstance(norm, BatchNorm2d)}
     before = {name: norm.gain.mean().item() for name, norm in norms.items()}
     for name, gain in before.items():
-        summed = name.endswith((".bn2", "shortcut.bn"))
-        assert gain == pytest.approx(0.8 / math.sqrt(2) if summed else 0.8, rel=1e-6), name
+        assert gain == pytest.approx(0.8 / math.sqrt(2) if name in scaled else 0.8, rel=1e-6), name
+    assert scaled < before.keys()
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(16, 2, 8, 8, dtype=torch.float64, generator=generator)
     recalibrate(model, x, generator)
@@ -180,6 +185,7 @@ def test_a_network_scales_summed_branches_and_folds_exactly(scale):
     [
         ({"threshold": 0.0}, "normalisation option threshold is 0.0, but must be a number above 0"),
         ({"scale": "both"}, "normalisation option scale is 'both', but must be one of factor, weight"),
+        ({"scaled_sums": "none"}, "normalisation option scaled_sums is 'none', but must be one of all, projection"),
     ],
 )
 def test_what_cannot_be_is_one_line(options, words):

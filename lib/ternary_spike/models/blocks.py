@@ -5,7 +5,8 @@ Beside its ``forward`` a unit has ``fold(folder, name, source)``, which says the
 unit's own in result files; ``source`` and what is returned are names of values. ``neurons(name)`` has its neurons.
 
 Each is made with ``neuron(channels)`` and ``norm(channels, branches)``, which make its neuron layers and the
-normalisations in front of them; ``branches`` counts what is added up in front of the neuron layer.
+normalisations in front of them; ``branches`` counts what is added up in front of the neuron layer. A normalisation with
+a method ``beside_identity()`` is told where the other branch is the identity: spikes, which nothing normalises.
 """
 
 from collections.abc import Callable
@@ -81,6 +82,8 @@ class BasicBlock(nn.Module):
         self.bn2 = norm(channels, branches=2)
         changes = stride != 1 or in_channels != channels
         self.shortcut = Shortcut(in_channels, channels, stride, pooled, norm) if changes else None
+        if self.shortcut is None and hasattr(self.bn2, "beside_identity"):
+            self.bn2.beside_identity()
         self.neuron2 = neuron(channels)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -31,6 +31,11 @@ NORMALISATIONS = Registry(
                     "weight's value before training (libraries')",
                     choices=("factor", "weight"),
                 ),
+                "scaled_sums": Option(
+                    "all",
+                    "which sums of branches are scaled: all of them, or those with a projection (the Re-Loss code)",
+                    choices=("all", "projection"),
+                ),
             },
             source="Zheng et al., AAAI 2021",
             level="partly",

@@ -6,12 +6,13 @@ H. Zheng et al., "Going Deeper With Directly-Trained Larger Spiking Neural Netwo
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ternary_spike.membrane.arguments import number
 from ternary_spike.models.batch_norm import BatchNorm2d
 
 FACTOR, WEIGHT = SCALES = ("factor", "weight")
+ALL, PROJECTION = SUMS = ("all", "projection")
 
 
 class ThresholdBatchNorm2d(BatchNorm2d):
@@ -34,24 +35,42 @@ class ThresholdBatchNorm2d(BatchNorm2d):
         branches: n.
         threshold: V_th of the neurons behind it.
         scale: ``factor`` or ``weight``, what alpha V_th is.
+        scaled_sums: ``all``, or ``projection``: alpha is 1 where the other branch is the identity (the Re-Loss code).
 
     Raises:
-        ValueError: if the threshold is no number above 0, or there is no such scale.
+        ValueError: if the threshold is no number above 0, or there is no such scale or choice of sums.
     """
 
     def __init__(
-        self, channels: int, per_step: bool = False, branches: int = 1, threshold: float = 0.5, scale: str = FACTOR
+        self,
+        channels: int,
+        per_step: bool = False,
+        branches: int = 1,
+        threshold: float = 0.5,
+        scale: str = FACTOR,
+        scaled_sums: str = ALL,
     ) -> None:
         super().__init__(channels, per_step, branches)
-        threshold = number("threshold", threshold)
-        if not 0 < threshold < math.inf:
-            raise ValueError(f"threshold must be above 0 and finite, not {threshold}")
-        if scale not in SCALES:
-            raise ValueError(f"scale must be one of {', '.join(SCALES)}, not {scale!r}")
-        alpha_v_th = threshold / math.sqrt(branches)
-        self.factor = alpha_v_th if scale == FACTOR else None
-        if scale == WEIGHT:
-            self.weight = nn.Parameter(torch.full_like(self.weight, alpha_v_th))
+        self.threshold = number("threshold", threshold)
+        if not 0 < self.threshold < math.inf:
+            raise ValueError(f"threshold must be above 0 and finite, not {self.threshold}")
+        for name, value, known in (("scale", scale, SCALES), ("scaled_sums", scaled_sums, SUMS)):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+        self.scale, self.scaled_sums = scale, scaled_sums
+        self._begin(1 / math.sqrt(branches))
+
+    @torch.no_grad()
+    def _begin(self, alpha: float) -> None:
+        """Before training: keep alpha V_th as the factor, or put it into the weight."""
+        self.factor = alpha * self.threshold if self.scale == FACTOR else None
+        if self.scale == WEIGHT:
+            self.weight.fill_(alpha * self.threshold)
+
+    def beside_identity(self) -> None:
+        """What a block whose shortcut is the identity says: nothing else in the sum is normalised."""
+        if self.scaled_sums == PROJECTION:
+            self._begin(1.0)
 
     @property
     def gain(self) -> Tensor:
