@@ -100,6 +100,13 @@ class OneProcess(Method):
     one_process = True
 
 
+class NeedsData(Method):
+    """The paper's way, once it has seen the first batch."""
+
+    def begin(self, run) -> None:
+        self.first = next(iter(run.batches.epoch(0)))
+
+
 class Exploding(Method):
     """A loss that is not finite from the second epoch on."""
 

@@ -1,16 +1,21 @@
 """What a run would cost is measured, kept, and extrapolated."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from ternary_spike.configuration import run_table
+from ternary_spike.configuration import method_sheet, run_table
 from ternary_spike.data import registry
+from ternary_spike.methods.registry import METHODS
 from ternary_spike.planning import plan
 from ternary_spike.system.files import read_json
 from ternary_spike.training import costs
+from tests.helpers.tiny import NEURON_OF, NEURON_OPTIONS_OF
 
+SHEETS = Path(__file__).parents[2] / "config" / "methods"
 RECIPE = """name: short
 epochs: 10
 batch_size: 8
@@ -42,6 +47,36 @@ def test_hours_follow_from_the_measured_speed_and_the_recipe(planned, tmp_path):
     for cost in found.values():
         assert cost.projected_hours == pytest.approx(10 * 360 / cost.images_per_second / 3600)
         assert cost.disk_megabytes > 0
+
+
+def by_method(run, name, **changes):
+    sheet = dataclasses.replace(method_sheet.load(SHEETS / f"{name}.yaml"), **changes)
+    return dataclasses.replace(run, id=name, neuron=sheet.neuron, neuron_options=sheet.neuron_options, method=sheet)
+
+
+def test_a_run_of_a_published_method_is_timed_as_it_is(planned, tmp_path):
+    run = by_method(planned[0], "im_loss")
+    step, _ = costs._step(run)
+    assert (step.neuron, step.method) == ("binary", "im_loss") and '"esg": true' in step.options
+    assert "tanh_unclipped" in step.options and step.in_the_papers_way == costs._step(planned[0])[0]
+    assert set(estimated([run], tmp_path)) == {"im_loss"}
+    timed = read_json(tmp_path / "costs.json")
+    assert sorted("im_loss" in key for key in timed) == [False, True]
+
+
+@pytest.mark.parametrize("name", [name for name, part in METHODS.items() if not part.from_run])
+def test_every_method_that_starts_from_no_other_run_can_be_timed(name):
+    options = json.dumps({"network": {"neuron_options": NEURON_OPTIONS_OF.get(name, {})}})
+    step = costs.Step("resnet6w4", 1, 1, 8, "float32", 4, NEURON_OF.get(name, "ternary"), name, options)
+    assert costs.measure(step, torch.device("cpu"))["images_per_second"] > 0
+
+
+@pytest.mark.parametrize("training", ["tests.helpers.methods:NeedsData", "kdsnn"])
+def test_a_method_that_cannot_be_timed_counts_as_the_papers_way(planned, tmp_path, training):
+    run = by_method(planned[0], "tet", training=training, training_options={})
+    found = estimated([planned[0], run], tmp_path)
+    assert len(read_json(tmp_path / "costs.json")) == 1
+    assert found["tet"] == found[planned[0].id]
 
 
 @pytest.mark.parametrize(("options", "size"), [({}, 48), ({"size": "32"}, 32)])

@@ -1,6 +1,7 @@
 """What a training would cost here: the time of a training step, measured on this device, extrapolated to the run."""
 
 import json
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -10,8 +11,10 @@ import torch
 
 from ternary_spike.configuration import recipe as recipes
 from ternary_spike.data import registry
-from ternary_spike.methods.registry import PAPERS_WAY, make_method
+from ternary_spike.methods.registry import METHODS, PAPERS_WAY, make_method
 from ternary_spike.models.registry import make_network
+from ternary_spike.neurons.registry import NEURONS
+from ternary_spike.planning.network_options import network_arguments
 from ternary_spike.planning.run import Run
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import read_json, write_json
@@ -22,6 +25,7 @@ from ternary_spike.training.step import TrainingStep
 SMALLEST_BATCH = 4
 LONG_STEP_SECONDS = 0.5
 TIMED_STEPS = 2
+logger = logging.getLogger("ternary_spike")
 COPIES = 5  # of the weights on disk: result, folded network, and the checkpoint's weights, momentum and spare
 
 
@@ -39,7 +43,11 @@ class Step:
     """What decides a training step's time.
 
     Which of the paper's neurons is used hardly matters (a few per cent), so the ternary one is timed, trained in the
-    paper's way. A neuron or a method of another paper can take longer than that.
+    paper's way. A run of a published method is timed with its own neurons and method, unless that starts from another
+    run; what it does once an epoch, or before the first, is not in it.
+
+    Attributes:
+        options: of the method, the neuron and the rest of the network, as JSON; empty in the paper's way.
     """
 
     architecture: str
@@ -48,6 +56,14 @@ class Step:
     image_size: int
     precision: str
     batch_size: int
+    neuron: str = "ternary"
+    method: str = PAPERS_WAY
+    options: str = ""
+
+    @property
+    def in_the_papers_way(self) -> "Step":
+        """The same network with the paper's neurons, trained in its way."""
+        return replace(self, neuron="ternary", method=PAPERS_WAY, options="")
 
 
 def estimate(plan: Iterable[Run], device: torch.device, cache: Path, limit: float) -> dict:
@@ -61,7 +77,8 @@ def estimate(plan: Iterable[Run], device: torch.device, cache: Path, limit: floa
 
     Returns:
         A :class:`Cost` by run id. A step that the limit left no time for is taken from the same network with another T,
-        as T times as long; runs whose network was not measured at all are left out, and runs on data of unknown size.
+        as T times as long, and that of a method from the paper's way; runs whose network was not measured at all are
+        left out, and runs on data of unknown size.
     """
     measured = _read(cache)
     machine = _machine(device)
@@ -71,16 +88,24 @@ def estimate(plan: Iterable[Run], device: torch.device, cache: Path, limit: floa
 
     end = time.monotonic() + limit
     wanted = {run.id: (run, *_step(run)) for run in plan}
-    steps = sorted({step for _, step, _ in wanted.values()}, key=_size)
+    steps = {step for _, step, _ in wanted.values()}
+    steps = sorted(steps | {step.in_the_papers_way for step in steps}, key=_order)
     for step in watched([step for step in steps if key_of(step) not in measured], "measuring training steps", "step"):
         if time.monotonic() >= end:
             break
-        measured[key_of(step)] = measure(step, device)
+        try:
+            measured[key_of(step)] = measure(step, device)
+        except Exception as error:  # whatever a method may raise that needs the data, which are not here yet
+            if step == step.in_the_papers_way:
+                raise
+            logger.warning("a step of %s is taken to be as long as the paper's: %s", step.method, error)
+            continue
         write_json(cache, measured)
     costs = {}
     for name, (run, step, recipe) in wanted.items():
-        alike = [
-            other for other in steps if replace(other, timesteps=step.timesteps) == step and key_of(other) in measured
+        known = [other for other in steps if key_of(other) in measured]
+        alike = [other for other in known if replace(other, timesteps=step.timesteps) == step] or [
+            other for other in known if replace(other, timesteps=step.timesteps) == step.in_the_papers_way
         ]
         samples = recipe.train_samples or registry.describe(run.dataset).train_samples
         if alike and samples:
@@ -98,12 +123,20 @@ def measure(step: Step, device: torch.device) -> dict:
     The batch grows towards the recipe's as long as a step is short, since small batches make small networks look slow.
     The fastest step counts: what slows the others is what else the machine does.
     """
+    options = json.loads(step.options or "{}")
     model = make_network(
-        step.architecture, "ternary", step.timesteps, in_channels=step.channels, image_size=step.image_size
+        step.architecture,
+        step.neuron,
+        step.timesteps,
+        **options.get("network", {}),
+        in_channels=step.channels,
+        image_size=step.image_size,
     )
     model = model.to(device, memory_format=torch.channels_last)
     recipe = recipes.Recipe("measured", 1, step.batch_size, 0.01, 0.9, 1e-4, precision=step.precision)
-    update = TrainingStep(model, make_method(PAPERS_WAY), recipe)
+    method = make_method(step.method, **options.get("method", {}))
+    update = TrainingStep(model, method, recipe)
+    method.epoch(0.0)
     batch = min(SMALLEST_BATCH, step.batch_size)
     while True:
         shape = (batch, step.channels, step.image_size, step.image_size)
@@ -137,12 +170,25 @@ def _step(run: Run) -> tuple[Step, recipes.Recipe]:
         known.prepared_size(run.data.options),
         recipe.precision,
         recipe.batch_size,
+        **_published(run),
     ), recipe
 
 
-def _size(step: Step) -> int:
-    """Small steps are measured first: the limit then costs the fewest runs their estimate."""
-    return step.image_size**2 * step.timesteps
+def _published(run: Run) -> dict[str, str]:
+    """The fields of a :class:`Step` for a run of a published method that can be timed; none for the others."""
+    if run.method is None or METHODS[run.training].from_run:
+        return {}
+    neuron_options = NEURONS.options(run.neuron, run.given_options, text=True)
+    options = {
+        "network": {"neuron_options": neuron_options, **network_arguments(run.network_options)},
+        "method": METHODS.options(run.training, run.method.training_options, text=True),
+    }
+    return {"neuron": run.neuron, "method": run.training, "options": json.dumps(options, sort_keys=True)}
+
+
+def _order(step: Step) -> tuple:
+    """The paper's way and small steps are measured first: the limit then costs the fewest runs their estimate."""
+    return step != step.in_the_papers_way, step.image_size**2 * step.timesteps, step.method
 
 
 def _machine(device: torch.device) -> dict:
