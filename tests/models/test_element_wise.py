@@ -91,7 +91,7 @@ def test_the_neuron_comes_before_the_sum_and_has_no_branches():
     assert list(names) == ["here.1", "here.2", "here.shortcut"]
 
 
-@pytest.mark.parametrize("neuron", ["ternary", "trainable"])
+@pytest.mark.parametrize("neuron", ["ternary", "trainable", "real_spike", "relu"])
 def test_logic_wants_spikes_of_0_and_1(neuron):
     with pytest.raises(ValueError, match="'iand' joins spikes 0 and 1: choose a neuron without a sign and an"):
         make_network("sew_resnet18_iandw2", neuron, 1)

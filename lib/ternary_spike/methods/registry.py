@@ -47,6 +47,12 @@ METHODS = Registry(
             source="Zhang & Li, NeurIPS 2020, and its code",
             level="partly",
         ),
+        "rate_mse": Part(
+            "ternary_spike.methods.rate_mse:RateMSE",
+            "squared distance of the class scores' mean over time from the one-hot label, for networks that vote",
+            source="Fang et al., ICCV 2021 (PLIF), and its code",
+            level="faithful",
+        ),
         "rmp_loss": Part(
             "ternary_spike.methods.membrane_losses:RMPLoss",
             "RMP-Loss: pulls membrane potentials to the nearest spike",
