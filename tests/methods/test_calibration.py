@@ -75,10 +75,14 @@ def test_a_trial_leaves_the_network_as_it_was():
     with trial(model, timesteps=7, training=True):
         assert model.training and input_current(model, "stage2.block1.1", PICTURES).shape[0] == 7
         assert not torch.equal(model.stem[0].bn.running_mean, before["stem.0.bn.running_mean"])
+    with trial(model, batch_statistics=True):
+        assert [type(module).__name__ for module in model.modules() if module.training] == ["BatchNorm2d"] * 6
+        input_current(model, "stage2.block1.1", PICTURES)
+        assert not torch.equal(model.stem[0].bn.running_mean, before["stem.0.bn.running_mean"])
     with trial(model):
         assert not model.training and model.timesteps == 2
         assert input_current(model, "stem1", PICTURES).shape == (2, 6, 4, 8, 8)
-    assert model.training and model.timesteps == 2
+    assert all(module.training for module in model.modules()) and model.timesteps == 2
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
     assert not any(layer._forward_pre_hooks for layer in named_neurons(model).values())
 

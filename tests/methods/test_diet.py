@@ -12,14 +12,30 @@ from ternary_spike.methods.base import Source, frozen
 from ternary_spike.methods.calibration import pictures
 from ternary_spike.methods.diet import before_a_convolution
 from ternary_spike.methods.registry import PAPERS_WAY, make_method
-from ternary_spike.models.base import named_neurons
+from ternary_spike.models.base import SpikingNetwork, named_neurons
+from ternary_spike.models.blocks import ConvUnit
 from ternary_spike.models.chain_units import Dropout
 from ternary_spike.models.registry import make_network
 from ternary_spike.models.resnet import SpikingResNet
 from ternary_spike.training.step import TrainingStep
 from tests.helpers.tiny import prepare_tiny, tiny_plan
 
+OWN = f"{__name__}:WithDropout"
 FEW = {"pictures": 24, "timesteps": 9, "percent": 99.0, "dropout": 0.0}
+
+
+class WithDropout(SpikingNetwork):
+    """Two convolutions, with dropout of half of the spikes between them."""
+
+    def __init__(self, neuron, norm, timesteps, num_classes=4, in_channels=1, image_size=8):
+        super().__init__(timesteps, in_channels, image_size)
+        self.first, self.second = (ConvUnit(c, 4, 3, 1, neuron, norm) for c in (in_channels, 4))
+        self.dropout = Dropout(0.5)
+        self.classifier = nn.Linear(4, num_classes)
+        self.initialise()
+
+    def units(self):
+        return [("first", self.first), ("dropout", self.dropout), ("second", self.second)]
 
 
 @pytest.fixture(scope="module")
@@ -132,11 +148,16 @@ def test_dropout_takes_the_same_spikes_at_each_timestep_and_none_in_evaluation(b
         assert 0.4 < first.bool().float().mean() < 0.6
         assert not torch.equal(layer(x)[0], first)
         assert (model.stages[0][0].neuron2(x) == 1).all() and (layer.eval()(x) == 1).all()
-    # a network that drops spikes itself is left alone
-    model = network("diet")
-    model.own = Dropout(0.1)
-    converted(batches, network("relu"), model, dropout=0.5)
-    assert (model.stages[0][0].neuron1(x) == 1).all()
+
+
+def test_a_network_that_drops_spikes_itself_does_so_in_training_and_not_while_thresholds_are_measured(batches):
+    source, models = network("relu", architecture=OWN), [network("diet", architecture=OWN) for _ in range(2)]
+    for seed, model in enumerate(models):
+        torch.manual_seed(seed)
+        converted(batches, source, model, dropout=0.5)
+    found, other = ([layer.threshold.item() for layer in named_neurons(model).values()] for model in models)
+    assert found == other
+    assert not any(layer._forward_hooks for layer in named_neurons(models[0]).values())
 
 
 def test_neurons_without_a_threshold_to_train_are_refused(batches):

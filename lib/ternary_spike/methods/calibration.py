@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ternary_spike.methods.base import Run
 from ternary_spike.models.base import SpikingNetwork, named_neurons
@@ -44,22 +44,27 @@ def pictures(run: Run, count: int) -> Tensor:
 
 
 @contextmanager
-def trial(network: SpikingNetwork, timesteps: int | None = None, training: bool = False) -> Iterator[None]:
-    """Try a network in evaluation or training mode; mode, timesteps and running statistics are then as before.
+def trial(
+    network: SpikingNetwork, timesteps: int | None = None, training: bool = False, batch_statistics: bool = False
+) -> Iterator[None]:
+    """Try a network in evaluation or training mode; modes, timesteps and running statistics are then as before.
 
     Args:
         network: the network.
         timesteps: for how many timesteps pictures are shown in place of its own T. Frames have as many as they have.
-        training: whether batch norm takes the statistics of what it is given, as in training, and not the running ones.
+        training: whether it computes as in training: dropout drops, batch norm has the statistics of what it is given.
+        batch_statistics: whether batch norm does so, and nothing else is as in training.
     """
-    was_training, own = network.training, network.timesteps
+    modes, own = [(module, module.training) for module in network.modules()], network.timesteps
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
-    network.train(training)
+    for module, _ in modes:
+        module.training = training or (batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm))
     network.timesteps = timesteps or own
     try:
         yield
     finally:
-        network.train(was_training)
+        for module, mode in modes:
+            module.training = mode
         network.timesteps = own
         for buffer, before in buffers:
             buffer.copy_(before)

@@ -26,7 +26,8 @@ class DietSNN(Method):
     A layer's threshold becomes ``scaling`` times a percentile of its input current on training pictures, the largest
     of the timesteps', without leak and in the order of computation: the layers before it have their thresholds by then,
     not scaled yet. Batch norm, which the authors' networks do not have, takes the statistics of these pictures
-    meanwhile, as it will in training.
+    meanwhile, as it will in training. A spike is 1 whatever the thresholds are, and where shortcuts add spikes of other
+    layers the sum is none of the source's: a network with shortcuts has to be trained before it classifies anything.
 
     Filled in: all layers are calibrated, while in the authors' ResNets only those of the stem are and the others start
     at a threshold of 0.4; the classifier has a bias here.
@@ -77,7 +78,7 @@ class DietSNN(Method):
         shown = self.timesteps if run.batches.manifest.frames is None else None
         layers, x = named_neurons(run.model), pictures(run, self.pictures)
         leaks = {name: layer.decay.item() for name, layer in layers.items()}
-        with trial(run.model, shown, training=True):
+        with trial(run.model, shown, batch_statistics=True):
             for name, layer in layers.items():
                 found = percentile(run.model, name, x, self.percent)
                 layer.threshold.data.fill_(max(found, LOWEST_THRESHOLD))
