@@ -30,9 +30,12 @@ class NormalisedLIF(LIF):
     times a batch, and evaluation takes the same pair for every timestep. Gradient flows through BN, its statistics
     and the reset. An observer is told n, which is what the threshold is for.
 
+    These are the equations and constants of the authors' code; the paper's text could not be had. Ours: to fire at V_th
+    too, where the code fires above it alone; and the ternary spikes of the subclasses, which the code does not have.
+
     Args:
         channels: C; the input is [T, B, C, H, W].
-        threshold: V_th, in units of n; fires at the boundary too (the authors' code does not).
+        threshold: V_th, in units of n; fires at the boundary too.
         decay, detach_reset: as of :class:`LIF`.
         surrogate, window, temperature: of db/dn. The default, with V_th, is the code's tanh from 0 to 1.
 

@@ -264,7 +264,7 @@ NEURONS = Registry(
             "spikes {0, 1} or {-a, 0, a} by a membrane potential with a batch norm of its own",
             MPBN,
             "Guo et al., ICCV 2023 (MPBN), and its code",
-            level="faithful",
+            level="partly",
             folds=True,
         ),
         "mt_snn_candidate": Part(
