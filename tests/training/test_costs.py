@@ -57,7 +57,7 @@ def by_method(run, name, **changes):
 def test_a_run_of_a_published_method_is_timed_as_it_is(planned, tmp_path):
     run = by_method(planned[0], "im_loss")
     step, _ = costs._step(run)
-    assert (step.neuron, step.method) == ("binary", "im_loss") and '"esg": true' in step.options
+    assert (step.neuron, step.method) == ("stbp", "im_loss") and '"esg": true' in step.options
     assert "tanh_unclipped" in step.options and step.in_the_papers_way == costs._step(planned[0])[0]
     assert set(estimated([run], tmp_path)) == {"im_loss"}
     timed = read_json(tmp_path / "costs.json")
