@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import yaml
+
 from ternary_spike import paper
 from ternary_spike.configuration import run_table
+from ternary_spike.configuration.schema import checked, load_schema
 from ternary_spike.paper.quoted import ASPECTS, HANDS, key_of, quotations
+from ternary_spike.planning import settings
 
 CONFIG = Path(__file__).parents[2] / "config"
 #: quoted methods whose parts or networks are not all here yet, so that no run stands for their rows as published
@@ -50,6 +54,27 @@ def test_a_remark_says_what_it_is_about_and_where_it_was_seen():
         assert set(quoted.aspects) <= set(ASPECTS) and quoted.hand in ("", *HANDS), key
         second = quoted.seen_in.startswith(("tables of later", "notes of others", "later public", "public code", "our"))
         assert quoted.hand == ("" if not quoted.hides else "second" if second else "first"), key
+
+
+def test_the_paper_s_plan_holds_all_of_them_at_once():
+    """Settings that contradict each other, such as another number of frames, would end every call before any work."""
+    schemas = Path(__file__).parents[2] / "workflow/schemas"
+    config = checked(
+        yaml.safe_load((CONFIG / "config.yaml").read_text()) | {"rivals": True, "offline": True},
+        load_schema(schemas / "config.schema.yaml"),
+        "configuration",
+    )
+    runs = settings.configured_plan(
+        config,
+        CONFIG / "experiments.csv",
+        CONFIG / "recipes",
+        CONFIG / "methods",
+        load_schema(schemas / "experiments.schema.yaml"),
+        rivals=CONFIG / "rivals.csv",
+    )
+    assert {quoted.run for quoted in quotations().values() if quoted.run} <= {run.id for run in runs}
+    # what they start from came with them, though some of it is a control
+    assert not [run.reason for run in runs if "not planned" in run.reason]
 
 
 def test_what_a_quotation_hides_is_said_of_these():

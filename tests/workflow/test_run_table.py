@@ -125,6 +125,7 @@ def test_under_equal_conditions_a_method_takes_the_row_s_recipe_and_a_loss_the_p
     assert all(row["method"].recipe == {} for row in rows if row["method"])
     defaults = NEURONS.options("binary", {}) | {key: o.default for key, o in NEURONS["binary"].options.items()}
     on_binary = [row for row in rows if row["method"] and row["neuron"] == "binary"]
+    on_binary = [row for row in on_binary if row["method"].name != "dspike"]  # its neuron is its own
     assert {row["variant"] for row in on_binary} == {"paper_neuron"}
     for row in on_binary:
         options = {key: text for key, text in row["neuron_options"].items() if key not in of_network({key: text})}
