@@ -107,6 +107,29 @@ class NeedsData(Method):
         self.first = next(iter(run.batches.epoch(0)))
 
 
+class Projected(Method):
+    """Class scores through a matrix that is trained along and is no part of the network; weights stay in [-1, 1]."""
+
+    def begin(self, run) -> None:
+        classes = run.model.classifier.out_features
+        self.model, self.companion = run.model, torch.nn.Linear(classes, classes, bias=False)
+        torch.nn.init.eye_(self.companion.weight)
+
+    def loss(self, scores, labels, membranes, x):
+        return self.cross_entropy(self.companion(scores), labels)
+
+    def updated(self) -> None:
+        with torch.no_grad():
+            for p in self.model.parameters():
+                p.clamp_(-1, 1)
+
+    def tensors(self):
+        return self.companion.state_dict()
+
+    def load(self, tensors):
+        self.companion.load_state_dict(tensors)
+
+
 class Exploding(Method):
     """A loss that is not finite from the second epoch on."""
 

@@ -66,6 +66,7 @@ def plan_of(name: str, data: Path, teacher: Path, **recipe):
     return plan
 
 
+TOYS_THAT_TRAIN = ("AtEachTimestep", "QuietMembranes", "Teacher", "ClassifierAlone", "Noisy", "Projected")
 # another optimiser than the paper's
 ADAMW = {"epochs": 2, "optimiser": "adamw", "learning_rate": 0.01, "warmup_epochs": 1, "gradient_clipping": 1.0}
 
@@ -85,7 +86,9 @@ def papers(data, tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("name", [*METHODS, "AtEachTimestep", "QuietMembranes", "Teacher", "ClassifierAlone", "Noisy"])
+@pytest.mark.parametrize(
+    "name", [*METHODS, "AtEachTimestep", "QuietMembranes", "Teacher", "ClassifierAlone", "Noisy", "Projected"]
+)
 def test_a_method_changes_the_training_and_resumes_to_the_bit(data, teacher, papers, tmp_path, name):
     """Each that is registered, and toys; cut off within the second epoch and taken up again."""
     plan = plan_of(name, data, teacher, **ADAMW)
@@ -266,6 +269,22 @@ def test_the_verbs_chain_goes_on_behind_a_method(data, teacher, tmp_path, name, 
     main(["fold", "--run", str(run), "--out", str(run)])
     main(["verify", *words, "--folded", str(run), "--out", str(run / "equivalence.json"), "--samples", "10"])
     assert read_json(run / "evaluation.json")["accuracy_percent"] == record["accuracy"]["last_epoch_percent"]
+    assert read_json(run / "equivalence.json")["passed"]
+
+
+@pytest.mark.parametrize("name", ["joint_a_snn", "tandem"])
+def test_a_network_trained_with_another_is_left_by_itself(data, tmp_path, name):
+    """Weights that were published, evaluated and folded are of one network, whatever was trained with it."""
+    main(verb(data, tmp_path, neuron="binary", method=name))
+    run = tmp_path / "out"
+    untrained = SpikingResNet(**read_json(run / RECORD)["model"])
+    assert weights(tmp_path).keys() == untrained.state_dict().keys()
+    words = ["--run", str(run), "--data", str(data), "--threads", "1"]
+    main(["evaluate", *words, "--out", str(run / "evaluation.json")])
+    main(["fold", "--run", str(run), "--out", str(run)])
+    main(["verify", *words, "--folded", str(run), "--out", str(run / "equivalence.json"), "--samples", "10"])
+    percent = read_json(run / RECORD)["accuracy"]["last_epoch_percent"]
+    assert read_json(run / "evaluation.json")["accuracy_percent"] == percent
     assert read_json(run / "equivalence.json")["passed"]
 
 

@@ -85,8 +85,9 @@ def test_gradients_and_statistics_of_unequal_parts_are_those_of_one_batch(tmp_pa
     [
         "cross_entropy",
         "im_loss",
+        "tandem",
         "ottt",
-        *(f"tests.helpers.methods:{m}" for m in ("AtEachTimestep", "ClassifierAlone")),
+        *(f"tests.helpers.methods:{m}" for m in ("AtEachTimestep", "ClassifierAlone", "Projected")),
     ],
 )
 def test_a_training_by_two_processes_is_that_of_one(recipe, tmp_path, method):  # noqa: F811

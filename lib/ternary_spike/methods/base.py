@@ -79,12 +79,16 @@ class Method:
         watches: whether the loss takes membrane potentials and spikes.
         label_smoothing: the recipe's.
         one_process: whether several processes that share each batch would compute something else; they are refused.
+        companion: what is trained with the network by the same optimiser and is no part of it, such as a projection;
+            :meth:`begin` makes it, where the network is. A checkpoint keeps its values if :meth:`tensors` names them.
+            A batch norm in it takes the statistics of each process for itself.
     """
 
     each_timestep: bool = False
     watches: bool = False
     label_smoothing: float = 0.0
     one_process: bool = False
+    companion: nn.Module | None = None
 
     def begin(self, run: Run) -> None:
         """Make ready: convert, calibrate, keep the teacher. The default does nothing.
@@ -133,6 +137,12 @@ class Method:
         loss = self.loss(scores, labels, membranes, x) * run.weight
         loss.backward()
         return loss, scores
+
+    def updated(self) -> None:
+        """Put the network's weights in order behind an update, where they follow from others. The default does nothing.
+
+        Nothing looks at them before.
+        """
 
     def tensors(self) -> dict[str, Tensor]:
         """What the method has learnt or counted and a checkpoint must keep, alike in every process."""

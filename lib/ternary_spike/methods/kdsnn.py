@@ -88,8 +88,8 @@ class FeatureDistillation(Method):
             )
         self.stages = list(students)
         for stage in self.stages:
-            _listen(students[stage], stage, self.spikes, training=True)
-            _listen(teachers[stage], stage, self.taught, training=False)
+            listen(students[stage], stage, self.spikes, training=True)
+            listen(teachers[stage], stage, self.taught, training=False)
 
     def loss(self, scores: Tensor, labels: Tensor, membranes: Membranes, x: Tensor) -> Tensor:
         """L of the spikes that led to these scores [B, K].
@@ -118,7 +118,7 @@ def last_of_stages(network: SpikingNetwork) -> dict[str, nn.Module]:
     return {name.partition(".")[0]: unit for name, unit in network.units() if name.startswith("stage")}
 
 
-def _listen(unit: nn.Module, name: str, outputs: dict[str, Tensor], training: bool) -> None:
+def listen(unit: nn.Module, name: str, outputs: dict[str, Tensor], training: bool) -> None:
     """Put what a unit puts out in that mode, [T, B, C, H, W], into ``outputs``.
 
     The student is evaluated too, and nothing asks for its features then.

@@ -170,6 +170,17 @@ METHODS = Registry(
             level="partly",
             from_run=True,
         ),
+        "joint_a_snn": Part(
+            "ternary_spike.methods.joint_a_snn:JointASNN",
+            "Joint A-SNN: trained with a twin without spikes, which shares its convolutions' factors and teaches it",
+            {
+                "share": Option(0.1, "alpha, the share of what is distilled in the loss", low=0.0, high=1.0),
+                "weight": Option(1e-6, "beta, the weight of the features' distances, summed", low=0.0, high=1e6),
+                "temperature": Option(3.0, "theta, what class scores are divided by", above=0.0, high=100.0),
+            },
+            source="Guo et al., Pattern Recognition 142, 2023, and its code",
+            level="partly",
+        ),
         "kdsnn": Part(
             "ternary_spike.methods.kdsnn:ResponseDistillation",
             "KDSNN, response-based: a trained network's softened class scores as a second target",

@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.data.loading import TrainingBatches
@@ -28,6 +28,7 @@ class TrainingStep:
 
     Attributes:
         called: the network as it is called in training.
+        trained: what the optimiser updates: the network, and the method's companion where it has one.
         weight: factor of the next step's loss; see :class:`ternary_spike.methods.base.Run`.
 
     Raises:
@@ -53,11 +54,15 @@ class TrainingStep:
             )
         method.label_smoothing = recipe.label_smoothing
         method.begin(self)
-        self.optimiser = Optimiser(model, recipe)
+        self.trained = model
+        if method.companion is not None:
+            self.trained = nn.ModuleDict({"network": model, "companion": method.companion})
+        self.optimiser = Optimiser(self.trained, recipe)
         self.called, self._average = model, None
         if processes is not None:
-            # credit that a method assigns in its own way does not pass through the wrapped network's backward pass
-            own = type(method).gradients is not Method.gradients
+            # credit that a method assigns in its own way, or a companion's, does not pass through the wrapped network's
+            # backward pass
+            own = type(method).gradients is not Method.gradients or method.companion is not None
             self.called = processes.wrap(model, model.classifier.weight.device, averaging=not own)
             self._average = processes.average if own else None
 
@@ -86,8 +91,9 @@ class TrainingStep:
 
     def _step(self) -> None:
         if self._average is not None:
-            self._average(p.grad for p in self.model.parameters() if p.grad is not None)
+            self._average(p.grad for p in self.trained.parameters() if p.grad is not None)
         self.optimiser.step(self.learning_rate)
+        self.method.updated()
 
     def scores(self, x: Tensor) -> tuple[Tensor, Membranes]:
         """Class scores [B, K] in float32, or [T, B, K], and the watched membranes, as the method wants them."""
