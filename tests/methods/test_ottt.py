@@ -9,6 +9,9 @@ from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.methods.registry import make_method
 from ternary_spike.models.base import SpikingNetwork
 from ternary_spike.models.blocks import ConvUnit
+from ternary_spike.models.chain_units import Dropout
+from ternary_spike.models.registry import make_network
+from ternary_spike.models.streaming import streaming
 from ternary_spike.neurons.lif import BinaryLIF
 from ternary_spike.neurons.soft_reset import SoftResetLIF
 from ternary_spike.training.step import TrainingStep
@@ -213,6 +216,67 @@ def test_the_network_is_left_as_it_was_even_by_an_error():
         step.method.gradients(step, *batch())
     assert model.timesteps == 3 and all(p.requires_grad for p in model.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_dropout_is_of_the_same_spikes_at_every_timestep():
+    """And a network whose class scores are votes trains too, which have no trace."""
+    torch.manual_seed(0)
+    model = make_network("plifnetw4", "soft_reset", 4, num_classes=4, in_channels=1, image_size=8)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.constant_(module.bias, 0.8)
+    dropped, kept = [], []
+
+    def note(_dropout: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        dropped.append((inputs[0] > 0) & (output == 0))
+        kept.append(output > 0)
+
+    (dropout,) = (m for m in model.modules() if isinstance(m, Dropout))
+    dropout.register_forward_hook(note)
+    method = make_method("ottt", classifier_trace=False)
+    method.gradients(TrainingStep(model, method, PLAIN), torch.randn(6, 1, 8, 8), torch.arange(6) % 4)
+    assert len(kept) == 4 and torch.cat(dropped).any() and torch.cat(kept).any()
+    assert not (torch.cat(dropped).any(0) & torch.cat(kept).any(0)).any()
+
+
+def theirs(kind: str, **options) -> tuple[Two, nn.Module]:
+    """A network of ours and one of SpikingJelly's with the same weights, which are one parameter each."""
+    reason = "spikingjelly (bench extra) is absent"
+    neuron = pytest.importorskip("spikingjelly.activation_based.neuron", reason=reason)
+    layer = pytest.importorskip("spikingjelly.activation_based.layer", reason=reason)
+    ours = two(0.5, 4)
+    convolutions = [nn.Conv2d(1, 3, 3, padding=1, bias=False), nn.Conv2d(3, 4, 3, padding=1, bias=False)]
+    convolutions[0].weight, convolutions[1].weight = ours.first.conv.weight, ours.second.conv.weight
+    neurons = [getattr(neuron, kind)(tau=2.0, decay_input=False, v_threshold=0.5, **options) for _ in range(2)]
+    mean = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    container = layer.OTTTSequential if kind == "OTTTLIFNode" else nn.Sequential
+    return ours, container(convolutions[0], neurons[0], convolutions[1], neurons[1], mean, ours.classifier)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["OTTTLIFNode", "SLTTLIFNode"])
+def test_spikingjelly_agrees(kind):
+    """Its neurons and container of OTTT; without traces, timestep by timestep, those of SLTT."""
+    ours, network = theirs(kind, **({} if kind == "OTTTLIFNode" else {"v_reset": None}))
+    x, labels = batch()
+    method = make_method("ottt", mse_share=0.05)
+    for _ in range(4):
+        scores = network(x)
+        scores = scores[0] if isinstance(scores, list) else scores
+        (method.loss(scores.float().unsqueeze(0), labels, {}, x) / 4).backward()
+    expected = {name: p.grad.clone() for name, p in ours.named_parameters()}
+    ours.zero_grad()
+    if kind == "OTTTLIFNode":
+        method.gradients(TrainingStep(ours, method, PLAIN), x, labels)
+    else:
+        with streaming(ours, online=True):
+            for _ in range(4):
+                (method.loss(ours(x, each_timestep=True).float(), labels, {}, x) / 4).backward()
+    for name, p in ours.named_parameters():
+        torch.testing.assert_close(
+            p.grad, expected[name], rtol=1e-6, atol=1e-9, msg=lambda text, name=name: name + text
+        )
+        assert p.grad.abs().max() > 1e-5
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from ternary_spike import SpikingResNet, UserError
 from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.methods.registry import make_method
 from ternary_spike.methods.tssl_bp import target_spikes
+from ternary_spike.models.registry import make_network
 from ternary_spike.neurons.tssl import TSSL
 from ternary_spike.training.step import TrainingStep
 
@@ -79,6 +80,19 @@ def test_it_learns_a_batch_by_heart():
     x, labels = batch(8)
     losses = [step(x, labels, 0.01)[0].item() for _ in range(40)]
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_neuron_for_each_class_is_its_output_neuron():
+    """The authors' network: class scores are post-synaptic potentials already."""
+    torch.manual_seed(0)
+    model = make_network("cifarnet_tssl_smallw4", "tssl", 5, num_classes=4, image_size=8)
+    step = TrainingStep(model, make_method("tssl_bp"), PLAIN)
+    a = model(torch.randn(2, 3, 8, 8), each_timestep=True)
+    target = torch.zeros_like(a)
+    target[:, 0, 3] = target[:, 1, 2] = step.method.target(a)
+    expected = (a - target).square().sum() / 4
+    torch.testing.assert_close(step.method.loss(a, torch.tensor([3, 2]), {}, torch.empty(0)), expected)
+    assert step(torch.randn(2, 3, 8, 8), torch.tensor([3, 2]), 0.1)[0].isfinite()
 
 
 def test_other_neurons_are_refused():

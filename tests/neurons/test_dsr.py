@@ -178,3 +178,28 @@ def test_what_is_refused(kind, options, words):
         kind(**options)
     with pytest.raises(AttributeError, match="is its threshold"):
         kind().amplitude = torch.ones(())
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("kind", "ours", "options"),
+    [
+        ("DSRIFNode", RepresentedIF(0.6), {"v_threshold": 0.6}),
+        ("DSRLIFNode", RepresentedLIF(0.01, time_constant=2.0), {"v_threshold": 0.01, "tau": 2.0}),
+    ],
+)
+def test_spikingjelly_agrees(kind, ours, options):
+    reason = "spikingjelly (bench extra) is absent"
+    node = pytest.importorskip("spikingjelly.activation_based.neuron", reason=reason)
+    bound = {"v_threshold_lower_bound": ours.lowest_threshold}
+    theirs = getattr(node, kind)(T=5, alpha=ours.level, **options, **bound)
+    x = torch.randn(5, 8, 300, generator=torch.Generator().manual_seed(0))
+    weight = torch.randn(5, 8, 300, generator=torch.Generator().manual_seed(1))
+    a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+    found, expected = ours(a), theirs(b)
+    torch.testing.assert_close(found, expected)
+    (found * weight).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(a.grad, b.grad)
+    torch.testing.assert_close(ours.threshold.grad, theirs.v_threshold.grad, rtol=1e-4, atol=1e-5)
+    assert ours.threshold.grad.abs() > 1e-3

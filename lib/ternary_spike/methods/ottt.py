@@ -87,11 +87,13 @@ class OnlineTraining(Method):
         losses, scores = [], []
         layers = [m for m in run.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
         if not self.classifier_trace:
-            layers.remove(run.model.classifier)
+            layers = [layer for layer in layers if layer is not run.model.classifier]
+        devices = [x.device] if x.device.type == "cuda" else []
         with streaming(run.model, online=True), traced(layers, self.leak):
             for t in range(timesteps):
                 frames = x[:, t : t + 1] if x.dim() == 5 else x
-                with run.autocast():
+                # each timestep draws the same numbers: dropout is of the same spikes at all of them
+                with run.autocast(), torch.random.fork_rng(devices):
                     step = run.model(frames, each_timestep=True).float()
                 loss = self.loss(step, labels, {}, frames) * run.weight / timesteps
                 loss.backward()

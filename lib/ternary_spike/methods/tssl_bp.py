@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ternary_spike.methods.base import Membranes, Method, Run
 from ternary_spike.models.base import named_neurons
+from ternary_spike.models.chain_units import Votes
 from ternary_spike.neurons.tssl import TSSL, post_synaptic
 from ternary_spike.system.errors import UserError
 
@@ -32,9 +33,10 @@ class SpikeSequenceLearning(Method):
     a are the post-synaptic potentials of the output neurons, d those of the target train. The authors' code filters the
     target twice, once where it is made and once in the loss; the output is filtered once.
 
-    The output neurons are like the network's, without parameters, and part of the loss: what the classifier gives at
-    each timestep is the current into them. In evaluation the class scores are the mean of these currents, where the
-    authors take the mean of a. They give T as a multiple of 5; other T cut the pattern of the target off.
+    A network that ends with a neuron for each class (``cifarnet_tssl``) has these as output neurons, and the mean of a
+    are its class scores, as the authors'. Behind a linear classifier output neurons are part of the loss: what the
+    classifier gives at each timestep is the current into them. In evaluation the class scores are then the mean of
+    these currents. T is a multiple of 5 in the authors' code; other T cut the pattern of the target off.
 
     After each update the weights of convolutions and linear layers are cut off at 4 and -4. The loss and its gradient,
     which are shortened by the recipe's ``gradient_clipping``, are sums over the whole batch: several processes, which
@@ -64,16 +66,19 @@ class SpikeSequenceLearning(Method):
                     "none; choose neuron tssl, or another method"
                 )
         last = list(layers.values())[-1]
-        self.output = TSSL(last.time_constant, last.synapse, last.threshold)
+        self.synapse = last.synapse
+        self.output = nn.Identity()
+        if not isinstance(run.model.classifier, Votes):
+            self.output = TSSL(last.time_constant, last.synapse, last.threshold)
 
     def target(self, like: Tensor) -> Tensor:
         """d [T] of the label's neuron, for scores [T, B, K]."""
         train = torch.tensor(target_spikes(len(like))).to(like)
-        d = post_synaptic(train, self.output.synapse)
-        return post_synaptic(d, self.output.synapse) if self.filter_twice else d
+        d = post_synaptic(train, self.synapse)
+        return post_synaptic(d, self.synapse) if self.filter_twice else d
 
     def loss(self, scores: Tensor, labels: Tensor, membranes: Membranes, x: Tensor) -> Tensor:
-        """L of currents into the output neurons [T, B, K], divided by B."""
+        """L of scores [T, B, K], divided by B: of a, or of currents into output neurons that are part of the loss."""
         d = self.target(scores).view(-1, 1, 1) * nn.functional.one_hot(labels, scores.shape[2]).to(scores)
         return (self.output(scores) - d).square().sum() / (2 * len(labels))
 

@@ -159,12 +159,12 @@ CHAINS = {
         bias="all",
     ),
     "cifarnet_tssl": _network(
-        "CIFARNet of TSSL-BP, the larger one: no normalisation, no biases, dropout (its sums over 2x2 places are "
-        "averages here, and the neurons of its classes are a linear classifier)",
+        "CIFARNet of TSSL-BP, the larger one: no normalisation, no biases, dropout, a neuron for each class (its sums "
+        "over 2x2 places are averages here)",
         f"{TSSL}, and its code",
         PARTLY,
         128,
-        "128 D0.2 256 D0.2 A 512 D0.2 A 1024 D0.2 512 D0.2 F1024 D0.2 F512 D0.2",
+        "128 D0.2 256 D0.2 A 512 D0.2 A 1024 D0.2 512 D0.2 F1024 D0.2 F512 D0.2 V1",
         **BARE,
     ),
     "cifarnet_tssl_small": _network(
@@ -172,7 +172,7 @@ CHAINS = {
         f"{TSSL}, and its code",
         PARTLY,
         96,
-        "96 D0.2 256 D0.2 A 384 D0.2 A 384 D0.2 256 D0.2 F1024 D0.2 F1024 D0.2",
+        "96 D0.2 256 D0.2 A 384 D0.2 A 384 D0.2 256 D0.2 F1024 D0.2 F1024 D0.2 V1",
         **BARE,
     ),
     "cifarnet_glif": _network(
