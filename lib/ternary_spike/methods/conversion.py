@@ -12,15 +12,15 @@ pictures, one a layer. Batch norm keeps the source's running statistics, with wh
         back-propagation through time, which a recipe with epochs above 0 adds
     data-based (Diehl et al., IJCNN 2015): the largest activations of the source itself
 
-Scores are those of a classifier that accumulates and does not fire. Their mean over time is that sum over T, so that
-both name the same class.
+The classifier accumulates and does not fire. The mean of its scores over time is that sum divided by T, so that both
+name the same class.
 """
 
 import torch
 from torch import Tensor
 
 from ternary_spike.configuration.recipe import Recipe
-from ternary_spike.methods.base import Run
+from ternary_spike.methods.base import Membranes, Run
 from ternary_spike.methods.calibration import percentile, pictures
 from ternary_spike.methods.sources import take_over_weights
 from ternary_spike.methods.streamed import Streamed
@@ -42,7 +42,8 @@ class Conversion(Streamed):
     Hybrid-Train alone.
 
     Trained are all weights, batch norm's too, but not its running statistics, which stay the source's, nor thresholds.
-    Gradients go through all timesteps at once. That needs memory for each of them; evaluation does not.
+    The loss is on the scores' sum over time where a spike is 1, as published; where it is V_th, whose mean already
+    stands for the source's activation, on their mean. Gradients go through all timesteps at once. That needs memory for each of them; evaluation does not.
 
     Args:
         balance: what thresholds are taken from, the currents of the spiking network ("spiking") or of the source's own
@@ -108,6 +109,8 @@ class Conversion(Streamed):
             raise UserError(f"source {name} has spiking neurons, which are not converted; choose one with neuron relu")
         elif run.batches is not None:
             self._calibrate(run, layers, encode)
+        in_units = any(layer.spike_value == "threshold" for layer in layers.values())
+        self.sum_over = 1 if in_units else run.model.timesteps
         self.norms = [module for module in run.model.modules() if isinstance(module, BatchNorm2d)]
         evaluates_by_timestep(run.model, encode)
 
@@ -115,6 +118,10 @@ class Conversion(Streamed):
         """Batch norm keeps its statistics in training, too: those of batches of spikes would be others."""
         for norm in self.norms:
             norm.eval()
+
+    def loss(self, scores: Tensor, labels: Tensor, membranes: Membranes, x: Tensor) -> Tensor:
+        """Of scores [B, K], the means over time."""
+        return self.cross_entropy(self.sum_over * scores, labels)
 
     @torch.no_grad()
     def _calibrate(self, run: Run, layers: dict[str, IntegrateAndFire], encode: Encoder | None) -> None:
