@@ -1,5 +1,6 @@
 """Conversion: thresholds worked out by hand, units, order, what a converted network computes, and what is refused."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -21,10 +22,11 @@ from ternary_spike.reparam import fold
 from ternary_spike.system.files import read_json, read_tensors
 from ternary_spike.training.loop import train
 from ternary_spike.training.record import WEIGHTS, load_model
-from tests.helpers.networks import random_network
+from tests.helpers.networks import random_network, recalibrate
 from tests.helpers.tiny import prepare_tiny, tiny_plan
 
 CPU = torch.device("cpu")
+REPOSITORY = Path(__file__).parents[2]
 RECIPE = Recipe("x", 1, 4, 0.1, 0.9, 0.0, mean=[0.5], std=[0.5])
 
 
@@ -287,3 +289,85 @@ def test_a_converted_network_with_a_hard_reset_folds_to_spikes_of_one(runs, tmp_
     main(["fold", "--run", str(folders["converted"]), "--out", str(tmp_path)])
     reason = "layer stem1, IntegrateAndFire, does not say what it is once folded"
     assert read_json(tmp_path / "folded.json")["not_foldable"] == reason
+
+
+class Stem(SpikingNetwork):
+    """Two convolutions with batch norm."""
+
+    def __init__(self, neuron: str, timesteps: int, **options) -> None:
+        super().__init__(timesteps, 1, 8)
+        self.stem = nn.ModuleList(
+            ConvUnit(into, out, 3, 1, lambda _: make_neuron(neuron, **options)) for into, out in ((1, 6), (6, 5))
+        )
+        self.classifier = nn.Linear(5, 4)
+        self.initialise()
+
+    def units(self):
+        return [(f"stem{i + 1}", unit) for i, unit in enumerate(self.stem)]
+
+
+@pytest.mark.full
+def test_spikingjelly_converts_to_the_same_network():
+    """Its rate coding: data-based maxima, soft reset, spikes scaled by the threshold."""
+    ann2snn = pytest.importorskip(
+        "spikingjelly.activation_based.ann2snn", reason="spikingjelly (bench extra) is absent"
+    )
+    from spikingjelly.activation_based import functional
+
+    torch.manual_seed(0)
+    timesteps, source = 60, Stem("relu", 1)
+    calibration, shown = torch.randn(2, 16, 1, 8, 8)
+    recalibrate(source, calibration, torch.Generator().manual_seed(1))
+    source.double()
+    layers = [module for unit in source.stem for module in (unit.conv, unit.bn, nn.ReLU())]
+    plain = nn.Sequential(
+        *(_plain(module) for module in layers), nn.AvgPool2d(8), nn.Flatten(), _plain(source.classifier)
+    )
+    loader = [(calibration.double(), torch.zeros(16, dtype=torch.int64))]
+    theirs = ann2snn.FXConverter(ann2snn.RateCodingRecipe(dataloader=loader, mode="max"), device="cpu").convert(
+        plain.double().eval()
+    )
+    ours = Stem("if", timesteps, reset="soft").double()
+    thresholds = converted(ours, source, calibration.double(), balance="source")
+    found = [module.scale.item() for module in theirs.modules() if type(module).__name__ == "VoltageScaler"]
+    assert found == pytest.approx([1 / thresholds[0], thresholds[0], 1 / thresholds[1], thresholds[1]])
+    with torch.no_grad():
+        functional.reset_net(theirs.eval())
+        summed = sum(theirs(shown.double()) for _ in range(timesteps))
+        torch.testing.assert_close(ours(shown.double()), summed / timesteps, rtol=0, atol=1e-6)  # float32 scales
+    assert (summed / timesteps - source(shown.double())).abs().max() > 1e-3  # it is no trivial agreement
+
+
+def _plain(module: nn.Module) -> nn.Module:
+    """torch's own layer of a picture [B, C, H, W], as the converter traces it, for one of ours with a time axis."""
+    if isinstance(module, nn.Conv2d):
+        made = nn.Conv2d(module.in_channels, module.out_channels, 3, padding=1, bias=False)
+    elif isinstance(module, nn.BatchNorm2d):
+        made = nn.BatchNorm2d(module.num_features)
+    elif isinstance(module, nn.Linear):
+        made = nn.Linear(module.in_features, module.out_features)
+    else:
+        return module
+    made.double().load_state_dict(module.state_dict())
+    return made
+
+
+@pytest.mark.full
+def test_on_digits_a_converted_network_is_as_accurate_as_its_source(tmp_path):
+    """Within one point at T = 256, and far below it at T = 8."""
+    main(["prepare", "--dataset", "digits", "--out", str(tmp_path / "data")])
+    words = ["--data", tmp_path / "data", "--recipe", REPOSITORY / "config/recipes/digits.yaml", "--seed", 0]
+    words += ["--architecture", "resnet6w8", "--checkpoints", tmp_path / "c", "--threads", 1, "--device", "cpu"]
+    relu, run = tmp_path / "relu", tmp_path / "if"
+    how = ["--neuron-option", "reset=soft", "--method", "conversion", "--method-option", "balance=source"]
+    how += ["--source", relu, "--set", "epochs=0"]
+    for more in (
+        ["--neuron", "relu", "--timesteps", 1, "--out", relu],
+        ["--neuron", "if", "--timesteps", 256, "--out", run, *how],
+    ):
+        main(["train", *(str(word) for word in [*words, *more])])
+    out = run / "evaluation.json"
+    main(["evaluate", "--run", str(run), "--data", str(tmp_path / "data"), "--device", "cpu", "--out", str(out)])
+    source = read_json(relu / "run.json")["accuracy"]["last_epoch_percent"]
+    curve = read_json(out)["accuracy_percent_by_timestep"]
+    assert source > 97 and curve[255] == pytest.approx(source, abs=1) and curve[7] < 50

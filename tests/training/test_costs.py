@@ -79,6 +79,15 @@ def test_a_method_that_cannot_be_timed_counts_as_the_papers_way(planned, tmp_pat
     assert found["tet"] == found[planned[0].id]
 
 
+def test_a_conversion_of_thousands_of_timesteps_is_not_timed_for_so_many(planned, tmp_path):
+    """It trains nothing: no step of 2500 timesteps is made, which no memory would hold."""
+    run = by_method(dataclasses.replace(planned[0], timesteps=2500), "spike_norm")
+    run = dataclasses.replace(run, values={**run.values, "epochs": 0})
+    assert costs._step(run)[0].timesteps == 1
+    found = estimated([run], tmp_path)["spike_norm"]
+    assert found.projected_hours == 0 and found.disk_megabytes > 0
+
+
 @pytest.mark.parametrize(("options", "size"), [({}, 48), ({"size": "32"}, 32)])
 def test_a_step_has_the_size_and_channels_of_the_prepared_pictures(planned, tmp_path, options, size):
     source = plan.DataSource("cifar10dvs", "tonic", None, options)

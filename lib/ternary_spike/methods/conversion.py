@@ -43,7 +43,8 @@ class Conversion(Streamed):
 
     Trained are all weights, batch norm's too, but not its running statistics, which stay the source's, nor thresholds.
     The loss is on the scores' sum over time where a spike is 1, as published; where it is V_th, whose mean already
-    stands for the source's activation, on their mean. Gradients go through all timesteps at once. That needs memory for each of them; evaluation does not.
+    stands for the source's activation, on their mean. Gradients go through all timesteps at once, which needs memory
+    for each of them; evaluation does not.
 
     Args:
         balance: what thresholds are taken from, the currents of the spiking network ("spiking") or of the source's own

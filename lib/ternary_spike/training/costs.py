@@ -161,11 +161,12 @@ def _timed(update: TrainingStep, images: torch.Tensor, labels: torch.Tensor) -> 
 
 
 def _step(run: Run) -> tuple[Step, recipes.Recipe]:
+    """The step whose time is the run's; of a run that trains nothing, one timestep, which says how large it is."""
     recipe = recipes.from_dict(run.values, f"recipe {run.recipe}")
     known = registry.describe(run.dataset)
     return Step(
         run.architecture,
-        run.timesteps,
+        run.timesteps if recipe.epochs else 1,
         known.channels,
         known.prepared_size(run.data.options),
         recipe.precision,
