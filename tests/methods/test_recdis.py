@@ -87,6 +87,18 @@ def test_where_and_when_a_potential_stands_does_not_matter(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_statistics_are_of_the_whole_batch_where_processes_hold_parts_of_it(form):
+    """Each process has half; what it hands over is averaged with the other's."""
+    halves, given, method = (0.5 + 0.3 * potentials(3, 8, 2, 5, 5)).split(4, 1), [], candidate(form)
+    method.run.mean = lambda part: given.append(part) or part
+    for half in halves:
+        method.on([half])
+    method.run.mean = lambda _part: (given[0] + given[1]) / 2
+    found = sum(method.on([half]) for half in halves) / 2
+    torch.testing.assert_close(found, candidate(form).on([torch.cat(halves, 1)]))
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_gradients_agree_with_finite_differences(form):
     u = (0.5 + 0.3 * potentials(2, 2, 2, 2, 2)).requires_grad_()
     assert candidate(form).on([u]) > 0.01

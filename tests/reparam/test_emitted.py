@@ -9,6 +9,7 @@ from ternary_spike import TernaryLIF
 from ternary_spike.models.base import named_neurons
 from ternary_spike.models.known_modules import NotFoldable
 from ternary_spike.models.resnet import SpikingResNet
+from ternary_spike.neurons.mt_snn import MultiThreshold
 from ternary_spike.reparam import emitted, energy
 from ternary_spike.reparam.folding import fold
 from ternary_spike.reparam.wiring import Wiring
@@ -99,6 +100,7 @@ OTHERS = {
     "a sign unsaid": (Unsigned, "Unsigned, emits spikes of -1, though"),
     "without a spike": (Leaking, "Leaking, emits something where no neuron fires"),
     "graded": (Graded, "Graded, emits spikes that are not worth the same"),
+    "several thresholds": (MultiThreshold, "MultiThreshold, emits spikes other than -1, 0 and 1"),
     "no spikes": (lambda: nn.ReLU(), "ReLU, emits no spikes"),
 }
 
