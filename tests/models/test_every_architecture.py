@@ -26,6 +26,7 @@ PARAMETERS = {
     ("vgg11_ltl_ann", 10): 10_544_906,  # and two numbers for each of its 3,776 channels and neurons
     ("vgg16_ltl_ann", 10): 16_042_058,
     ("vgg11_dsr", 10): 9_476_318,
+    ("vgg11_ottt", 10): 9_217_728 + 2 * 2_752 + 5_130,  # weights; a bias and a gain a channel; the classifier
     ("cifarnet_tssl", 10): 44_999_040,
     ("cifarnet_tssl_small", 10): 21_156_384,
     ("cifarnet_glif", 10): 44_999_040 + 2 * (128 + 256 + 512 + 1024 + 512),

@@ -126,8 +126,7 @@ class Method:
     def gradients(self, run: Run, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Leave a gradient at every parameter that is to be updated; those of the last step are gone.
 
-        Another way to assign credit overrides it; the default is back-propagation through time. The update that
-        follows finds nothing to do where ``run.update`` was the last that was called.
+        Another way to assign credit overrides it; the default is back-propagation through time.
 
         Returns:
             The batch's loss times ``run.weight``, and its class scores as :meth:`loss` takes them.

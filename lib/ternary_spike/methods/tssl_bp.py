@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ternary_spike.methods.base import Membranes, Method, Run
 from ternary_spike.models.base import named_neurons
 from ternary_spike.models.chain_units import Votes
+from ternary_spike.models.weight_standardisation import trained_weight
 from ternary_spike.neurons.tssl import TSSL, post_synaptic
 from ternary_spike.system.errors import UserError
 
@@ -66,7 +67,7 @@ class SpikeSequenceLearning(Method):
                     "none; choose neuron tssl, or another method"
                 )
         last = list(layers.values())[-1]
-        self.synapse = last.synapse
+        self.model, self.synapse = run.model, last.synapse
         self.output = nn.Identity()
         if not isinstance(run.model.classifier, Votes):
             self.output = TSSL(last.time_constant, last.synapse, last.threshold)
@@ -83,13 +84,15 @@ class SpikeSequenceLearning(Method):
         return (self.output(scores) - d).square().sum() / (2 * len(labels))
 
     def gradients(self, run: Run, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Update by the gradient of the batch's sum, and cut the weights off; nothing is left to update by."""
+        """The gradient of the batch's sum; the loss is its mean, as of other methods."""
         scores, membranes = run.scores(x)
         loss = self.loss(scores, labels, membranes, x)
         (loss * len(x)).backward()
-        run.update()
-        with torch.no_grad():
-            for module in run.model.modules():
-                if isinstance(module, nn.Conv2d | nn.Linear):
-                    module.weight.clamp_(-LARGEST_WEIGHT, LARGEST_WEIGHT)
         return loss, scores
+
+    @torch.no_grad()
+    def updated(self) -> None:
+        """Cut the weights off."""
+        for module in self.model.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                trained_weight(module).clamp_(-LARGEST_WEIGHT, LARGEST_WEIGHT)

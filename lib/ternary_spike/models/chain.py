@@ -22,6 +22,7 @@ from ternary_spike.models.layers import AvgPool2d
 from ternary_spike.models.network_input import check_input
 from ternary_spike.models.normalisations import BATCH_NORM, NO_NORMALISATION, make_normalisation
 from ternary_spike.models.registry import parse_architecture, require_image_size
+from ternary_spike.models.weight_standardisation import SPIKE_SCALE, scale, standardise
 from ternary_spike.neurons.registry import make_neuron
 
 #: layers behind which numbers are no larger than in front of them
@@ -66,7 +67,7 @@ class ChainNetwork(SpikingNetwork):
     ) -> None:
         super().__init__(timesteps, in_channels, image_size)
         spec = parse_architecture(architecture)
-        if spec.norm == "none" and normalisation not in (BATCH_NORM, NO_NORMALISATION):
+        if spec.norm in ("none", "weights") and normalisation not in (BATCH_NORM, NO_NORMALISATION):
             raise ValueError(
                 f"normalisation is {normalisation!r}, but {architecture} has no normalisation; leave it out"
             )
@@ -76,7 +77,7 @@ class ChainNetwork(SpikingNetwork):
         made = _Layers(
             spec,
             partial(make_neuron, neuron, timesteps=self.timesteps, **(neuron_options or {})),
-            nn.Identity if spec.norm == "none" else norm,
+            nn.Identity if spec.norm in ("none", "weights") else norm,
             (self.in_channels, self.image_size, num_classes),
         )
         # a module's name may hold no dot, those of result files do
@@ -85,6 +86,8 @@ class ChainNetwork(SpikingNetwork):
         self.emits = max(getattr(unit, "largest", 1) for unit in made.units.values())
         self.classifier = made.classifier or nn.Linear(made.channels * made.side**2, num_classes, spec.head_bias)
         self.initialise()
+        if spec.norm == "weights":
+            self._standardise()
 
     def initialise(self) -> None:
         """Convolutions N(0, 2 / (k k c_out)) without biases; fully connected layers as torch has them."""
@@ -92,6 +95,16 @@ class ChainNetwork(SpikingNetwork):
             if isinstance(module, nn.Conv2d):
                 fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
                 nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+
+    def _standardise(self) -> None:
+        """Standardise the convolutions' weights; whatever is fed by spikes has them times a constant (OTTT's code)."""
+        first, *others = [m for m in self.modules() if isinstance(m, nn.Conv2d)]
+        standardise(first)
+        for conv in others:
+            standardise(conv, SPIKE_SCALE)
+        nn.init.normal_(self.classifier.weight, 0.0, 0.01)
+        nn.init.zeros_(self.classifier.bias)
+        scale(self.classifier, SPIKE_SCALE)
 
     def units(self) -> list[tuple[str, nn.Module]]:
         """Layers and blocks; see :meth:`SpikingNetwork.units`."""

@@ -28,7 +28,8 @@ class LayerList:
         width: channels of the first layer. With another width than the list's, every layer has more or fewer in
             proportion, but for neurons that vote.
         layers: the list.
-        norm: which layers are normalised: "all", "convolutions" (blocks among them) or "none".
+        norm: which layers are normalised: "all", "convolutions" (blocks among them) or "none"; with "weights" none, but
+            convolutions have standardised weights.
         bias: which layers have a bias: "all" (but the blocks), "fully connected" or "none".
         head_bias: whether the classifier has one.
         connect: g of spike-element-wise blocks: "add", "and" or "iand".
@@ -156,6 +157,16 @@ CHAINS = {
         PARTLY,
         64,
         "64 D0.1 A 128 D0.1 A 256 D0.1 256 D0.1 A 512 D0.1 512 D0.1 A 512 D0.1 512 D0.1 A U7 V1",
+        bias="all",
+    ),
+    "vgg11_ottt": _network(
+        "VGG of OTTT for CIFAR: convolutions of standardised weights, no batch norm, average pooling (its spikes times "
+        "2.74 are weights times 2.74 here)",
+        "Xiao et al., NeurIPS 2022, and its code",
+        FAITHFUL,
+        64,
+        "64 128 A 256x2 A 512x2 A 512x2 G",
+        norm="weights",
         bias="all",
     ),
     "cifarnet_tssl": _network(

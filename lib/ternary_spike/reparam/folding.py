@@ -14,8 +14,11 @@ A trained layer emits a * b. What follows is linear up to the next membrane, so 
 An amplitude a channel is folded the same way, along the input channels.
 """
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from ternary_spike.membrane.dynamics import Dynamics
 from ternary_spike.models.batch_norm import BatchNorm2d
@@ -36,11 +39,11 @@ class Folder(Wiring):
 
     def conv(self, name: str, conv: nn.Conv2d, bn: BatchNorm2d, source: str) -> str:
         super().conv(name, conv, bn, source)
-        return self._weights(name, conv.weight, conv.bias, bn, source)
+        return self._weights(name, _in_double(conv).weight, conv.bias, bn, source)
 
     def fully_connected(self, name: str, linear: nn.Linear, bn: BatchNorm2d, source: str) -> str:
         super().fully_connected(name, linear, bn, source)
-        return self._weights(name, as_kernel(linear), linear.bias, bn, source)
+        return self._weights(name, as_kernel(_in_double(linear)), linear.bias, bn, source)
 
     def _weights(self, name: str, weight: Tensor, bias: Tensor | None, bn: nn.Module, source: str) -> str:
         """Keep a layer's weight [C', C, k, k] and bias with the source's amplitude and the batch norm behind it."""
@@ -106,10 +109,15 @@ class Folder(Wiring):
         carried = self.carried[source].flatten()
         if len(carried) > 1:  # one a channel, for weights of each place of it
             carried = carried.repeat_interleave(linear.in_features // len(carried))
-        weight = linear.weight.double() * carried
+        weight = _in_double(linear).weight.double() * carried
         self.weights[f"{name}.weight"] = weight.to(self.dtype)
         self.weights[f"{name}.bias"] = (torch.zeros_like(weight[:, 0]) + _or_zero(linear.bias)).to(self.dtype)
         return name
+
+
+def _in_double(layer: nn.Module) -> nn.Module:
+    """A layer as it is; where its weights are computed from others, a copy that computes them in float64."""
+    return deepcopy(layer).double() if parametrize.is_parametrized(layer) else layer
 
 
 def _along_inputs(amplitude: Tensor, dims: int) -> Tensor:

@@ -11,6 +11,7 @@ from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from ternary_spike.configuration.recipe import Recipe
+from ternary_spike.models.weight_standardisation import trained_weight
 
 SECOND_BETA, EPSILON = 0.999, 1e-8  # of Adam and AdamW, as their authors and torch have them
 # what an optimiser remembers of each parameter; SGD's buffer that starts at zero takes the first gradient as it is
@@ -97,6 +98,6 @@ def _blank(kind: str, parameter: Tensor) -> Tensor:
 
 def decayed_and_free_parameters(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Parameters with weight decay (conv and linear weights) and without (biases, BN, amplitudes), as the authors."""
-    decayed = [m.weight for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    decayed = [trained_weight(m) for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     ids = {id(p) for p in decayed}
     return decayed, [p for p in model.parameters() if id(p) not in ids]
