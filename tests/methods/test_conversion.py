@@ -1,5 +1,6 @@
 """Conversion: thresholds worked out by hand, units, order, what a converted network computes, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from ternary_spike import UserError
 from ternary_spike.cli import main
+from ternary_spike.cli._streamed import how_it_runs
 from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.methods.base import frozen
 from ternary_spike.methods.registry import make_method
@@ -19,9 +21,10 @@ from ternary_spike.models.recording import recording
 from ternary_spike.models.streaming import scores_by_timestep
 from ternary_spike.neurons.registry import make_neuron
 from ternary_spike.reparam import fold
+from ternary_spike.reparam.energy import measure_itself
 from ternary_spike.system.files import read_json, read_tensors
 from ternary_spike.training.loop import train
-from ternary_spike.training.record import WEIGHTS, load_model
+from ternary_spike.training.record import WEIGHTS, load_model, read_record
 from tests.helpers.networks import random_network, recalibrate
 from tests.helpers.tiny import prepare_tiny, tiny_plan
 
@@ -286,9 +289,32 @@ def test_a_converted_network_with_a_hard_reset_folds_to_spikes_of_one(runs, tmp_
     assert {*torch.cat([b.flatten() for b in same.values()]).tolist()} == {0, 1}
     thresholds = [op.settings["threshold"] for op in folded.operations if op.kind == "spikes"]
     assert thresholds == [layer.threshold.item() for layer in named_neurons(model).values()]
+    assert how_it_runs(read_record(folders["hard"]), folders["hard"]) == {"by_timestep": True, "encode": None}
     main(["fold", "--run", str(folders["converted"]), "--out", str(tmp_path)])
     reason = "layer stem1, IntegrateAndFire, does not say what it is once folded"
     assert read_json(tmp_path / "folded.json")["not_foldable"] == reason
+
+
+def test_random_input_is_not_folded_and_counted_timestep_by_timestep(runs, tmp_path):
+    """By the verbs, as at once in all that does not depend on what is drawn."""
+    folders, data = runs
+    plan = tiny_plan(data, "if", method={"method": "conversion", "method_options": {"input": "poisson"}}, epochs=0)
+    plan.model.update(timesteps=6)
+    run = tmp_path / "run"
+    train(replace(plan, source=folders["relu"]), tmp_path / "checkpoints", run, CPU, lambda _: None)
+    words = ["--run", str(run), "--data", str(data), "--threads", "1", "--device", "cpu", "--folded", str(run)]
+    main(["fold", "--run", str(run), "--out", str(run)])
+    reason = "its input is drawn at random at each timestep, which a folded network does not do"
+    assert read_json(run / "folded.json")["not_foldable"] == reason
+    main(["energy", *words, "--out", str(run), "--samples", "20"])
+    counted = read_json(run / "energy.json")
+    assert counted["counted_on"] == "the network itself" and "not_counted" not in counted
+    model = load_model(run)[1]
+    x = [torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(2))]
+    at_once, streamed = (measure_itself(model, x, by_timestep=by_timestep) for by_timestep in (False, True))
+    assert streamed == at_once
+    rows, _ = measure_itself(model, x, by_timestep=True, encode=PoissonInput(1.0))
+    assert rows[0]["flops"] == 6 * at_once[0][0]["flops"]  # the encoder, anew at each timestep
 
 
 class Stem(SpikingNetwork):

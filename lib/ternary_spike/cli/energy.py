@@ -28,6 +28,7 @@ def run(args: Namespace) -> None:
 
     from ternary_spike.cli._made_by import made_by
     from ternary_spike.cli._stages import not_foldable, of_run, open_folded, open_run
+    from ternary_spike.cli._streamed import how_it_runs
     from ternary_spike.reparam.energy import COLUMNS, Constants, measure, measure_itself
     from ternary_spike.reparam.network import NOT_FOLDABLE
     from ternary_spike.system.files import csv_text, replaced_together, sha256_of, write_json, write_text
@@ -39,7 +40,7 @@ def run(args: Namespace) -> None:
     constants = Constants(args.flop_picojoule, args.synop_picojoule, args.sign_picojoule)
     inputs = (x for x, _ in watched(batches, f"{record['id']}: counting", "batch"))
     if reason := not_foldable(args, record):
-        rows, totals = measure_itself(model.to(device), inputs, constants)
+        rows, totals = measure_itself(model.to(device), inputs, constants, **how_it_runs(record, args.run))
         totals = {NOT_FOLDABLE: reason, "counted_on": "the network itself", **totals}
     else:
         rows, totals = measure(open_folded(args, record).to(torch.float32).to(device), inputs, constants)

@@ -17,23 +17,18 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     from ternary_spike.cli._made_by import made_by
     from ternary_spike.cli._stages import of_run, open_run
-    from ternary_spike.configuration import recipe
+    from ternary_spike.cli._streamed import how_it_runs
     from ternary_spike.data.loading import evaluation_batch_size
     from ternary_spike.measuring.evaluation import evaluate
-    from ternary_spike.methods.registry import PAPERS_WAY, make_method
-    from ternary_spike.methods.streamed import Streamed
     from ternary_spike.system.files import write_json
     from ternary_spike.system.progress import watched
     from ternary_spike.system.provenance import now
-    from ternary_spike.training.record import RECORD, read_record
+    from ternary_spike.training.record import read_record
 
     started = now()
     record = read_record(args.run)
-    method = make_method(record.get("method") or PAPERS_WAY, **record.get("method_options") or {})
-    how, at_once = {}, None
-    if isinstance(method, Streamed):
-        how = {"by_timestep": True, "encode": method.encoder(recipe.from_dict(record["recipe"], args.run / RECORD))}
-        at_once = evaluation_batch_size(record["model"]["image_size"], timesteps=1)
+    how = how_it_runs(record, args.run)
+    at_once = evaluation_batch_size(record["model"]["image_size"], timesteps=1) if how else None
     record, model, batches, device = open_run(args, batch_size=at_once)
     result = evaluate(model.to(device), watched(batches, f"{record['id']}: evaluating", "batch"), **how)
     data = {"label": record["data"]["label"], "checksum": record["data"]["checksum"]}

@@ -15,6 +15,7 @@ def run(args: Namespace) -> None:
     import torch
 
     from ternary_spike.cli._made_by import made_by
+    from ternary_spike.cli._streamed import how_it_runs
     from ternary_spike.models.known_modules import NotFoldable
     from ternary_spike.reparam.folding import fold
     from ternary_spike.reparam.refusal import save_refusal
@@ -24,6 +25,8 @@ def run(args: Namespace) -> None:
     started = now()
     record, model = load_model(args.run)
     try:
+        if how_it_runs(record, args.run).get("encode") is not None:
+            raise NotFoldable("its input is drawn at random at each timestep, which a folded network does not do")
         folded = fold(model)
     except NotFoldable as refused:
         origin = made_by("fold", record, torch.device("cpu"), started)

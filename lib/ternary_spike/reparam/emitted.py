@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ternary_spike.models.base import named_neurons
 from ternary_spike.models.recording import recording
+from ternary_spike.models.streaming import Encoder, scores_by_timestep
 from ternary_spike.neurons.base import SpikingNeuron
 from ternary_spike.reparam import synops
 from ternary_spike.reparam.network import FoldedNetwork
@@ -54,7 +55,11 @@ class _Layer:
 
 @torch.no_grad()
 def count(
-    model: nn.Module, wiring: FoldedNetwork, batches: Iterable[Tensor]
+    model: nn.Module,
+    wiring: FoldedNetwork,
+    batches: Iterable[Tensor],
+    by_timestep: bool = False,
+    encode: Encoder | None = None,
 ) -> tuple[dict[str, float], dict[str, float], int, dict[str, str]]:
     """Measured synaptic operations of a network as it is.
 
@@ -62,6 +67,7 @@ def count(
         model: the network; put into evaluation mode.
         wiring: what it is made of (:meth:`ternary_spike.reparam.wiring.Wiring.network`).
         batches: inputs [B, C, H, W] or [B, T, C, H, W].
+        by_timestep, encode: as for :func:`ternary_spike.reparam.energy.measure_itself`.
 
     Returns:
         What :func:`ternary_spike.reparam.synops.count` does, without the neuron layers whose output is not spikes and
@@ -81,7 +87,8 @@ def count(
     try:
         with recording(model, fired):
             for x in batches:
-                model(x)
+                for _ in scores_by_timestep(model, x, encode) if by_timestep else [model(x)]:
+                    pass
                 samples += len(x)
     finally:
         for handle in handles:

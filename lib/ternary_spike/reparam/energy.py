@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from torch import Tensor, nn
 
 from ternary_spike.models.known_modules import NotFoldable
+from ternary_spike.models.streaming import Encoder
 from ternary_spike.reparam import emitted, synops
 from ternary_spike.reparam.network import IMAGE, FoldedNetwork
 from ternary_spike.reparam.wiring import Wiring
@@ -108,13 +109,20 @@ def measure(
 
 
 def measure_itself(
-    model: nn.Module, batches: Iterable[Tensor], constants: Constants | None = None
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    constants: Constants | None = None,
+    by_timestep: bool = False,
+    encode: Encoder | None = None,
 ) -> tuple[list[dict], dict]:
     """Count a network's operations on real inputs as it is, folded or not, and turn them into energy.
 
     Args:
         model: the trained network; put into evaluation mode.
         batches, constants: as for :func:`measure`.
+        by_timestep: whether the network runs timestep by timestep, so that memory does not grow with T.
+        encode: what is then shown of static images. The first convolution counts as the encoder all the same, with
+            floating-point operations at each timestep, though where it is shown spikes it would only add.
 
     Returns:
         As :func:`measure`. What cannot be counted has no number and says why in "not_counted": in the row of a layer
@@ -125,7 +133,8 @@ def measure_itself(
         wiring = Wiring().network(model)
     except NotFoldable as unknown:
         return [], {"samples": sum(len(x) for x in inputs), "methods": [], "not_counted": str(unknown)}
-    return _measured(wiring, *emitted.count(model, wiring, inputs), inputs.static, constants)
+    counted = emitted.count(model, wiring, inputs, by_timestep, encode)
+    return _measured(wiring, *counted, inputs.static and encode is None, constants)
 
 
 class _Inputs:
