@@ -56,21 +56,25 @@ def settle(model: SpikingNetwork, x: Tensor) -> None:
         handle.remove()
 
 
-def tiny_network(name: str, neuron: str = "", **options):
+def tiny_network(name: str, neuron: str = "", side: int = 0, **options):
     """A registered network, of whatever family, at a small width whose layers fire; and inputs [8, C, H, W] for it.
 
     Its neurons are trainable ternary ones if none are named, or binary ones where spikes are joined by logic.
     """
-    data = ARCHITECTURES[name].data
     neuron = neuron or any_neuron(name)
-    # large enough that the last layer's picture has more than one place, in all but the largest
-    smallest = data.stem_pool[0] if data.stem_pool else 1
-    side = next(side for side in (8, 16, 32, 64, 128) if side >= min(2 * smallest, 128))
+    side = side or _small_side(name)
     torch.manual_seed(0)
     model = make_network(f"{name}w4", neuron, 2, num_classes=3, in_channels=1, image_size=side, **options)
     x = torch.randn(8, 1, side, side)
     settle(model, x)
     return model, x
+
+
+def _small_side(name: str) -> int:
+    """Pictures of which the last layer, too, has more than one place, in all lists of layers but the longest."""
+    data = ARCHITECTURES[name].data
+    smallest = data.stem_pool[0] if data.stem_pool else 1
+    return next(side for side in (8, 16, 32, 64, 128) if side >= min(2 * smallest, 128))
 
 
 def any_neuron(name: str) -> str:

@@ -11,10 +11,11 @@ from tests.helpers.networks import tiny_network
 
 
 def test_a_list_is_read_word_by_word():
-    assert list(layers("64x2 128k7s2 A M3 D0.25 F512 G")) == [
+    assert list(layers("64x2 128k7s2 64k7s2p1 A M3 D0.25 F512 G")) == [
         Layer("conv", 64),
         Layer("conv", 64),
-        Layer("conv", 128, 7, 2),
+        Layer("conv", 128, 7, 2, 3),
+        Layer("conv", 64, 7, 2, 1),
         Layer("average_pool", 2),
         Layer("max_pool", 3),
         Layer("dropout", 0.25),

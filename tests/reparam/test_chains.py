@@ -12,12 +12,13 @@ from ternary_spike.reparam.folding import fold
 from ternary_spike.reparam.network import FoldedNetwork
 from tests.helpers.networks import tiny_network
 
-NETWORKS = ("plifnet", "vgg11_hybrid", "vgg11_ptl", "cifarnet_glif")
+NETWORKS = ("plifnet", "vgg11_hybrid", "vgg11_ptl", "cifarnet_glif", "resnet20_diet")
+SIDES = {"resnet20_diet": 32}  # of which 2x2 places are left for the classifier
 
 
 def network(name: str, neuron: str = "", **options):
     """A network whose amplitudes are no longer 1, in float64, and inputs."""
-    model, x = tiny_network(name, neuron, **options)
+    model, x = tiny_network(name, neuron, SIDES.get(name, 0), **options)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for layer in named_neurons(model).values():

@@ -6,16 +6,10 @@ from functools import partial
 from torch import Tensor, nn
 
 from ternary_spike.membrane.arguments import whole
+from ternary_spike.models import residual_variants as variants
 from ternary_spike.models.base import SpikingNetwork
 from ternary_spike.models.blocks import ConvUnit
-from ternary_spike.models.chain_units import (
-    BasicBlockWithDropout,
-    Dropout,
-    FullyConnectedUnit,
-    MaxPool2d,
-    Stretch,
-    Votes,
-)
+from ternary_spike.models.chain_units import Dropout, FullyConnectedUnit, MaxPool2d, Stretch, Votes
 from ternary_spike.models.element_wise import ElementWiseBlock
 from ternary_spike.models.layer_list import Layer, layers, pool_padding
 from ternary_spike.models.layers import AvgPool2d
@@ -167,16 +161,31 @@ class _Layers:
     def _conv(self, layer: Layer) -> tuple[str, nn.Module]:
         channels = self._scaled(layer)
         unit = ConvUnit(self.channels, channels, layer.kernel, layer.stride, self.here, self.norm)
+        unit.conv.padding = (layer.padding, layer.padding)
         if self.spec.bias == "all":
-            unit.conv.bias = nn.Parameter(unit.conv.weight.new_zeros(channels))
+            variants.with_bias(unit.conv)
         self.channels, self.block = channels, 0
         return self._numbered("conv"), unit
 
     def _basic_block(self, layer: Layer) -> tuple[str, nn.Module]:
         channels = self._scaled(layer)
-        share = self.spec.block_dropout
-        unit = BasicBlockWithDropout(self.channels, channels, layer.stride, share, self.here, self.norm)
+        sizes = (self.channels, channels, layer.stride)
+        unit = variants.BasicBlockWithDropout(*sizes, self.spec.block_dropout, self.here, self.norm)
         return self._in_stage(layer, channels), unit
+
+    def _normalised_block(self, layer: Layer) -> tuple[str, nn.Module]:
+        channels = self._scaled(layer)
+        sizes = (self.channels, channels, layer.stride)
+        unit = variants.BasicBlockWithNormalisedShortcut(*sizes, self.here, self.norm)
+        return self._in_stage(layer, channels), unit
+
+    def _pre_activation_block(self, layer: Layer) -> tuple[str, nn.Module]:
+        channels = self._scaled(layer)
+        unit = variants.PreActivationBlock(self.channels, channels, layer.stride, self.here, self.norm)
+        return self._in_stage(layer, channels), unit
+
+    def _neurons(self, _layer: Layer) -> tuple[str, nn.Module]:
+        return self._numbered("neurons"), variants.Neurons(self.channels, self.here)
 
     def _element_wise_block(self, layer: Layer) -> tuple[str, nn.Module]:
         channels = self._scaled(layer)

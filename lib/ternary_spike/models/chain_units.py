@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ternary_spike.models.batch_norm import BatchNorm2d
-from ternary_spike.models.blocks import BasicBlock, Make
+from ternary_spike.models.blocks import Make
 from ternary_spike.models.known_modules import NotFoldable
 from ternary_spike.models.layers import over_time
 from ternary_spike.models.normalise_and_fire import normalise_and_fire
@@ -122,23 +121,3 @@ class Votes(nn.Module):
     def forward(self, rates: Tensor) -> Tensor:
         """Rates [..., voters x classes] to scores [..., classes]."""
         return F.linear(rates, self.weight)
-
-
-class BasicBlockWithDropout(BasicBlock):
-    """A basic block that drops spikes between its convolutions; arguments as :class:`BasicBlock`'s, and the share."""
-
-    def __init__(
-        self, in_channels: int, channels: int, stride: int, share: float, neuron: Make, norm: Make = BatchNorm2d
-    ) -> None:
-        super().__init__(in_channels, channels, stride, False, neuron, norm)
-        self.dropout = Dropout(share)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Spikes [T, B, C, H, W] to spikes [T, B, C', H', W']."""
-        y = self.dropout(normalise_and_fire(self.bn1, self.neuron1, self.conv1(x)))
-        shortcut = x if self.shortcut is None else self.shortcut(x)
-        return normalise_and_fire(self.bn2, self.neuron2, self.conv2(y), shortcut)
-
-    def fold(self, folder, name: str, source: str) -> str:
-        """A trained network drops nothing."""
-        return super().fold(folder, name, source)

@@ -9,10 +9,12 @@ from itertools import count
 KINDS = {
     "": ("conv", ""), "R": ("basic_block", ""), "E": ("element_wise_block", ""), "A": ("average_pool", "2"),
     "M": ("max_pool", "2"), "G": ("average", "1"), "U": ("stretch", ""), "D": ("dropout", ""),
-    "F": ("fully_connected", ""), "V": ("votes", ""),
+    "F": ("fully_connected", ""), "V": ("votes", ""), "I": ("normalised_block", ""), "P": ("pre_activation_block", ""),
+    "N": ("neurons", "1"),
 }  # fmt: skip
-_WORD = re.compile(r"([A-Z]?)([0-9]+(?:\.[0-9]+)?)?(?:k([0-9]+))?(?:s([0-9]+))?(?:x([0-9]+))?")
-_CONVOLUTIONS, _POOLS = ("conv", "basic_block", "element_wise_block"), ("average_pool", "max_pool")
+_WORD = re.compile(r"([A-Z]?)([0-9]+(?:\.[0-9]+)?)?(?:k([0-9]+))?(?:s([0-9]+))?(?:p([0-9]+))?(?:x([0-9]+))?")
+_BLOCKS = ("basic_block", "element_wise_block", "normalised_block", "pre_activation_block")
+_POOLS = ("average_pool", "max_pool")
 
 
 @dataclass(frozen=True)
@@ -22,13 +24,14 @@ class Layer:
     Attributes:
         kind: one of :data:`KINDS`.
         size: its channels or neurons, a pooling's window, the places that are left, or the share that is dropped.
-        kernel, stride: of a convolution; a block's first convolution, which is 3x3, has this stride.
+        kernel, stride, padding: of a convolution; a block's first one, which is 3x3, has this stride.
     """
 
     kind: str
     size: float
     kernel: int = 3
     stride: int = 1
+    padding: int = 1
 
     @property
     def channels(self) -> int:
@@ -37,8 +40,8 @@ class Layer:
 
     def side_behind(self, side: int) -> int:
         """Side in pixels of what it makes of square pictures of so many pixels a side; 0 if nothing is left."""
-        if self.kind in _CONVOLUTIONS:
-            return (side + 2 * (self.kernel // 2) - self.kernel) // self.stride + 1
+        if self.kind == "conv" or self.kind in _BLOCKS:
+            return max(0, (side + 2 * self.padding - self.kernel) // self.stride + 1)
         if self.kind in _POOLS:
             return max(0, (side + 2 * pool_padding(self.channels) - self.channels) // 2 + 1)
         if self.kind in ("average", "fully_connected", "votes"):
@@ -62,8 +65,9 @@ def layers(words: str) -> Iterator[Layer]:
         kind, number = KINDS.get(found[1], (None, "")) if found else (None, "")
         if kind is None or not (found[2] or number):
             raise ValueError(f"{word!r} is no layer; see ternary_spike/models/published.py for what there is")
-        layer = Layer(kind, float(found[2] or number), int(found[3] or 3), int(found[4] or 1))
-        yield from [layer] * int(found[5] or 1)
+        kernel = int(found[3] or 3)
+        layer = Layer(kind, float(found[2] or number), kernel, int(found[4] or 1), int(found[5] or kernel // 2))
+        yield from [layer] * int(found[6] or 1)
 
 
 def smallest_image(words: str) -> int:

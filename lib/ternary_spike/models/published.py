@@ -2,13 +2,16 @@
 
 A list is text, one word a layer, in the order of computation; ``x3`` behind a word repeats it three times:
 
-    64          3x3 convolution of 64 channels, normalisation, neurons; 128s2 has stride 2, 64k7s2 a 7x7 kernel too
-    R64         basic block: two convolutions, whose sum with the block's input feeds the second neurons
+    64          3x3 convolution of 64 channels, normalisation, neurons; 128s2 has stride 2, 64k7s2 a 7x7 kernel too,
+                64k7s2p1 a padding of 1 and not half the kernel
+    R64         basic block: two convolutions, whose sum with the block's input feeds the second neurons; I64 normalises
+                the shortcut also where it is the identity, P64 the sum
     E64         spike-element-wise block: its input is added behind the second neurons
     A, M        average or max pooling of 2x2 places, stride 2; M3 of 3x3 places, stride 2, padding 1
     G           average over the whole picture
     U7          average pooling to 7x7 places, whatever the size before
     D0.5        dropout of half of the spikes, in training, of the same ones at every timestep
+    N           neurons without weights
     F512        512 fully connected neurons
     V10         10 fully connected neurons for each class; a class's score is their mean rate
 
@@ -30,7 +33,7 @@ class LayerList:
         layers: the list.
         norm: which layers are normalised: "all", "convolutions" (blocks among them) or "none"; with "weights" none, but
             convolutions have standardised weights.
-        bias: which layers have a bias: "all" (but the blocks), "fully connected" or "none".
+        bias: which layers have a bias: "all", "fully connected" or "none"; blocks have none, but P64 always.
         head_bias: whether the classifier has one.
         connect: g of spike-element-wise blocks: "add", "and" or "iand".
         block_dropout: share of the spikes that is dropped between the convolutions of a basic block, in training.
@@ -268,6 +271,22 @@ RESIDUAL = {
         64,
         "64 R128x3 R256s2 R256x2 R512s2 R512 G F256",
         norm="convolutions",
+        bias="fully connected",
+    ),
+    "resnet34_glif": _network(
+        "ResNet34 of GLIF for ImageNet: no pooling behind the stem, every shortcut normalised (tdBN in its code)",
+        f"{GLIF}, and its code",
+        PARTLY,
+        64,
+        "64k7s2p1 I64s2 I64x2 I128s2 I128x3 I256s2 I256x5 I512s2 I512x2 G",
+        head_bias=False,
+    ),
+    "resnet18_dsr": _network(
+        "pre-activation ResNet18 of DSR for CIFAR: shortcuts carry spikes, a neuron for each class",
+        f"{DSR}, and its code",
+        PARTLY,
+        64,
+        f"64 {_DEEP[18].format(e='P')} G N V1",
         bias="fully connected",
     ),
     "resnet20_diet": _network(

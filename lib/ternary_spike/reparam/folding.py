@@ -49,20 +49,10 @@ class Folder(Wiring):
         """Keep a layer's weight [C', C, k, k] and bias with the source's amplitude and the batch norm behind it."""
         unit, _, layer = name.rpartition(".")
         name_of_bn = f"{unit}.{layer.replace('conv', 'bn').replace('linear', 'bn')}"
-        kernel = weight.double() * _along_inputs(self.carried[source], 3)
-        shift = weight.new_zeros(len(weight), dtype=torch.float64) + _or_zero(bias)
-        if isinstance(bn, nn.Identity):  # no normalisation
-            require_as_it_is(name_of_bn, bn, nn.Identity)
-        else:
-            require_as_it_is(name_of_bn, bn, BatchNorm2d)
-            if bn.running_var is None:
-                raise NotFoldable(f"{name_of_bn} has no running statistics, so it cannot be folded")
-            gain = torch.rsqrt(bn.running_var.double() + bn.eps)
-            gain = gain if bn.gain is None else bn.gain.double() * gain
-            kernel = kernel * gain.view(-1, 1, 1, 1)
-            shift = (shift - bn.running_mean.double()) * gain + _or_zero(bn.bias)
+        gain, mean, shift = _gain_mean_and_shift(name_of_bn, bn, weight)
+        kernel = weight.double() * _along_inputs(self.carried[source], 3) * gain.view(-1, 1, 1, 1)
         self.weights[f"{name}.weight"] = kernel.to(self.dtype)
-        self.weights[f"{name}.bias"] = shift.to(self.dtype)
+        self.weights[f"{name}.bias"] = ((_or_zero(bias) - mean) * gain + shift).to(self.dtype)
         return name
 
     def max_pool(self, name: str, pool: nn.Module, source: str) -> str:
@@ -80,6 +70,14 @@ class Folder(Wiring):
         super().add(name, current, other)
         if f"{name}.constant" in self.weights:  # spikes, on an identity shortcut
             self.weights[f"{name}.constant"] = self.carried[other].to(self.dtype)
+        return name
+
+    def add_normalised(self, name: str, current: str, spikes: str, shortcut: nn.Module, of: str) -> str:
+        super().add_normalised(name, current, spikes, shortcut, of)
+        bias = self.weights[f"{current}.bias"]
+        gain, mean, shift = _gain_mean_and_shift(f"{of}.bn", shortcut.bn, bias)
+        self.weights[f"{name}.constant"] = (self.carried[spikes] * gain.view(-1, 1, 1)).to(self.dtype)
+        self.weights[f"{current}.bias"] = (bias.double() + shift - mean * gain).to(self.dtype)
         return name
 
     def spikes(self, name: str, neuron: nn.Module, source: str) -> str:
@@ -118,6 +116,20 @@ class Folder(Wiring):
 def _in_double(layer: nn.Module) -> nn.Module:
     """A layer as it is; where its weights are computed from others, a copy that computes them in float64."""
     return deepcopy(layer).double() if parametrize.is_parametrized(layer) else layer
+
+
+def _gain_mean_and_shift(name: str, bn: nn.Module, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What a normalisation behind a weight [C, ...] is in evaluation, (x - mean) gain + shift: each [C], in float64."""
+    if isinstance(bn, nn.Identity):  # no normalisation
+        require_as_it_is(name, bn, nn.Identity)
+        nothing = weight.new_zeros(len(weight), dtype=torch.float64)
+        return nothing + 1, nothing, nothing
+    require_as_it_is(name, bn, BatchNorm2d)
+    if bn.running_var is None:
+        raise NotFoldable(f"{name} has no running statistics, so it cannot be folded")
+    gain = torch.rsqrt(bn.running_var.double() + bn.eps)
+    gain = gain if bn.gain is None else bn.gain.double() * gain
+    return gain, bn.running_mean.double(), torch.zeros_like(gain) + _or_zero(bn.bias)
 
 
 def _along_inputs(amplitude: Tensor, dims: int) -> Tensor:

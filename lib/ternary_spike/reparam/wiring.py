@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ternary_spike.models.chain_units import FullyConnected, MaxPool2d, Votes
 from ternary_spike.models.known_modules import NotFoldable, require_known
 from ternary_spike.models.layers import AvgPool2d, Conv2d
+from ternary_spike.models.residual_variants import NormalisedShortcut
 from ternary_spike.reparam.network import IMAGE, FoldedNetwork, Operation
 
 
@@ -90,6 +91,11 @@ class Wiring:
         if other in self._spikes:
             self.weights[f"{name}.constant"] = _without_values()
         return self._append(name, "add", (current, other))
+
+    def add_normalised(self, name: str, current: str, spikes: str, shortcut: nn.Module, of: str) -> str:
+        """A current and spikes behind a batch norm of their own; ``of`` is the shortcut's name."""
+        require_as_it_is(of, shortcut, NormalisedShortcut)
+        return Wiring.add(self, name, current, spikes)
 
     def spikes(self, name: str, neuron: nn.Module, source: str) -> str:
         """A neuron layer on a current."""
