@@ -7,6 +7,7 @@ import pytest
 
 from ternary_spike import claims
 from ternary_spike.claims.findings import CHECKS, Finding
+from ternary_spike.claims.quotations import as_quoted
 from ternary_spike.report.notebooks import prose
 from ternary_spike.system.errors import UserError
 from ternary_spike.tables import collect
@@ -104,9 +105,32 @@ def test_the_paper_against_itself(tmp_path):
         "energy-additions": "holds",
         "energy-signs": "does not hold",
     }
-    measured = found[found["group"] != "the paper against itself"].drop("capacity")
+    quoted = found[found["group"] == "quotations"]
+    assert set(quoted["evidence"]) == {"read in the source", "read at second hand"}
+    measured = found[~found["group"].isin(["the paper against itself", "quotations"])].drop("capacity")
     assert set(measured["verdict"]) == {"not tested"}
     assert measured["result"].str.len().gt(0).all()
+
+
+def test_what_was_read_at_second_hand_decides_nothing(tmp_path):
+    found = ledger_of(tmp_path, fixture.nothing_run(tmp_path))
+    verdicts = found[found["group"] == "quotations"][["evidence", "verdict"]].apply(tuple, axis=1).to_dict()
+    read, heard = ("read in the source", "does not hold"), ("read at second hand", "open")
+    assert verdicts == {
+        "quoted-dspike-network": heard,
+        "quoted-im-loss-network": heard,
+        "quoted-real-spike-network": read,
+        "quoted-diet-snn-training": read,
+        "quoted-dsr-training": read,
+        "quoted-plif-figure": read,
+        "quoted-sew-figure": read,
+        "quoted-without-mpbn": heard,
+    }
+    assert "92.40 %" in found.loc["quoted-plif-figure", "result"]
+    assert "−0.67 points" in found.loc["quoted-without-mpbn", "result"]
+    assert as_quoted({}, 3, "ImageNet", "MPBN", "network").verdict == "not tested"
+    with pytest.raises(ValueError, match="is no verdict on"):
+        Finding("read at second hand", "", "does not hold")
 
 
 def test_full_runs_are_compared_with_the_paper(tmp_path):

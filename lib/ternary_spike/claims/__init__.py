@@ -1,7 +1,7 @@
 """The claims ledger: each checkable claim of the paper, and the verdict that the result files give by a stated rule.
 
-The claims themselves are data, ``claims.yaml`` with ``schema.json``; a claim names the check of :mod:`.checks` or
-:mod:`.printed` that judges it. No verdict is written by hand.
+The claims themselves are data, ``claims.yaml`` with ``schema.json``; a claim names the check of :mod:`.checks`,
+:mod:`.mechanism`, :mod:`.printed` or :mod:`.quotations` that judges it. No verdict is written by hand.
 """
 
 import json
@@ -14,7 +14,7 @@ import pandas as pd
 import yaml
 
 from ternary_spike import paper
-from ternary_spike.claims import checks, mechanism, printed  # noqa: F401  their checks become known
+from ternary_spike.claims import checks, mechanism, printed, quotations  # noqa: F401  their checks become known
 from ternary_spike.claims.findings import CHECKS
 from ternary_spike.system.errors import UserError
 from ternary_spike.tables.columns import COLUMNS

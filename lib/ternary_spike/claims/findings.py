@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ternary_spike.tables.verdicts import AGREES, DISAGREES, EXACT, FULL, NOT_TESTED, SCALE, UNDECIDED
+from ternary_spike.tables.verdicts import AGREES, DISAGREES, EXACT, FULL, NOT_TESTED, OPEN, SCALE, UNDECIDED
 
 DERIVED = "derived"
 COMPUTED = "computed exactly"
 MEASURED = "measured in full"
 REDUCED = "measured at reduced scale"
+READ = "read in the source"
+SECOND_HAND = "read at second hand"
 UNTESTED = "not tested"
 
 VOCABULARY = {
@@ -22,6 +24,8 @@ VOCABULARY = {
     COMPUTED: EXACT,
     MEASURED: FULL,
     REDUCED: SCALE,
+    READ: EXACT,
+    SECOND_HAND: (OPEN,),
     UNTESTED: (NOT_TESTED,),
 }
 Tables = dict[str, pd.DataFrame]

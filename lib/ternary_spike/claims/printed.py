@@ -10,6 +10,12 @@ def _own(table: int, dataset: str, architecture: str, **wanted) -> list[paper.Ac
     return [r for r in rows if all(getattr(r, key) == value for key, value in wanted.items())]
 
 
+def best_own(table: int, dataset: str) -> paper.Accuracy:
+    """The best of the paper's own rows."""
+    rows = [r for r in paper.accuracies() if r.table == table and r.own and r.dataset == dataset]
+    return max(rows, key=lambda row: row.accuracy_percent)
+
+
 def best_prior(table: int, dataset: str, architecture: str | None = None) -> paper.Accuracy:
     """The best row of prior work."""
     rows = [r for r in paper.accuracies() if r.table == table and not r.own and r.dataset == dataset]

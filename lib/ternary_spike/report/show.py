@@ -13,7 +13,7 @@ from ternary_spike.report.palette import rank, variable
 from ternary_spike.report.reference import PLACE, Kept
 from ternary_spike.report.results import Results
 from ternary_spike.tables import rivals
-from ternary_spike.tables.verdicts import ABOVE, AGREES, BELOW, DISAGREES, EXACT, NOT_TESTED, SCALE, UNDECIDED
+from ternary_spike.tables.verdicts import ABOVE, AGREES, BELOW, DISAGREES, EXACT, NOT_TESTED, OPEN, SCALE, UNDECIDED
 
 DASH = "–"
 
@@ -30,6 +30,7 @@ VERDICTS = {
     EXACT[0]: ("good", "✓"),
     EXACT[1]: ("bad", "✗"),
     NOT_TESTED: ("none", "○"),
+    OPEN: ("open", "?"),
     rivals.ABOVE: ("other", "▲"),
     rivals.BELOW: ("other", "▼"),
 }

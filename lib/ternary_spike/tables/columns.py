@@ -298,7 +298,8 @@ COLUMNS: dict[str, dict[str, str]] = {
         "group": "part of the ledger",
         "statement": "what the paper claims, in our words",
         "where": "where it says so",
-        "evidence": "derived, computed exactly, measured in full, measured at reduced scale, or not tested",
+        "evidence": "derived, computed exactly, read in the source, read at second hand, measured in full, measured at "
+        "reduced scale, or not tested",
         "result": "the figures",
         "verdict": "by the stated rule",
         "reduced": "how the runs behind it are reduced",

@@ -15,6 +15,8 @@ SCALE = ("holds at this scale", "does not hold at this scale", "not decided at t
 #: for what is derived or computed exactly, where scale plays no part
 EXACT = ("holds", "does not hold")
 NOT_TESTED = "not tested"
+#: for what was read at second hand alone
+OPEN = "open"
 
 #: differences up to this many percentage points agree whatever their standard error
 TOLERANCE_POINTS = 0.5
