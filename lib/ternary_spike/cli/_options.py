@@ -9,7 +9,7 @@ from typing import Any
 from ternary_spike.configuration.register import Option
 from ternary_spike.system.errors import UserError
 
-MOST_TIMESTEPS = 1024
+MOST_TIMESTEPS = 4096
 
 
 def add_run(parser: ArgumentParser) -> None:
