@@ -13,12 +13,15 @@ from torch.nn import functional as F
 from ternary_spike import UserError
 from ternary_spike.cli import main
 from ternary_spike.configuration.recipe import Recipe
+from ternary_spike.methods.base import Source, frozen
 from ternary_spike.methods.registry import METHODS, PAPERS_WAY, make_method
 from ternary_spike.models.resnet import SpikingResNet
 from ternary_spike.system.files import read_json, read_tensors
 from ternary_spike.training import checkpoints
+from ternary_spike.training.distributed import Processes
 from ternary_spike.training.loop import Interrupted, train
 from ternary_spike.training.record import HISTORY, RECORD, WEIGHTS, load_model
+from ternary_spike.training.state import TrainingState
 from ternary_spike.training.step import TrainingStep
 from tests.helpers.tiny import NEURON_OF, NEURON_OPTIONS_OF, prepare_tiny, tiny_plan
 
@@ -148,6 +151,29 @@ def test_what_a_method_does_not_train_stays(data, teacher, tmp_path):
     assert {n for n in moved if "num_batches" not in n} == {"classifier.weight", "classifier.bias"}
 
 
+def test_a_teacher_without_a_share_leaves_a_training_as_it_is(data, teacher, papers, tmp_path):
+    """To the bit, in all that is drawn at random: order, augmentation, steps."""
+    method = {"method": "kdsnn", "method_options": {"share": 0.0}, "source": teacher}
+    trained(tiny_plan(data, "ternary", method=method, **ADAMW), tmp_path)
+    assert differing(tmp_path, papers("ternary")) == set()
+
+
+@pytest.mark.parametrize("name", ["kdsnn", "kdsnn_feature_candidate", "ltl"])
+def test_a_teacher_sees_the_pictures_of_the_student_which_are_those_of_plain_training(data, teacher, name):
+    """In their order, and as augmented for the student."""
+    state = TrainingState(plan_of(name, data, teacher), CPU, Processes(CPU))
+    seen = {"student": [], "teacher": []}
+    for who, network in (("student", state.model), ("teacher", state.update.source.network)):
+        network.register_forward_pre_hook(lambda _m, inputs, who=who: seen[who].append(inputs[0].clone()))
+    state.begin_epoch()
+    for x, labels in state.train.epoch(0):
+        state.train_step(x, labels)
+    plain = [x for x, _ in TrainingState(tiny_plan(data, "ternary"), CPU, Processes(CPU)).train.epoch(0)]
+    assert len(plain) == 3
+    for pictures in seen.values():
+        assert len(pictures) == 3 and all(torch.equal(a, b) for a, b in zip(pictures, plain, strict=True))
+
+
 def test_the_source_is_named_in_the_record_and_part_of_the_key(data, teacher, tmp_path):
     plan = plan_of("Teacher", data, teacher)
     record = trained(plan, tmp_path)
@@ -270,6 +296,25 @@ def test_the_verbs_chain_goes_on_behind_a_method(data, teacher, tmp_path, name, 
     main(["verify", *words, "--folded", str(run), "--out", str(run / "equivalence.json"), "--samples", "10"])
     assert read_json(run / "evaluation.json")["accuracy_percent"] == record["accuracy"]["last_epoch_percent"]
     assert read_json(run / "equivalence.json")["passed"]
+
+
+@pytest.mark.parametrize("name", ["tandem", "ptl", "ltl", "joint_a_snn", "kdsnn", "kdsnn_feature_candidate"])
+def test_networks_in_tandem_are_the_papers_resnet20_too(name):
+    """A step on its stem, stages and projections, only narrower."""
+    sizes = {"num_classes": 4, "in_channels": 1, "image_size": 16}
+    recipe = Recipe("x", 1, 6, 0.1, 0.9, 0.0)
+    source = Source({"id": "t", "recipe": recipe.as_dict()}, frozen(SpikingResNet("resnet20w4", "relu", 1, **sizes)))
+    # of ptl, so that no layer is silent
+    neuron, options = ("if", {"reset": "soft"}) if name == "ptl" else ("binary", {})
+    model = SpikingResNet("resnet20w4", neuron, 4, neuron_options=options, **sizes).train()
+    method = make_method(name, **({"percent": 80.0} if name == "ptl" else {}))
+    step = TrainingStep(model, method, recipe, source if METHODS[name].from_run else None)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    step.method.epoch(0.0)
+    loss, _ = step(torch.randn(6, 1, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 4, 0.1)
+    moved = {key for key, tensor in model.state_dict().items() if not torch.equal(tensor, before[key])}
+    assert loss.isfinite() and "classifier.weight" in moved
+    assert ("stem.0.conv.weight" in moved) == (name != "ptl")  # whose only epoch makes all layers spike at once
 
 
 @pytest.mark.parametrize("name", ["joint_a_snn", "tandem"])

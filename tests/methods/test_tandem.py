@@ -204,8 +204,18 @@ def test_what_went_forward_is_what_evaluation_computes():
         assert all(p.grad is not None for name, p in model.named_parameters()) and scores.std() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["cifarnet_tlw4", "vgg11_ptlw4", "plifnetw4", "vgg11_dsrw4"])
-def test_chains_are_followed_through_pooling_dropout_and_fully_connected_neurons(name):
+DROPOUTS = {
+    "cifarnet_tlw4": 1,
+    "vgg11_ptlw4": 0,
+    "plifnetw4": 1,
+    "vgg11_dsrw4": 8,
+    "resnet20_dietw4": 10,
+    "resnet34_glifw4": 0,
+}
+
+
+@pytest.mark.parametrize(("name", "dropouts"), DROPOUTS.items())
+def test_chains_are_followed_through_pooling_dropout_and_fully_connected_neurons(name, dropouts):
     """But for what is dropped, in pairs of the same neurons, evaluation computes what went forward."""
     torch.manual_seed(6)
     model = make_network(name, "if", 4, in_channels=2, image_size=32, neuron_options=COUNTING)
@@ -222,10 +232,13 @@ def test_chains_are_followed_through_pooling_dropout_and_fully_connected_neurons
     torch.manual_seed(0)
     walk = Walk(model.train(), x, step.method.fire)
     walk.scores()
-    for place, unit in model.units():
-        if isinstance(unit, Dropout):
-            rate, train = walk.values[place]
-            assert ((rate == 0) == (train == 0).all(0)).all() and torch.equal(rate.detach(), train.mean(0))
+    within = {f"{name}.1": unit.dropout for name, unit in model.units() if hasattr(unit, "dropout")}
+    places = [*within, *(name for name, unit in model.units() if isinstance(unit, Dropout))]
+    assert len(places) == dropouts
+    for place in places:
+        rate, train = walk.values[place]
+        assert ((rate == 0) == (train == 0).all(0)).all()
+        torch.testing.assert_close(rate.detach(), train.mean(0))
 
 
 def test_frames_are_their_own_trains():

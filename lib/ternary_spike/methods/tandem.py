@@ -28,6 +28,7 @@ from ternary_spike.models.base import SpikingNetwork, named_neurons
 from ternary_spike.models.batch_norm import BatchNorm2d
 from ternary_spike.models.chain_units import Dropout, Stretch
 from ternary_spike.models.known_modules import NotFoldable
+from ternary_spike.models.residual_variants import BasicBlockWithDropout
 from ternary_spike.neurons.base import SpikingNeuron
 from ternary_spike.neurons.integrate_and_fire import IntegrateAndFire
 from ternary_spike.system.errors import UserError
@@ -202,6 +203,7 @@ class Walk:
 
     def __init__(self, network: SpikingNetwork, x: Tensor, fire) -> None:
         self.network, self.fire = network, fire
+        self.dropouts: dict[str, nn.Module] = {}  # of neuron layers within a block
         frames = x.dim() == 5
         self.values = {INPUT: Pair(x.mean(1) if frames else x, x.transpose(0, 1) if frames else x.unsqueeze(0))}
 
@@ -215,12 +217,12 @@ class Walk:
 
     def unit(self, name: str, unit: nn.Module, source: str) -> str:
         """A part of the network, by its ``fold``; what a trained network does otherwise is done here."""
-        rate, train = self.values[source]
         if isinstance(unit, Stretch):
             return self.pool(name, unit, source)
-        if isinstance(unit, Dropout):  # of the same neurons in both
-            kept = unit(torch.ones_like(rate).unsqueeze(0)).squeeze(0)
-            return self.keep(name, rate * kept, None if train is None else train * kept)
+        if isinstance(unit, Dropout):
+            return self.keep(name, *dropped(self.values[source], unit))
+        if isinstance(unit, BasicBlockWithDropout):
+            self.dropouts[f"{name}.1"] = unit.dropout
         try:
             if hasattr(unit, "fold"):
                 return unit.fold(self, name, source)
@@ -265,12 +267,17 @@ class Walk:
         (rate, train), (more, others) = self.values[current], self.values[other]
         return self.keep(name, rate + more, None if train is None or others is None else train + others)
 
+    def add_normalised(self, name: str, current: str, spikes: str, shortcut: nn.Module, of: str) -> str:
+        """The same with a batch norm of the shortcut's own."""
+        return self.add(name, current, self.conv(of, nn.Identity(), shortcut.bn, spikes))
+
     def spikes(self, name: str, neuron: nn.Module, source: str) -> str:
         """A neuron layer."""
         rate, train = self.values[source]
         if train is not None:
             train = train.expand(self.network.timesteps, *rate.shape)
-        return self.keep(name, *self.fire(neuron, Pair(rate, train)))
+        fired = self.fire(neuron, Pair(rate, train))
+        return self.keep(name, *(dropped(fired, self.dropouts[name]) if name in self.dropouts else fired))
 
     def classifier(self, name: str, linear: nn.Module, source: str) -> str:
         """Class scores of globally pooled rates, or of those of every place, as the classifier takes them."""
@@ -282,6 +289,12 @@ class Walk:
         """Remember the pair of an operation."""
         self.values[name] = Pair(rate, train)
         return name
+
+
+def dropped(pair: Pair, dropout: nn.Module) -> Pair:
+    """A pair with the same neurons missing in both."""
+    kept = dropout(torch.ones_like(pair.rate).unsqueeze(0)).squeeze(0)
+    return Pair(pair.rate * kept, None if pair.train is None else pair.train * kept)
 
 
 def coupled(rate: Tensor, expected: Tensor) -> Tensor:
