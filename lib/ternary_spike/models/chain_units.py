@@ -103,6 +103,8 @@ class FullyConnectedUnit(nn.Module):
 class Votes(nn.Module):
     """Class scores of neurons that vote: the mean rate of a class's own neurons, which are neighbours.
 
+    It is folded and counted as a classifier: a spike counts as one addition for each class, though it votes for one.
+
     Args:
         voters: neurons of each class.
         classes: how many there are.
