@@ -7,8 +7,11 @@ from ternary_spike.cli._parts import kinds
 from ternary_spike.membrane import surrogate
 from ternary_spike.models.registry import ARCHITECTURES
 from ternary_spike.neurons.registry import NEURONS, SURROGATES
+from ternary_spike.tables import collect
+from tests.helpers import methods_doc
 from tests.helpers.datasets_doc import renewed
 from tests.helpers.parts_doc import PAGES
+from tests.report import fixture
 
 
 def test_it_names_every_part_its_options_and_its_source(capsys):
@@ -26,6 +29,27 @@ def test_it_names_every_part_its_options_and_its_source(capsys):
 def test_the_tables_are_those_of_the_registries(path):
     page = path.read_text(encoding="utf-8")
     assert renewed(page, PAGES[path]) == page, "run: PYTHONPATH=lib:. python -m tests.helpers.parts_doc"
+
+
+def test_the_page_of_methods_has_the_cost_that_a_kept_comparison_measured(tmp_path, monkeypatch):
+    sheet = {sheet.name: sheet for sheet in methods_doc.sheets()}["tet"]
+    monkeypatch.setattr(methods_doc, "KEPT", tmp_path / "kept" / "tables" / "rivals.csv")
+    monkeypatch.setattr(methods_doc, "ROOT", tmp_path)
+    assert methods_doc.cost(sheet) == "not measured yet"
+    folder = fixture.rivals(tmp_path / "kept").parent
+    collect.write_tables(collect.tables(collect.read_plan(folder / "plan.csv"), folder), folder / "tables")
+    found = methods_doc.cost(sheet)
+    assert found.startswith("TET on binary (partly): -24.50 ± 2.08 points to ternary spikes, ")
+    assert "; TET on ternary (partly): +0.10 ±" in found and "1.00 times the training time (`kept`, reduced: " in found
+    assert "plif" not in found
+
+
+def test_what_a_fold_leaves_is_what_the_parts_say():
+    sheets = {sheet.name: sheet for sheet in methods_doc.sheets()}
+    assert methods_doc.folded(sheets["kdsnn"]).startswith("as the row's neuron folds")
+    assert methods_doc.folded(sheets["glif"]).startswith("not foldable, its neuron `glif`")
+    assert "thresholds of each channel" in methods_doc.folded(sheets["mpbn"])
+    assert methods_doc.folded(sheets["real_spike"]).startswith("the weights take amplitudes and batch norm; ")
 
 
 def test_the_surrogates_are_those_that_are_computed():

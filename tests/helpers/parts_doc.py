@@ -1,9 +1,10 @@
-"""The tables of docs/parts.md and config/README.md, made from the registries.
+"""The tables of docs/parts.md and config/README.md, made from the registries, and docs/methods.md, also from sheets.
 
 ``PYTHONPATH=lib:. python -m tests.helpers.parts_doc`` writes them anew.
 """
 
 from ternary_spike.cli._parts import kinds, page
+from tests.helpers import methods_doc
 from tests.helpers.datasets_doc import ROOT, renewed
 
 
@@ -19,7 +20,11 @@ def names() -> str:
     return f"| in | registered |\n| --- | --- |\n{text}"
 
 
-PAGES = {ROOT / "docs" / "parts.md": {"parts": page}, ROOT / "config" / "README.md": {"names": names}}
+PAGES = {
+    ROOT / "docs" / "parts.md": {"parts": page},
+    ROOT / "config" / "README.md": {"names": names},
+    ROOT / "docs" / "methods.md": {"methods": methods_doc.page},
+}
 
 if __name__ == "__main__":
     for path, tables in PAGES.items():
