@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 
 #: by the letter in front of a word: what the layer is, and the number where none is written
@@ -70,6 +71,7 @@ def layers(words: str) -> Iterator[Layer]:
         yield from [layer] * int(found[6] or 1)
 
 
+@cache
 def smallest_image(words: str) -> int:
     """The smallest side in pixels of which every layer of a list leaves something."""
     return next(side for side in count(1) if _fits(words, side))
