@@ -1,5 +1,7 @@
 """TSSL-BP's loss and update: target trains, sums over the batch, weights that are cut off, what it refuses."""
 
+import math
+
 import pytest
 import torch
 
@@ -87,12 +89,23 @@ def test_a_neuron_for_each_class_is_its_output_neuron():
     torch.manual_seed(0)
     model = make_network("cifarnet_tssl_smallw4", "tssl", 5, num_classes=4, image_size=8)
     step = TrainingStep(model, make_method("tssl_bp"), PLAIN)
-    a = model(torch.randn(2, 3, 8, 8), each_timestep=True)
+    a = 2 * torch.rand(5, 2, 4)  # as currents they would make output neurons fire
     target = torch.zeros_like(a)
     target[:, 0, 3] = target[:, 1, 2] = step.method.target(a)
     expected = (a - target).square().sum() / 4
     torch.testing.assert_close(step.method.loss(a, torch.tensor([3, 2]), {}, torch.empty(0)), expected)
     assert step(torch.randn(2, 3, 8, 8), torch.tensor([3, 2]), 0.1)[0].isfinite()
+
+
+def test_training_begins_with_the_authors_weights():
+    torch.manual_seed(0)
+    model = make_network("cifarnet_tssl_smallw32", "tssl", 5, image_size=8)
+    TrainingStep(model, make_method("tssl_bp"), PLAIN)
+    conv, linear = model.layers["conv2"].conv, model.layers["fc1"].linear
+    bound = 5 / math.sqrt(9 * 32)
+    assert 0.99 * bound < conv.weight.max().item() <= bound
+    assert conv.weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.02)
+    assert linear.weight.std().item() == pytest.approx(math.sqrt(2 / linear.in_features), rel=0.02)
 
 
 def test_other_neurons_are_refused():

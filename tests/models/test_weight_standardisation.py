@@ -100,3 +100,15 @@ def test_it_folds_to_constant_weights():
 def test_a_normalisation_of_currents_is_refused():
     with pytest.raises(ValueError, match="vgg11_ottt has no normalisation"):
         make_network("vgg11_ottt", "binary", 2, normalisation="tdbn")
+
+
+def test_weights_behind_pools_stand_for_sums_of_places():
+    """CIFARNet of TSSL-BP: 1.1 times the sum of four places is 4.4 times their average."""
+    model = make_network("cifarnet_tsslw8", "tssl", 5, image_size=8)
+    scaled = {name for name, m in model.named_modules() if m.__class__.__name__ == "Scaled"}
+    assert {name.split(".")[1] for name in scaled} == {"conv3", "conv4"}
+    conv = model.layers["conv3"].conv
+    x = torch.rand(1, 2, conv.in_channels, 8, 8)
+    sums = 1.1 * 4 * nn.functional.avg_pool2d(x[0], 2)
+    expected = nn.functional.conv2d(sums, trained_weight(conv), padding=1)
+    torch.testing.assert_close(conv(model.layers["pool1"](x))[0], expected)

@@ -3,6 +3,8 @@
 The method's gradient is in its neurons, :mod:`ternary_spike.neurons.tssl`; here are the loss and the update.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,7 @@ SHORT, LONG = (
     (0, 1, 0, 1, 0, 1, 0, 1, 0, 1),
 )  # the label's target spikes, for T below 10 and from 10 on
 LARGEST_WEIGHT = 4.0
+CONVOLUTIONS_GAIN = 5.0
 
 
 def target_spikes(timesteps: int) -> list[int]:
@@ -39,9 +42,10 @@ class SpikeSequenceLearning(Method):
     classifier gives at each timestep is the current into them. In evaluation the class scores are then the mean of
     these currents. T is a multiple of 5 in the authors' code; other T cut the pattern of the target off.
 
-    After each update the weights of convolutions and linear layers are cut off at 4 and -4. The loss and its gradient,
-    which are shortened by the recipe's ``gradient_clipping``, are sums over the whole batch: several processes, which
-    average over their parts, are refused.
+    Training begins with the authors' weights: of convolutions five times those that torch makes (uniform in
+    +-5 / sqrt(fan_in)), of linear layers N(0, 2 / fan_in). After each update the weights of both are cut off at 4 and
+    -4. The loss and its gradient, which are shortened by the recipe's ``gradient_clipping``, are sums over the whole
+    batch: several processes, which average over their parts, are refused.
 
     Args:
         filter_twice: whether the target train is filtered as in the authors' code, or once as the output is.
@@ -54,7 +58,7 @@ class SpikeSequenceLearning(Method):
         self.filter_twice = filter_twice
 
     def begin(self, run: Run) -> None:
-        """Make the output neurons.
+        """Make the output neurons, and the weights as the authors do.
 
         Raises:
             UserError: if one of the network's layers is not made of neurons of TSSL-BP.
@@ -71,6 +75,12 @@ class SpikeSequenceLearning(Method):
         self.output = nn.Identity()
         if not isinstance(run.model.classifier, Votes):
             self.output = TSSL(last.time_constant, last.synapse, last.threshold)
+        for module in self.model.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(trained_weight(module), a=math.sqrt(5))
+                trained_weight(module).data *= CONVOLUTIONS_GAIN
+            elif isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(trained_weight(module))
 
     def target(self, like: Tensor) -> Tensor:
         """d [T] of the label's neuron, for scores [T, B, K]."""

@@ -1,5 +1,6 @@
 """Networks that are lists of layers (:mod:`ternary_spike.models.published`): VGGs, CIFARNets, PLIFNet and others."""
 
+import itertools
 import math
 from functools import partial
 
@@ -82,6 +83,8 @@ class ChainNetwork(SpikingNetwork):
         self.initialise()
         if spec.norm == "weights":
             self._standardise()
+        if spec.pool_gain != 1:
+            self._scale_behind_pools(spec.pool_gain)
 
     def initialise(self) -> None:
         """Convolutions N(0, 2 / (k k c_out)) without biases; fully connected layers as torch has them."""
@@ -99,6 +102,13 @@ class ChainNetwork(SpikingNetwork):
         nn.init.normal_(self.classifier.weight, 0.0, 0.01)
         nn.init.zeros_(self.classifier.bias)
         scale(self.classifier, SPIKE_SCALE)
+
+    def _scale_behind_pools(self, gain: float) -> None:
+        """Multiply the weights of what an average pooling feeds, in place of the averages."""
+        units = [unit for unit in self.layers.values() if not isinstance(unit, Dropout)]
+        for pool, unit in itertools.pairwise(units):
+            if isinstance(pool, AvgPool2d):
+                scale(unit.conv if isinstance(unit, ConvUnit) else unit.linear, gain)
 
     def units(self) -> list[tuple[str, nn.Module]]:
         """Layers and blocks; see :meth:`SpikingNetwork.units`."""

@@ -36,6 +36,7 @@ class LayerList:
         bias: which layers have a bias: "all", "fully connected" or "none"; blocks have none, but P64 always.
         head_bias: whether the classifier has one.
         connect: g of spike-element-wise blocks: "add", "and" or "iand".
+        pool_gain: what averages of 2x2 places are multiplied by; here the weights behind them are.
         block_dropout: share of the spikes that is dropped between the convolutions of a basic block, in training.
         per_step: whether each timestep is normalised by its own statistics.
     """
@@ -46,6 +47,7 @@ class LayerList:
     bias: str = "none"
     head_bias: bool = True
     connect: str = "add"
+    pool_gain: float = 1.0
     block_dropout: float = 0.0
     per_step: bool = False
 
@@ -173,12 +175,13 @@ CHAINS = {
         bias="all",
     ),
     "cifarnet_tssl": _network(
-        "CIFARNet of TSSL-BP, the larger one: no normalisation, no biases, dropout, a neuron for each class (its sums "
-        "over 2x2 places are averages here)",
+        "CIFARNet of TSSL-BP, the larger one: no normalisation, no biases, dropout, a neuron for each class, 1.1 times "
+        "the sum of 2x2 places (its pictures are not filtered here)",
         f"{TSSL}, and its code",
         PARTLY,
         128,
         "128 D0.2 256 D0.2 A 512 D0.2 A 1024 D0.2 512 D0.2 F1024 D0.2 F512 D0.2 V1",
+        pool_gain=4.4,
         **BARE,
     ),
     "cifarnet_tssl_small": _network(
@@ -187,6 +190,7 @@ CHAINS = {
         PARTLY,
         96,
         "96 D0.2 256 D0.2 A 384 D0.2 A 384 D0.2 256 D0.2 F1024 D0.2 F1024 D0.2 V1",
+        pool_gain=4.4,
         **BARE,
     ),
     "cifarnet_glif": _network(

@@ -55,8 +55,8 @@ def standardise(conv: nn.Conv2d, factor: float = 1.0) -> None:
     parametrize.register_parametrization(conv, "weight", ScaledStandardisation(conv.out_channels, factor))
 
 
-def scale(layer: nn.Linear, factor: float) -> None:
-    """Multiply what a linear layer is given by a constant, bias apart; its own weights remain what is trained."""
+def scale(layer: nn.Conv2d | nn.Linear, factor: float) -> None:
+    """Multiply what a layer is given by a constant, bias apart; its own weights remain what is trained."""
     parametrize.register_parametrization(layer, "weight", Scaled(factor))
 
 
