@@ -291,7 +291,7 @@ def test_a_converted_network_with_a_hard_reset_folds_to_spikes_of_one(runs, tmp_
     assert thresholds == [layer.threshold.item() for layer in named_neurons(model).values()]
     assert how_it_runs(read_record(folders["hard"]), folders["hard"]) == {"by_timestep": True, "encode": None}
     main(["fold", "--run", str(folders["converted"]), "--out", str(tmp_path)])
-    reason = "layer stem1, IntegrateAndFire, does not say what it is once folded"
+    reason = "layer stem1, IntegrateAndFire, has a soft reset, which a folded network does not"
     assert read_json(tmp_path / "folded.json")["not_foldable"] == reason
 
 

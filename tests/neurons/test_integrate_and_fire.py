@@ -105,10 +105,19 @@ def test_no_gradient_flows_through_the_reset():
         assert x.grad.tolist() == pytest.approx([0.3 if reset == "soft" else 0.0, 0.3])
 
 
-@pytest.mark.parametrize("options", [{"reset": "soft"}, {"strict": True}, {"initial_potential": 0.5}])
-def test_what_a_folded_network_does_not_have_is_refused_with_the_layer(options):
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"reset": "soft"}, "a soft reset"),
+        ({"strict": True}, "a strict comparison"),
+        ({"initial_potential": 0.5}, "an initial potential"),
+    ],
+)
+def test_what_a_folded_network_does_not_have_is_refused_with_the_layer(options, what):
     model = SpikingResNet("resnet6w4", "if", 2, in_channels=1, image_size=8, neuron_options=options)
-    with pytest.raises(NotFoldable, match="layer stem1, IntegrateAndFire, does not say what it is once folded"):
+    with pytest.raises(
+        NotFoldable, match=f"layer stem1, IntegrateAndFire, has {what}, which a folded network does not"
+    ):
         fold(model)
 
 

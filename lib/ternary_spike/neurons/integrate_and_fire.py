@@ -127,12 +127,16 @@ class IntegrateAndFire(SpikingNeuron):
         # the difference is 0 and carries the gradient
         return u, fired + g / v_th * (u - still), Kept(v, since)
 
-    def folds(self) -> Folded | None:
-        """The same neuron without its amplitude, its threshold a constant.
+    @property
+    def not_folded(self) -> str:
+        """Why the layer does not fold, in words; empty where it does."""
+        lacks = {"a soft reset": self.reset == "soft", "a strict comparison": self.strict}
+        lacks["an initial potential"] = bool(self.initial_potential)
+        return next((f"has {what}, which a folded network does not" for what, there in lacks.items() if there), "")
 
-        None with a soft reset, an initial potential or a strict comparison, which a folded network does not have.
-        """
-        if self.reset != "hard" or self.strict or self.initial_potential:
+    def folds(self) -> Folded | None:
+        """The same neuron without its amplitude, its threshold a constant; None for :attr:`not_folded`."""
+        if self.not_folded:
             return None
         return Folded(Dynamics(False, self.threshold.item(), 1.0), self.amplitude)
 

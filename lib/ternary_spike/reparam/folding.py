@@ -83,7 +83,8 @@ class Folder(Wiring):
     def spikes(self, name: str, neuron: nn.Module, source: str) -> str:
         folded = neuron.folds() if isinstance(neuron, SpikingNeuron) and "forward" not in vars(neuron) else None
         if folded is None or type(folded.dynamics) is not Dynamics:
-            raise NotFoldable(f"layer {name}, {type(neuron).__name__}, does not say what it is once folded")
+            reason = getattr(neuron, "not_folded", "") or "does not say what it is once folded"
+            raise NotFoldable(f"layer {name}, {type(neuron).__name__}, {reason}")
         for module in neuron.modules():
             require_no_hooks(name, module)
         d = folded.dynamics
