@@ -34,6 +34,23 @@ def prepare_tiny(folder: Path, train: int = 96, test: int = 40) -> Path:
     return folder
 
 
+def prepare_patterns(folder: Path, train: int = 160, test: int = 80) -> Path:
+    """Prepared data that any network learns in a few steps: stripes along an axis, a chequerboard or none, on noise."""
+    generator = torch.Generator().manual_seed(0)
+    rows = (torch.arange(SIZE) % 2).expand(SIZE, SIZE)
+    patterns = torch.stack([rows, rows.T, rows ^ rows.T, torch.zeros_like(rows)])
+
+    def split(samples: int) -> Split:
+        labels = torch.arange(samples) % CLASSES
+        images = torch.randint(0, 100, (samples, 1, SIZE, SIZE), generator=generator)
+        return Split((images + 150 * patterns[labels].unsqueeze(1)).to(torch.uint8), labels)
+
+    write_prepared(
+        folder, "tiny", "tiny test patterns", {"kind": "test"}, CLASSES, {"train": split(train), "test": split(test)}
+    )
+    return folder
+
+
 def tiny_plan(
     data: Path, neuron: str = "trainable", seed: int = 0, method: dict | None = None, **recipe
 ) -> TrainingPlan:
