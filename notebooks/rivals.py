@@ -89,21 +89,29 @@ report.table(
 
 # %%
 def picture(column, scale, label, name, caption):
-    """Accuracy against a cost, each method named at its point, a picture for each network and T."""
-    for place, here in done[done[column].notna()].groupby(PLACE, sort=False):
-        here = here.assign(cost=here[column] * scale)
+    """Accuracy against a cost, each method named at its point, a picture for each network."""
+    for place, here in done[done[column].notna()].groupby(PLACE[:2], sort=False):
+        usual = here["timesteps"].mode()[0]
+        named = [
+            row["name"] + ("" if row["timesteps"] == usual else f", T = {row['timesteps']}")
+            for _, row in here.iterrows()
+        ]
+        here = here.assign(cost=here[column] * scale, name=named)
         drawn, axes = report.subplots(height=max(2.8, 0.8 + 0.13 * len(here)), width=6.75)
         hollow = list(here["kind"] == COMBINED)
         report.named_points(axes, here, "cost", "last_epoch_mean_percent", "last_epoch_interval_points", hollow)
+        if here["cost"].max() > 20 * here["cost"].min() > 0:
+            axes.set_xscale("log")
         axes.set_xlabel(label)
         axes.set_ylabel("Test accuracy, last epoch, %")
         display(
             report.figure(
                 results,
                 drawn,
-                f"rivals-{name}-{here['dataset'].iloc[0]}-{place[1]}-T{place[2]}",
-                f"{label} and test accuracy of each method, {place[1]}, T = {place[2]}",
-                f"{place[0]}, {place[1]}, T = {place[2]}: mean over seeds with 95 % interval. {caption}",
+                f"rivals-{name}-{here['dataset'].iloc[0]}-{place[1]}",
+                f"{label} and test accuracy of each method, {place[1]}",
+                f"{place[0]}, {place[1]}, T = {usual} where nothing else is said: mean over seeds with 95 % interval. "
+                f"{caption}",
                 results.done[results.done["id"].isin(here["id"])],
             )
         )

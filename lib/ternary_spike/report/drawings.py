@@ -102,7 +102,7 @@ def named_points(axes: Axes, rows: pd.DataFrame, x: str, y: str, spread: str, ho
             va="center",
             fontsize=6.5,
             color=colour,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "alpha": 0.6, "shrinkA": 0, "shrinkB": 2},
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "alpha": 0.6, "relpos": (0, 0.5), "shrinkB": 2},
         )
 
 
