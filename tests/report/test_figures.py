@@ -171,9 +171,19 @@ def test_rules_may_read_from_each_other(order):
     assert all(f">{name}<" in drawn for name in nodes) and "stroke-dasharray" in drawn
 
 
+def test_a_rule_may_read_from_itself():
+    """As train does where a run starts from another one's weights."""
+    graph = rulegraph.parse('0[label = "train"]\n1[label = "all"]\n0 -> 0\n0 -> 1')
+    assert dict(graph.edges) == {("train", "all"): {}, ("train", "train"): {"back": True}}
+    drawn = rulegraph.draw(graph)
+    assert ">train<" in drawn and "stroke-dasharray" in drawn
+    graph.remove_edge("train", "train")
+    assert "stroke-dasharray" not in rulegraph.draw(graph)
+
+
 @pytest.mark.parametrize(
     ("dot", "message"),
-    [("digraph {}", "no rule"), ('0[label = "a"]\n0 -> 1', "without its rules"), ('0[label = "a"]\n0 -> 0', "itself")],
+    [("digraph {}", "no rule"), ('0[label = "a"]\n0 -> 1', "without its rules")],
 )
 def test_bad_rule_graphs(dot, message):
     with pytest.raises(ValueError, match=message):

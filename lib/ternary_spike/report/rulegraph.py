@@ -9,16 +9,18 @@ from ternary_spike.report.figures import subplots, svg_text
 
 NODE = re.compile(r'^\s*(\d+)\s*\[\s*label\s*=\s*"([^"]*)"', re.M)
 EDGE = re.compile(r"^\s*(\d+)\s*->\s*(\d+)", re.M)
+HALF_A_BOX = 0.25  # height of a rule's box over the distance of two layers
 
 
 def parse(dot: str) -> nx.DiGraph:
     """The graph of ``snakemake --rulegraph``'s output; nodes are rule names.
 
-    Jobs never run in a circle, but rules may: a run can be trained for what another one's evaluation found. The edge
-    that closes a circle has ``back`` set, and without such edges the graph has none.
+    Jobs never run in a circle, but rules may: a run can be trained for what another one's evaluation found, or start
+    from another's weights, so that a rule reads from itself. The edge that closes a circle has ``back`` set; without
+    such edges the graph has none.
 
     Raises:
-        ValueError: if there is no node in it, or an edge of an unknown node, or of a rule to itself.
+        ValueError: if there is no node in it, or an edge of an unknown node.
     """
     names = {number: label.split("\\n")[0] for number, label in NODE.findall(dot)}
     if not names:
@@ -28,8 +30,6 @@ def parse(dot: str) -> nx.DiGraph:
     for first, second in EDGE.findall(dot):
         if first not in names or second not in names:
             raise ValueError(f"an edge {first} -> {second} without its rules")
-        if first == second:
-            raise ValueError(f"the rule {names[first]} reads from itself")
         graph.add_edge(names[first], names[second])
     back = []
     while not nx.is_directed_acyclic_graph(graph):
@@ -62,9 +62,13 @@ def draw(graph: nx.DiGraph) -> str:
     axes.set_ylim(-len(layers) + 0.5, 0.5)
     for first, second, back in graph.edges(data="back", default=False):
         arrow = {"arrowstyle": "-|>", "color": palette.INK, "lw": 0.8, "shrinkA": 9, "shrinkB": 9}
-        if back:
+        start, end = places[first], places[second]
+        if first == second:  # out of the top of its box and in at the bottom
+            start, end = ((start[0], start[1] + side * HALF_A_BOX) for side in (1, -1))
+            arrow |= {"linestyle": "--", "connectionstyle": "arc3,rad=-4", "shrinkA": 0, "shrinkB": 0}
+        elif back:
             arrow |= {"linestyle": "--", "connectionstyle": "arc3,rad=-0.6", "shrinkB": 20}
-        axes.annotate("", xy=places[second], xytext=places[first], arrowprops=arrow)
+        axes.annotate("", xy=end, xytext=start, arrowprops=arrow)
     for name, (x, y) in places.items():
         box = {"boxstyle": "round,pad=0.35", "fc": palette.PAPER, "ec": palette.COLOURS["binary"], "lw": 1.0}
         axes.text(x, y, name, ha="center", va="center", bbox=box)
