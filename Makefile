@@ -39,7 +39,7 @@ controls: $(READY)  ## the controls that the paper lacks, on the digits: half an
 	@$(SNAKEMAKE) --cores all --configfile config/controls.yaml --quiet rules
 	@echo "Report: $(CURDIR)/results/controls/report/index.html"
 
-rivals: $(READY)  ## prior methods beside the paper's neurons, on the digits: within 45 minutes on two cores
+rivals: $(READY)  ## prior methods beside the paper's neurons, on the digits: three quarters of an hour on two cores
 	@$(SNAKEMAKE) --cores all --configfile config/rivals-digits.yaml --quiet rules
 	@echo "Report: $(CURDIR)/results/rivals/report/index.html"
 
