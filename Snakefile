@@ -49,6 +49,7 @@ rule all:
 
 onstart:
     clear_failures()
+    start_warm_interpreter()
 
 
 onsuccess:

@@ -270,8 +270,11 @@ GUARD = """
 import json, os, sys
 from pathlib import Path
 import torch
+from ternary_spike.system import codehash  # which every training imports; it remembers what it has parsed
 torch.set_num_threads(1)
-for row in json.loads(sys.argv[1]):
+rows, homes = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+codehash.run_code_hash(codehash.TRAINING, homes, {})
+for row in rows:
     child = os.fork()
     if child:
         assert os.waitpid(child, 0)[1] == 0, row
@@ -292,7 +295,7 @@ for row in json.loads(sys.argv[1]):
 
 
 def test_whatever_a_training_imports_counts_or_is_known_to_be_indifferent(tmp_path):
-    """A row of every registered part, each in a process that has imported nothing of the library before."""
+    """A row of every registered part, each in a process that has imported next to nothing of the library before."""
     assert set(RUNS) >= set(NEURONS)
     tiny = str(prepare_tiny(tmp_path / "tiny", train=32, test=8))
     pictures = Split(torch.zeros(8, 3, SIZE, SIZE, dtype=torch.uint8), torch.arange(8) % CLASSES)
@@ -312,9 +315,10 @@ def test_whatever_a_training_imports_counts_or_is_known_to_be_indifferent(tmp_pa
         plain | {"neuron": "ternary", "data": str(tmp_path / "rgb"), "model": {"in_channels": 3}, "recipe": rgb}
     )
     rows = [row | {"out": str(tmp_path / f"row{number}")} for number, row in enumerate(rows)]
-    done = subprocess.run(
-        [sys.executable, "-c", GUARD, json.dumps(rows)], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
+    registered = (NEURONS, METHODS, NORMALISATIONS, ARCHITECTURES)
+    homes = sorted({part.module for parts in registered for part in parts.values()})
+    command = [sys.executable, "-c", GUARD, json.dumps(rows), json.dumps(homes)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     imported = set()
     for row in rows:

@@ -57,6 +57,12 @@ def test_results_stand_where_the_layout_says_and_name_their_code(smoke_run):
     assert json.loads((folder / "config.json").read_text())["epochs"] == 1
 
 
+def test_the_short_jobs_were_served_by_a_process_that_had_imported_torch(smoke_run):
+    served = re.findall("^calls: ([0-9]+)$", (smoke_run[0] / ".snakemake/warm.log").read_text(), re.MULTILINE)
+    stages = sum(path.suffix == ".json" for path in smoke_run[0].glob("results/smoke/runs/*/seed0/*"))
+    assert sum(map(int, served)) >= stages > len(SMOKE_RUNS)
+
+
 def test_another_call_has_nothing_to_do(smoke_run):
     again = smoke(smoke_run[0])
     assert again.status == 0 and "Nothing to be done" in again.text

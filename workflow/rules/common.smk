@@ -21,6 +21,7 @@ from ternary_spike.planning import failures, settings
 from ternary_spike.planning import plan as planning
 from ternary_spike.planning.run_files import expected_files
 from ternary_spike.planning.run_code import run_code_hash
+from ternary_spike.system import warm
 from ternary_spike.system.codehash import SERVICES, code_hash
 from ternary_spike.system.errors import UserError
 
@@ -67,6 +68,8 @@ KEPT = f"{workflow.basedir}/results/reference"
 NOTEBOOKS = sorted(path.stem for path in Path(workflow.basedir, "notebooks").glob("*.py"))
 # Shares trained runs between clones, in calls with --cache. Snakemake speaks of it in every call to whom it is offered.
 TRAINING_CACHE = "omit-software" if "SNAKEMAKE_OUTPUT_CACHE" in os.environ else False
+# what the short jobs import of others' packages
+WARM_MODULES = ("torch", "numpy", "yaml", "safetensors.torch", "tqdm")
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
@@ -366,6 +369,29 @@ def clear_failures():
     """Forget what failed in earlier calls: this one tries again."""
     if not finished_only():
         shutil.rmtree(f"{RESULTS}/status", ignore_errors=True)
+
+
+def start_warm_interpreter():
+    """Start what serves the short jobs of this call with torch imported already; it ends with this process.
+
+    Jobs that are submitted run on other machines, and those in a conda environment have another Python.
+    """
+    if not workflow.is_main_process or finished_only() or SUBMITS or CONDA or not hasattr(os, "pidfd_open"):
+        return
+    reading, writing = os.pipe()
+    where = warm.new_socket()
+    os.environ[warm.VARIABLE] = str(where)
+    with open(".snakemake/warm.log", "a") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "ternary_spike.system.warm", where, str(reading), *WARM_MODULES],
+            env=os.environ | {"PYTHONPATH": ":".join([LIBRARY, *PLUGINS]), "PYTHONNOUSERSITE": "1"},
+            pass_fds=[reading],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    os.close(reading)
+    globals()["WARM_UNTIL_CLOSED"] = writing
 
 
 def print_outcome():

@@ -15,6 +15,8 @@ from typing import NoReturn
 
 from ternary_spike.system.errors import UserError
 
+#: verbs whose work takes hardly longer than importing torch, which a warm interpreter has done already
+SHORT = ("amplitudes", "energy", "evaluate", "execute", "export", "fold", "trace", "verify")
 MISTAKE = 2  # exit status of a user's mistake
 INTERRUPTED = 130
 
