@@ -25,6 +25,7 @@ from ternary_spike.models.batch_norm import BatchNorm2d
 from ternary_spike.models.blocks import BasicBlock, ConvUnit
 from ternary_spike.models.normalise_and_fire import normalise_and_fire, normalised_backward, normalised_forward
 from ternary_spike.neurons.registry import make_neuron
+from tests.helpers.rivals import spikingjelly
 
 SHAPES = [(2, 3, 4, 5, 5), (2, 1, 1), (2, 70_001), (2, 2, 64, 8, 9), (2, 1, 4097), (2, 64, 16, 16)]
 
@@ -397,8 +398,7 @@ def test_amplitude_gradient_in_float32_keeps_its_digits():
 
 @pytest.mark.parametrize("timesteps", [1, 2, 4])
 def test_spikingjelly_agrees_on_the_detached_neuron(timesteps):
-    node = pytest.importorskip("spikingjelly.activation_based.neuron", reason="spikingjelly (bench extra) is absent")
-    from spikingjelly.activation_based import surrogate
+    node, surrogate = spikingjelly("neuron"), spikingjelly("surrogate")
 
     torch.manual_seed(0)
     x = torch.randn(timesteps, 20_000, dtype=torch.float64)

@@ -26,6 +26,7 @@ from ternary_spike.system.files import read_json, read_tensors
 from ternary_spike.training.loop import train
 from ternary_spike.training.record import WEIGHTS, load_model, read_record
 from tests.helpers.networks import random_network, recalibrate
+from tests.helpers.rivals import spikingjelly
 from tests.helpers.tiny import prepare_tiny, tiny_plan
 
 CPU = torch.device("cpu")
@@ -333,13 +334,22 @@ class Stem(SpikingNetwork):
 
 
 @pytest.mark.full
-def test_spikingjelly_converts_to_the_same_network():
-    """Its rate coding: data-based maxima, soft reset, spikes scaled by the threshold."""
-    ann2snn = pytest.importorskip(
-        "spikingjelly.activation_based.ann2snn", reason="spikingjelly (bench extra) is absent"
-    )
-    from spikingjelly.activation_based import functional
+@pytest.mark.parametrize(
+    ("mode", "factor", "node", "neuron"),
+    [
+        ("max", 1.0, lambda node: node.IFNode(v_reset=None), {"reset": "soft"}),
+        (0.75, 0.75, lambda node: node.IFNode(v_reset=None), {"reset": "soft"}),
+        ("max", 1.0, lambda node: node.IFNode(v_reset=0.0), {"reset": "hard"}),
+        ("max", 1.0, lambda node: node.HalfThresholdIFNode(), {"reset": "soft", "initial_potential": 0.5}),
+    ],
+)
+def test_spikingjelly_converts_to_the_same_network(mode, factor, node, neuron):
+    """Its rate coding, data-based, spikes scaled by the threshold; the soft reset is its default.
 
+    Calibrated on one batch: it averages the maxima of batches, and ours are of all pictures. A percentile of its lies
+    between two currents, and of ours on one of them.
+    """
+    ann2snn, functional = spikingjelly("ann2snn"), spikingjelly("functional")
     torch.manual_seed(0)
     timesteps, source = 60, Stem("relu", 1)
     calibration, shown = torch.randn(2, 16, 1, 8, 8)
@@ -350,11 +360,10 @@ def test_spikingjelly_converts_to_the_same_network():
         *(_plain(module) for module in layers), nn.AvgPool2d(8), nn.Flatten(), _plain(source.classifier)
     )
     loader = [(calibration.double(), torch.zeros(16, dtype=torch.int64))]
-    theirs = ann2snn.FXConverter(ann2snn.RateCodingRecipe(dataloader=loader, mode="max"), device="cpu").convert(
-        plain.double().eval()
-    )
-    ours = Stem("if", timesteps, reset="soft").double()
-    thresholds = converted(ours, source, calibration.double(), balance="source")
+    recipe = ann2snn.RateCodingRecipe(loader, mode, neuron_factory=lambda _: node(spikingjelly("neuron")))
+    theirs = ann2snn.FXConverter(recipe, device="cpu").convert(plain.double().eval())
+    ours = Stem("if", timesteps, **neuron).double()
+    thresholds = converted(ours, source, calibration.double(), balance="source", factor=factor)
     found = [module.scale.item() for module in theirs.modules() if type(module).__name__ == "VoltageScaler"]
     assert found == pytest.approx([1 / thresholds[0], thresholds[0], 1 / thresholds[1], thresholds[1]])
     with torch.no_grad():

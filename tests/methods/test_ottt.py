@@ -15,6 +15,7 @@ from ternary_spike.models.streaming import streaming
 from ternary_spike.neurons.lif import BinaryLIF
 from ternary_spike.neurons.soft_reset import SoftResetLIF
 from ternary_spike.training.step import TrainingStep
+from tests.helpers.rivals import spikingjelly
 from tests.helpers.saved import peak_saved_bytes
 
 PLAIN = Recipe("plain", 1, 4, 0.1, 0.0, 0.0)
@@ -241,9 +242,7 @@ def test_dropout_is_of_the_same_spikes_at_every_timestep():
 
 def theirs(kind: str, **options) -> tuple[Two, nn.Module]:
     """A network of ours and one of SpikingJelly's with the same weights, which are one parameter each."""
-    reason = "spikingjelly (bench extra) is absent"
-    neuron = pytest.importorskip("spikingjelly.activation_based.neuron", reason=reason)
-    layer = pytest.importorskip("spikingjelly.activation_based.layer", reason=reason)
+    neuron, layer = spikingjelly("neuron"), spikingjelly("layer")
     ours = two(0.5, 4)
     convolutions = [nn.Conv2d(1, 3, 3, padding=1, bias=False), nn.Conv2d(3, 4, 3, padding=1, bias=False)]
     convolutions[0].weight, convolutions[1].weight = ours.first.conv.weight, ours.second.conv.weight

@@ -10,6 +10,7 @@ from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.methods.registry import PAPERS_WAY, make_method
 from ternary_spike.models.resnet import SpikingResNet
 from ternary_spike.training.step import TrainingStep
+from tests.helpers.rivals import spikingjelly
 from tests.helpers.tiny import tiny_plan
 
 LABEL = torch.tensor([0])
@@ -71,3 +72,18 @@ def test_at_one_timestep_without_the_squares_it_is_the_papers_training_to_the_bi
         method.gradients(step, torch.randn(6, 1, 8, 8), torch.arange(6) % 4)
         gradients.append([p.grad for p in model.parameters()])
     assert all(map(torch.equal, *gradients))
+
+
+@pytest.mark.full
+def test_spikingjelly_agrees(scores):
+    """Its function is L_TET alone: without squares, and without smoothed labels."""
+    theirs, (o, labels) = spikingjelly("functional").temporal_efficient_training_cross_entropy, scores
+    o.requires_grad_()
+    squares = F.mse_loss(o, torch.ones_like(o))
+    for found, expected in (
+        (total(o, labels), theirs(o, labels)),
+        (total(o, labels, 0.3), 0.7 * theirs(o, labels) + 0.3 * squares),
+    ):
+        torch.testing.assert_close(found, expected, rtol=1e-14, atol=0)
+        one, other = (torch.autograd.grad(loss, o, retain_graph=True)[0] for loss in (found, expected))
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-15)

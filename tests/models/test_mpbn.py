@@ -1,6 +1,7 @@
 """MPBN: worked examples, limits, what it is blind to, gradients, and the thresholds that it folds to."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from ternary_spike.reparam.equivalence import compare
 from ternary_spike.reparam.executor import Operations
 from ternary_spike.reparam.network import STRUCTURE_FILE, FoldedNetwork
 from tests.helpers.networks import random_network
+from tests.helpers.rivals import spikingjelly
 from tests.reparam.test_executor import GuardedExecutor, NoMultiplication
 
 SPIKES = ("binary", "ternary", "trainable")
@@ -335,3 +337,110 @@ def test_constants_and_kinds():
         chosen = {"spikes": "trainable", "initial_amplitude": 1.5, "amplitude_per": per}
         amplitude = make_neuron("mpbn", 4, **chosen).amplitude
         assert amplitude.shape == shape and (amplitude == 1.5).all()
+
+
+ARCTAN = {"threshold": 1.0, "surrogate": "atan", "window": 1 / math.pi}  # and in SpikingJelly ATan(2)
+
+
+def beside(ours: NormalisedLIF, slope: float = 1.0) -> nn.Module:
+    """SpikingJelly's MPBNLIFNode with the constants and the norm of ours, its surrogate for a potential u.
+
+    Its tau is above 1, so that no leak is one of less than a rounding error.
+
+    Args:
+        ours: with the constants of :data:`ARCTAN`.
+        slope: dn/du, where its surrogate has u - V_th and ours n - V_th.
+    """
+    theirs = spikingjelly("neuron").MPBNLIFNode(
+        tau=1 / (1 - ours.decay) if ours.decay else math.nextafter(1.0, 2.0),
+        v_threshold=ours.threshold,
+        surrogate_function=spikingjelly("surrogate").ATan(2.0 * slope),
+        detach_reset=ours.detach_reset,
+        step_mode="m",
+        out_channels=ours.bn.num_features,
+    )
+    theirs.vbn.eps = ours.bn.eps
+    theirs.double().vbn.load_state_dict(ours.bn.state_dict())
+    return theirs.train(ours.training)
+
+
+def results(neuron: nn.Module, x: Tensor, leaves) -> tuple[Tensor, list[Tensor]]:
+    """Spikes, and the gradients of the input and of other leaves."""
+    x = x.clone().requires_grad_()
+    spikes = neuron(x)
+    return spikes, torch.autograd.grad((spikes * current(1)[: len(x)]).sum(), [x, *leaves])
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("decay, timesteps", [(0.5, 1), (0.0, T)])
+def test_spikingjelly_agrees_in_training_where_nothing_is_kept(decay, timesteps):
+    """Statistics of each timestep, which move the running ones. From then on its state is another: see below."""
+    ours, x = mpbn(eps=1e-5, decay=decay, **ARCTAN), current()[:timesteps]
+    ours.bn.weight.data, ours.bn.bias.data = double(0.5, -1.5, 2), double(0.1, -0.2, 0.3)
+    theirs = beside(ours)
+    spikes, gradients = results(ours, x, [ours.bn.weight, ours.bn.bias])
+    expected, others = results(theirs, x, [theirs.vbn.weight, theirs.vbn.bias])
+    assert torch.equal(spikes, expected) and spikes.sum() > 20
+    torch.testing.assert_close(gradients, others, rtol=1e-11, atol=1e-12)
+    assert ours.bn.num_batches_tracked == theirs.vbn.num_batches_tracked == timesteps
+    for statistic in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(ours.bn, statistic), getattr(theirs.vbn, statistic), rtol=1e-12, atol=0)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("detach_reset", [False, True])
+def test_spikingjelly_agrees_where_the_norm_does_nothing(detach_reset):
+    """Through time and its resets; at the threshold both fire, where the authors' code does not."""
+    ours = with_statistics(mpbn(decay=0.5, detach_reset=detach_reset, **ARCTAN), 0.0, 1.0, 1.0, 0.0)
+    theirs, x = beside(ours), 2 * current()
+    x[0, 0, :, 0, 0] = double(1.0, 1.0, math.nextafter(1.0, 0.0))
+    spikes, gradients = results(ours, x, [])
+    expected, others = results(theirs, x, [])
+    assert torch.equal(spikes, expected) and spikes[0, 0, :, 0, 0].tolist() == [1, 1, 0]
+    torch.testing.assert_close(gradients, others, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("detach_reset", [False, True])
+def test_spikingjelly_agrees_in_evaluation_once_its_norm_is_in_its_thresholds(detach_reset):
+    """Then it keeps u as ours always does. Gradients have one surrogate where dn/du is the same in all channels.
+
+    Not that of the gain: theirs moves the threshold by it, ours u too, which is the same at the threshold alone.
+    """
+    variance, slope = double(0.3, 1.2, 2.7), 1.5
+    ours = mpbn(eps=1e-5, decay=0.5, detach_reset=detach_reset, **ARCTAN)
+    gain = slope * (variance + 1e-5).sqrt()
+    with_statistics(ours, double(0.2, -0.1, 0.4), variance, gain, double(0.1, -0.3, 0.2))
+    theirs = beside(ours, slope)
+    theirs.re_parameterize_v_threshold()
+    spikes, gradients = results(ours, current(), [ours.bn.bias])
+    expected, others = results(theirs, current(), [theirs.beta])
+    assert torch.equal(spikes, expected) and 50 < spikes.sum() < 800
+    torch.testing.assert_close(gradients, others, rtol=1e-11, atol=1e-12)
+    thresholds = (ours.threshold - theirs.beta) / gain * (variance + 1e-5).sqrt() + theirs.mu
+    torch.testing.assert_close(ours.folds().thresholds.positive.flatten(), thresholds, rtol=1e-12, atol=0)
+
+
+@pytest.mark.full
+def test_spikingjelly_keeps_the_normalised_potential_before_it_is_folded():
+    """n (1 - b), where the authors' code and ours have u (1 - b): so later timesteps, and its own fold, differ."""
+    ours = with_statistics(mpbn(1, eps=1e-30, decay=0.5, **ARCTAN), 0.1, 0.25, 1.0, 0.2)
+    theirs, x = beside(ours), column(0.3, 0.2, 0.6)
+    spikes, kept = ours(x, return_state=True)
+    assert torch.equal(theirs(x), spikes) and spikes.flatten().tolist() == [0, 0, 1]
+    torch.testing.assert_close(kept.flatten(), double(0.3, 0.2, 0))
+    torch.testing.assert_close(theirs.v.flatten(), double(0.6, 0.4, 0))
+    later = torch.cat([x, column(0.3, 0.3, 0.3)])
+    theirs.reset()
+    assert not torch.equal(theirs(later), ours(later))
+
+
+@pytest.mark.full
+def test_spikingjelly_does_not_turn_the_comparison_of_a_channel_with_a_negative_gain():
+    """As soon as its norm is folded: n = -2 u + 1.4 reaches 1 for u up to 0.2, and it fires from there on."""
+    ours = with_statistics(mpbn(1, **ARCTAN), 0.1, 0.25, -1.0, 1.2)
+    theirs, x = beside(ours), column(-1, 0.1, 0.3, 2)
+    assert torch.equal(theirs(x), ours(x)) and ours(x).flatten().tolist() == [1, 1, 0, 0]
+    theirs.re_parameterize_v_threshold()
+    theirs.reset()
+    assert theirs(x).flatten().tolist() == [0, 0, 1, 1]

@@ -17,6 +17,7 @@ from ternary_spike.reparam.equivalence import verify
 from ternary_spike.reparam.folding import Folder, fold
 from ternary_spike.reparam.network import IMAGE
 from tests.helpers.networks import recalibrate
+from tests.helpers.rivals import spikingjelly
 
 
 def double(*values: float) -> Tensor:
@@ -193,3 +194,28 @@ def test_what_cannot_be_is_one_line(options, words):
         make_normalisation("tdbn", 4, **options)
     with pytest.raises(ValueError, match=next(iter(options))):
         ThresholdBatchNorm2d(4, **options)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("branches", [1, 2])
+def test_spikingjelly_agrees(branches):
+    """In training and evaluation; its layer trains the whole weight, and always has statistics of all timesteps."""
+    alpha, x, weight = 1 / math.sqrt(branches), currents(), currents().flip(0)
+    theirs = spikingjelly("layer").ThresholdDependentBatchNorm2d(alpha, 0.7, 3).double()
+    ours = {scale: tdbn(3, 1e-5, branches=branches, threshold=0.7, scale=scale) for scale in SCALES}
+    found = {}
+    for name, norm in {**ours, "theirs": theirs}.items():
+        norm.bias.data = double(-1, 0, 0.25)
+        mine = x.clone().requires_grad_()
+        z = norm(mine)
+        gradients = torch.autograd.grad((z.tanh() * weight).sum(), [mine, norm.weight, norm.bias])
+        moved = [norm.running_mean.clone(), norm.running_var.clone()]
+        found[name] = [z, *moved, norm.eval()(2 * x), *gradients]
+    torch.testing.assert_close(found["weight"], found["theirs"], rtol=1e-12, atol=1e-12)
+    # a factor of alpha V_th is as long as a float64, a weight before training as long as a float32
+    assert ours["weight"].weight.unique() == theirs.weight.unique()
+    found["factor"][5] = found["factor"][5] / (alpha * 0.7)
+    torch.testing.assert_close(found["factor"], found["theirs"], rtol=1e-6, atol=1e-6)
+    assert all(g.abs().max() > 1e-3 for g in found["theirs"])
+    single = tdbn(3, 1e-5, branches=branches, threshold=0.7, per_step=True)(x)
+    assert not torch.allclose(single, found["factor"][0] - double(-1, 0, 0.25).view(3, 1, 1), atol=1e-2)

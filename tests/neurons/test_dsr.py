@@ -10,6 +10,7 @@ from ternary_spike.models.known_modules import NotFoldable
 from ternary_spike.neurons.dsr import RepresentedIF, RepresentedLIF, representation
 from ternary_spike.neurons.soft_reset import SoftResetLIF
 from ternary_spike.reparam import fold
+from tests.helpers.rivals import spikingjelly
 
 BETA = math.exp(-0.05)
 
@@ -189,10 +190,8 @@ def test_what_is_refused(kind, options, words):
     ],
 )
 def test_spikingjelly_agrees(kind, ours, options):
-    reason = "spikingjelly (bench extra) is absent"
-    node = pytest.importorskip("spikingjelly.activation_based.neuron", reason=reason)
     bound = {"v_threshold_lower_bound": ours.lowest_threshold}
-    theirs = getattr(node, kind)(T=5, alpha=ours.level, **options, **bound)
+    theirs = getattr(spikingjelly("neuron"), kind)(T=5, alpha=ours.level, **options, **bound)
     x = torch.randn(5, 8, 300, generator=torch.Generator().manual_seed(0))
     weight = torch.randn(5, 8, 300, generator=torch.Generator().manual_seed(1))
     a, b = x.clone().requires_grad_(), x.clone().requires_grad_()

@@ -8,6 +8,7 @@ import torch
 
 from ternary_spike import BinaryLIF, SpikingResNet, make_neuron
 from ternary_spike.neurons.glif import GatedLIF
+from tests.helpers.rivals import spikingjelly
 
 FAR = 40.0  # a raw parameter whose gate is 0 or 1
 
@@ -162,3 +163,69 @@ def test_a_membrane_at_the_threshold_is_silent():
     neuron = gated(alpha=FAR, beta=-FAR)
     assert neuron(torch.full((1, 1), 0.5, dtype=torch.float64)).item() == 0
     assert neuron(torch.full((1, 1), 0.5 + 1e-15, dtype=torch.float64)).item() == 1
+
+
+#: what SpikingJelly calls our raw parameters
+THEIR_NAMES = {"decay": "tau", "leak": "linear_decay", "threshold": "v_threshold", "reset": "v_subreset"}
+THEIR_NAMES |= {"gain": "conduct", "alpha": "alpha", "beta": "beta", "gamma": "gamma"}
+
+
+def pair(timesteps: int, channels: int, raw: dict[str, float] | None = None):
+    """A layer of ours and SpikingJelly's GatedLIFNode, with the same parameters and the rectangle, not its sigmoid."""
+    torch.manual_seed(0)
+    rectangle = spikingjelly("surrogate").Rect(1.0)
+    ours = GatedLIF(timesteps, channels).double()
+    theirs = spikingjelly("neuron").GatedLIFNode(timesteps, channels, surrogate_function=rectangle).double()
+    for name, p in ours.raw.items():
+        p.data += 0.5 * torch.randn_like(p)
+        if raw is not None:
+            p.data.fill_(raw.get(name, 0.0))
+        getattr(theirs, THEIR_NAMES[name]).data = p.data.flatten(-3).clone()
+    return ours, theirs
+
+
+@pytest.mark.full
+def test_spikingjelly_agrees():
+    """Spikes, potentials and gradients, of one call: in the next one its neuron has forgotten the last spikes."""
+    ours, theirs = pair(4, 3)
+    x = torch.randn(4, 5, 3, 6, 6, dtype=torch.float64)
+    weight, found = torch.randn_like(x), []
+    for neuron in (ours, theirs):
+        mine = x.clone().requires_grad_()
+        if neuron is ours:
+            spikes, kept = neuron(mine, return_state=True)
+            u, raw = kept.u, [neuron.raw[name] for name in THEIR_NAMES]
+        else:
+            spikes = neuron(mine)
+            u, raw = neuron.v, [getattr(neuron, name) for name in THEIR_NAMES.values()]
+        gradients = torch.autograd.grad((spikes * weight).sum() + u.sum(), [mine, *raw])
+        found.append((spikes, u, gradients[0], *(g.flatten() for g in gradients[1:])))
+    assert torch.equal(found[0][0], found[1][0]) and 300 < found[0][0].sum() < 1800
+    torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-11)
+    assert all(g.abs().max() > 0.1 for g in found[0][2:])
+
+
+@pytest.mark.full
+def test_at_the_threshold_spikingjelly_fires_and_at_the_rectangles_ends_it_has_no_slope():
+    """Theirs are >= and <, as ours are > and <=; the authors' code has > and <."""
+    spikes, slopes = [], []
+    for neuron in pair(1, 1, {"alpha": FAR, "beta": -FAR}):
+        x = torch.tensor([0.0, 0.5, 0.75, 1.0], dtype=torch.float64).view(1, 1, 1, 1, 4).requires_grad_()
+        y = neuron(x)
+        y.sum().backward()
+        spikes.append(y.flatten().tolist())
+        slopes.append(x.grad.flatten().tolist())
+    assert spikes == [[0, 0, 1, 1], [0, 1, 1, 1]]
+    assert slopes == [[1, 1, 1, 1], [0, 1, 1, 0]]
+
+
+@pytest.mark.full
+def test_spikingjelly_begins_alike_but_for_a_leak_that_follows_t():
+    """V_th / (2 T), where the authors' code has V_th / 8 whatever T; gates are drawn from the same range."""
+    for timesteps in (4, 2):
+        theirs, ours = spikingjelly("neuron").GatedLIFNode(timesteps, 3), GatedLIF(timesteps, 3)
+        for name in ("decay", "threshold", "reset", "gain", "leak"):
+            same = torch.allclose(getattr(theirs, THEIR_NAMES[name]), ours.raw[name].flatten(-3))
+            assert same == (name != "leak" or timesteps == 4), name
+        gates = torch.stack([getattr(theirs, name).detach() for name in ("alpha", "beta", "gamma")])
+        assert gates.abs().max() < 0.1 and len(gates.unique()) == 9

@@ -9,6 +9,7 @@ from ternary_spike import BinaryLIF, make_neuron
 from ternary_spike.models.resnet import SpikingResNet
 from ternary_spike.neurons.plif import ParametricLIF
 from ternary_spike.reparam import fold, verify
+from tests.helpers.rivals import spikingjelly
 
 
 def watched(neuron: ParametricLIF, x) -> tuple[torch.Tensor, torch.Tensor]:
@@ -108,3 +109,66 @@ def test_a_network_folds_exactly_once_its_time_constants_differ():
 
 def test_it_is_made_by_name():
     assert make_neuron("plif", 4, time_constant=16.0).w.item() < -2.7
+
+
+#: ours, and SpikingJelly's of the same shape with its constant; the window
+ONE_SHAPE = {
+    "atan": ("ATan", 2.0, 1 / math.pi),
+    "sigmoid": ("Sigmoid", 4.0, 0.25),
+    "triangle": ("PiecewiseQuadratic", 2.0, 0.5),
+    "rectangle": ("Rect", 1.0, 0.5),
+}
+
+
+def pair(surrogate: str, time_constant: float = 2.0, detach_reset: bool = True, **options):
+    """A layer of ours and SpikingJelly's ParametricLIFNode, whose defaults are the sigmoid and no detached reset."""
+    name, alpha, window = ONE_SHAPE[surrogate]
+    ours = ParametricLIF(time_constant, surrogate=surrogate, window=window, detach_reset=detach_reset)
+    theirs = spikingjelly("neuron").ParametricLIFNode(
+        time_constant,
+        surrogate_function=getattr(spikingjelly("surrogate"), name)(alpha),
+        detach_reset=detach_reset,
+        step_mode="m",
+        **options,
+    )
+    return ours.double(), theirs.double()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("detach_reset", [True, False])
+@pytest.mark.parametrize("time_constant", [2.0, 3.0])
+@pytest.mark.parametrize("surrogate", ONE_SHAPE)
+def test_spikingjelly_agrees(surrogate, time_constant, detach_reset):
+    """Spikes, potentials and gradients; at the threshold, where both fire, and at the ends of the triangle."""
+    (ours, theirs), generator = pair(surrogate, time_constant, detach_reset), torch.Generator().manual_seed(0)
+    x = 2 * torch.randn(6, 4, 50, dtype=torch.float64, generator=generator)
+    # a half of it is the first potential where tau is 2: on the threshold, and half a threshold below and above
+    x[0, 0, :3] = torch.tensor([2.0, 2.0, 2.0] if surrogate == "rectangle" else [2.0, 1.0, 3.0], dtype=torch.float64)
+    weight = torch.randn(x.shape, dtype=torch.float64, generator=generator)
+    found = []
+    for neuron in (ours, theirs):
+        mine = x.clone().requires_grad_()
+        spikes, v = neuron(mine, return_state=True) if neuron is ours else (neuron(mine), neuron.v)
+        found.append((spikes, v, *torch.autograd.grad((spikes * weight).sum() + v.sum(), [mine, neuron.w])))
+    assert torch.equal(found[0][0], found[1][0]) and 50 < found[0][0].sum() < 1100
+    assert found[0][0][0, 0, 0] == (time_constant == 2)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.full
+def test_at_the_rectangles_ends_spikingjelly_has_no_slope():
+    """Its rectangle is open and ours closed: |H - V_th| = 1/2."""
+    slopes = []
+    for neuron in pair("rectangle"):
+        x = torch.tensor([[1.0, 1.5, 3.0]], dtype=torch.float64, requires_grad=True)
+        neuron(x).sum().backward()
+        slopes.append(x.grad.flatten().tolist())
+    assert slopes == [[0.5, 0.5, 0.5], [0, 0.5, 0]]
+
+
+@pytest.mark.full
+def test_without_decay_of_its_input_spikingjellys_is_ours_of_an_input_tau_times_as_large():
+    """decay_input=False is H = (1 - k) V + X, which Eq. 2 is not."""
+    ours, theirs = pair("atan", decay_input=False)
+    x = 2 * torch.randn(6, 200, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(ours(2 * x), theirs(x)) and not torch.equal(ours(x), ours(2 * x))
