@@ -221,20 +221,29 @@ def test_every_own_row_stands_in_its_table_whatever_ran(tmp_path):
     assert list(tables["table5"].query("kind == 'ours'")["state"]) == ["not run: not in this preset's plan"] * 2
 
 
-def test_a_run_of_a_quoted_row_stands_beside_it_with_no_verdict_where_it_is_another_network(tmp_path):
-    row = fixture.plan_row("cifar10", "resnet19", 2, "stbp", 0, tables="2;rivals", method="tet", own_recipe="true")
-    row |= {"method_label": "TET (partly)", "id": "cifar10-resnet19-T2-stbp-tet"}
+def test_a_run_of_a_quoted_row_stands_beside_it(tmp_path):
+    row = fixture.plan_row("cifar10", "resnet19_tet", 2, "stbp", 0, tables="2;rivals", method="tet", own_recipe="true")
+    row |= {"method_label": "TET (partly)", "id": "cifar10-resnet19_tet-T2-stbp-tet"}
     fixture.write_run(tmp_path, row, **FULL | {"last": 93.0, "best": 93.5})
     table = tables_of(tmp_path, [row])["table2"]
     place = "dataset == 'CIFAR-10' and architecture == 'ResNet19' and timesteps == 2"
     mine = only(table.query(f"method == 'TET' and {place}"))
     assert (mine["kind"], mine["paper_percent"], mine["best_epoch_mean_percent"]) == ("literature", 94.16, 93.5)
-    assert mine["verdict"] == "" and mine["basis"] == "not compared: the network is this paper's ResNet19"
+    assert mine["verdict"] == "below the paper"
     assert table.query("kind == 'control'").empty and table["id"].notna().sum() == 1
     # with the row's own recipe it would be another run, which stands for no quoted row
-    other = row | {"own_recipe": "false", "id": "cifar10-resnet19-T2-stbp-tet-row_recipe"}
+    other = row | {"own_recipe": "false", "id": "cifar10-resnet19_tet-T2-stbp-tet-row_recipe"}
     fixture.write_run(tmp_path, other, **FULL)
     assert only(tables_of(tmp_path, [other])["table2"].query("kind == 'control'"))["id"] == other["id"]
+
+
+def test_a_run_that_differs_from_the_quoted_one_has_no_verdict(tmp_path):
+    row = fixture.plan_row("cifar10", "resnet18_cifar", 20, "dsr_lif", 0, tables="2;rivals", method="dsr")
+    row |= {"method_label": "DSR (partly)", "own_recipe": "true", "id": "cifar10-resnet18_cifar-T20-dsr_lif-dsr"}
+    fixture.write_run(tmp_path, row, **FULL | {"last": 93.0, "best": 93.5})
+    mine = only(tables_of(tmp_path, [row])["table2"].query("method == 'DSR' and best_epoch_mean_percent == 93.5"))
+    assert mine["verdict"] == ""
+    assert mine["basis"] == "not compared: a ResNet18 whose neurons lie behind the convolutions"
 
 
 def test_a_control_stands_behind_the_papers_rows(tmp_path):

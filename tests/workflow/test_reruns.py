@@ -89,7 +89,7 @@ def new_column(folder):
         '"control": (_flag',
         '"remark": (str, "text"),\n    "control": (_flag',
     )
-    edit(plan, 'key not in ("seeds", "source")', 'key not in ("seeds", "source", "remark")')
+    edit(plan, 'key not in ("seeds", ', 'key not in ("remark", "seeds", ')
     schema = folder / "workflow/schemas/experiments.schema.yaml"
     edit(schema, "properties:\n", "properties:\n  remark: {type: string}\n")
     head, *rows = (folder / "table.csv").read_text().splitlines()
