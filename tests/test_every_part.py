@@ -27,6 +27,8 @@ CPU = torch.device("cpu")
 #: test accuracy in percent that a tiny network of any part reaches on four kinds of pictures; guessing has 25
 BAR = 50.0
 RECIPE = {"epochs": 6, "batch_size": 16, "crop_padding": 0}
+#: what a part needs of its authors' recipe to learn anything
+RECIPE_OF = {"tssl_bp": {"optimiser": "adamw", "learning_rate": 0.01}}
 PARTS = [
     *(("neuron", name) for name in NEURONS),
     *(("normalisation", name) for name in NORMALISATIONS),
@@ -59,7 +61,7 @@ def plan_of(kind: str, name: str, data: Path, source: Path):
         neuron = name
     elif kind == "surrogate":
         options = {"surrogate": name}
-    plan = tiny_plan(data, neuron, method=method, **RECIPE)
+    plan = tiny_plan(data, neuron, method=method, **RECIPE | RECIPE_OF.get(name, {}))
     plan.model["neuron_options"].update(options)
     if kind == "normalisation":
         plan.model["normalisation"] = name
