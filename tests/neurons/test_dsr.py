@@ -190,6 +190,7 @@ def test_what_is_refused(kind, options, words):
     ],
 )
 def test_spikingjelly_agrees(kind, ours, options):
+    """In float32: so are its neurons' spikes, and gradients, whatever they are given."""
     bound = {"v_threshold_lower_bound": ours.lowest_threshold}
     theirs = getattr(spikingjelly("neuron"), kind)(T=5, alpha=ours.level, **options, **bound)
     x = torch.randn(5, 8, 300, generator=torch.Generator().manual_seed(0))
