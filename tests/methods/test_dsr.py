@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from ternary_spike import SpikingResNet, UserError
 from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.methods.registry import make_method
+from ternary_spike.models.base import named_neurons
+from ternary_spike.models.registry import make_network
 from ternary_spike.neurons.dsr import RepresentedIF
 from ternary_spike.training.step import TrainingStep
 
@@ -31,6 +33,20 @@ def test_the_loss_is_of_the_weighted_mean():
     for neuron, expected in (("dsr_lif", mean), ("dsr_if", scores.mean(0))):
         loss = step_of(neuron).method.loss(scores, labels, {}, torch.empty(0))
         torch.testing.assert_close(loss, F.cross_entropy(expected, labels))
+
+
+def test_on_the_authors_network_the_scores_are_the_trains_of_a_neuron_for_each_class():
+    torch.manual_seed(0)
+    model = make_network("resnet18_dsrw4", "dsr_lif", 3, num_classes=5, neuron_options={"threshold": 0.3, "step": 0.05})
+    step, trains = TrainingStep(model.train(), make_method("dsr"), PLAIN), []
+    list(named_neurons(model).values())[-1].register_forward_hook(lambda *passed: trains.append(passed[-1]))
+    scores = model(torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1)), each_timestep=True)
+    assert torch.equal(scores, trains[0].flatten(2)) and scores.shape == (3, 4, 5)
+    assert scores.unique().tolist() == pytest.approx([0.0, 6.0])  # V_th / dt
+    weights = [math.exp(-0.05 * (2 - t)) for t in range(3)]
+    mean = sum(w * train for w, train in zip(weights, scores, strict=True)) / sum(weights)
+    labels = torch.tensor([0, 1, 2, 3])
+    torch.testing.assert_close(step.method.loss(scores, labels, {}, torch.empty(0)), F.cross_entropy(mean, labels))
 
 
 def test_a_chain_of_layers_has_the_chain_rule_of_the_clamps():

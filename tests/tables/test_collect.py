@@ -238,12 +238,12 @@ def test_a_run_of_a_quoted_row_stands_beside_it(tmp_path):
 
 
 def test_a_run_that_differs_from_the_quoted_one_has_no_verdict(tmp_path):
-    row = fixture.plan_row("cifar10", "resnet18_cifar", 20, "dsr_lif", 0, tables="2;rivals", method="dsr")
-    row |= {"method_label": "DSR (partly)", "own_recipe": "true", "id": "cifar10-resnet18_cifar-T20-dsr_lif-dsr"}
+    row = fixture.plan_row("cifar10", "resnet20_diet", 5, "diet", 0, tables="2;rivals", method="diet_snn")
+    row |= {"method_label": "Diet-SNN (partly)", "own_recipe": "true", "id": "cifar10-resnet20_diet-T5-diet-diet_snn"}
     fixture.write_run(tmp_path, row, **FULL | {"last": 93.0, "best": 93.5})
-    mine = only(tables_of(tmp_path, [row])["table2"].query("method == 'DSR' and best_epoch_mean_percent == 93.5"))
+    mine = only(tables_of(tmp_path, [row])["table2"].query("method == 'Diet-SNN' and best_epoch_mean_percent == 93.5"))
     assert mine["verdict"] == ""
-    assert mine["basis"] == "not compared: a ResNet18 whose neurons lie behind the convolutions"
+    assert mine["basis"] == "not compared: the sheet's settings are those of other networks of the source"
 
 
 def test_a_control_stands_behind_the_papers_rows(tmp_path):
