@@ -124,5 +124,5 @@ def cost(sheet: MethodSheet) -> str:
 def _is_of(row: dict[str, str], sheet: MethodSheet) -> bool:
     """Whether a row of the table of rivals is a run of a sheet, or of its neuron without more."""
     if row["method"]:
-        return row["method"].startswith(f"{sheet.title} (")
+        return row["method"].startswith(f"{sheet.title} ({sheet.level}")
     return row["kind"] == "prior" and row["neuron"] == sheet.neuron

@@ -36,9 +36,22 @@ def test_each_quoted_row_has_the_run_that_stands_for_it_or_a_reason():
         row = rows[quoted.run]
         assert (row["dataset"], row["timesteps"]) == (paper.DATASET_OF_NAME[dataset], timesteps), quoted.run
         assert str(table) in row["tables"] and not row["control"], quoted.run
-        # a sheet's title is the method's printed name; a neuron of its own may have no sheet
-        assert not row["method"] or _plain(row["method"].title) == _plain(method), quoted.run
+        # a sheet's title is the method's printed name, with the data in brackets where these have another sheet; a
+        # neuron of its own may have no sheet
+        assert not row["method"] or _plain(row["method"].title.split(" (")[0]) == _plain(method), quoted.run
     assert without == TO_COME
+
+
+def test_a_quoted_row_has_the_constants_of_its_data():
+    """lambda of TET: 0.05 on CIFAR, 0.001 on ImageNet; OTTT's share of squared distances: 0.05, and none on ImageNet."""
+    shares = {
+        (row["method"].training, row["dataset"]): row["method"].training_options["mse_share"]
+        for row in rival_rows().values()
+        if row["method"] and row["method"].training in ("tet", "ottt") and not row["control"]
+    }
+    assert shares == {("tet", "cifar10"): 0.05, ("tet", "cifar100"): 0.05, ("tet", "imagenet"): 0.001} | {
+        ("ottt", "imagenet"): 0.0
+    }
 
 
 def test_a_run_stands_for_one_quoted_row_and_no_other_row_says_that_the_paper_quotes_it():
