@@ -70,6 +70,8 @@ NOTEBOOKS = sorted(path.stem for path in Path(workflow.basedir, "notebooks").glo
 TRAINING_CACHE = "omit-software" if "SNAKEMAKE_OUTPUT_CACHE" in os.environ else False
 # what the short jobs import of others' packages
 WARM_MODULES = ("torch", "numpy", "yaml", "safetensors.torch", "tqdm")
+# what Snakemake sets for a job of one thread: libraries read it when they are imported
+ENVIRONMENT_OF_A_JOB = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")}
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
@@ -384,7 +386,7 @@ def start_warm_interpreter():
     with open(".snakemake/warm.log", "a") as log:
         subprocess.Popen(
             [sys.executable, "-m", "ternary_spike.system.warm", where, str(reading), *WARM_MODULES],
-            env=os.environ | {"PYTHONPATH": ":".join([LIBRARY, *PLUGINS]), "PYTHONNOUSERSITE": "1"},
+            env=os.environ | ENVIRONMENT_OF_A_JOB | {"PYTHONPATH": ":".join([LIBRARY, *PLUGINS]), "PYTHONNOUSERSITE": "1"},
             pass_fds=[reading],
             stdin=subprocess.DEVNULL,
             stdout=log,
