@@ -93,12 +93,12 @@ def data(tmp_path_factory):
 RECIPE = Recipe("x", 4, 32, 0.1, 0.9, 0.0, mean=(0.3,), std=(0.25,))
 
 
-def step_of(data, name: str = "dspike", **options) -> TrainingStep:
-    torch.manual_seed(0)
+def step_of(data, name: str = "dspike", seed: int = 0, **options) -> TrainingStep:
+    torch.manual_seed(seed)
     model = tiny_plan(data, "binary").model | {
         "neuron_options": {"surrogate": "tanh", "window": 0.5, "temperature": 2.0}
     }
-    batches = TrainingBatches(data, RECIPE, 0)
+    batches = TrainingBatches(data, RECIPE, seed)
     return TrainingStep(SpikingResNet(**model), make_method(name, **options), RECIPE, batches=batches)
 
 
@@ -133,10 +133,15 @@ def test_an_epoch_s_temperature_is_that_of_a_plain_loop_and_nothing_else_moves(d
     assert all(p.grad is None for p in step.model.parameters())
 
 
-def test_some_of_the_weights_are_drawn_anew_each_epoch(data):
+def test_some_of_the_weights_are_drawn_anew_for_each_seed_and_epoch(data):
     method = step_of(data, weights=7).method
     drawn = [method._places(epoch).tolist() for epoch in (0, 1, 0)]
     assert drawn[0] == drawn[2] != drawn[1] and len(set(drawn[0])) == 7
+    assert step_of(data, seed=1, weights=7).method._places(0).tolist() != drawn[0]
+    again = step_of(data, weights=7)
+    with torch.no_grad():
+        again.method.first.zero_()  # a checkpoint's weights are others by then
+    assert again.method._places(0).tolist() == drawn[0]
     assert step_of(data, weights=10_000).method._places(0).tolist() == list(range(method.first.numel()))
 
 

@@ -43,7 +43,7 @@ def test_each_quoted_row_has_the_run_that_stands_for_it_or_a_reason():
 
 
 def test_a_quoted_row_has_the_constants_of_its_data():
-    """lambda of TET: 0.05 on CIFAR, 0.001 on ImageNet; OTTT's share of squared distances: 0.05, and none on ImageNet."""
+    """lambda of TET: 0.05 on CIFAR, 0.001 on ImageNet; OTTT's share of squared distances: 0.05, none on ImageNet."""
     shares = {
         (row["method"].training, row["dataset"]): row["method"].training_options["mse_share"]
         for row in rival_rows().values()

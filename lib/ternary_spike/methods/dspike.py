@@ -76,7 +76,7 @@ class Dspike(Method):
     The paper's text and code could not be had: how large both steps are, on which batch the loss is, and how batch norm
     computes meanwhile is filled in. Here it is the epoch's first batch, with that batch's statistics, and running
     statistics do not move. The paper takes all weights of the first layer, two passes through the network for each; the
-    default takes some, drawn anew for each epoch, and compares the gradients there.
+    default takes some, drawn anew for each seed and epoch, and compares the gradients there.
 
     Args:
         temperature_step: db.
@@ -101,6 +101,8 @@ class Dspike(Method):
         if first is None:
             raise UserError("Dspike compares gradients of the first convolution, and this network has none")
         self.first = first.weight
+        # the weights are as the run's seed initialised them, and are again when a cut-off training is taken up
+        self.seed = derived_seed("dspike", *self.first.flatten().tolist())
         self.temperature, self.chosen = self.layers[0].temperature.item(), -1
 
     def epoch(self, share: float) -> None:
@@ -133,7 +135,7 @@ class Dspike(Method):
         count = self.first.numel()
         if not 0 < self.weights < count:
             return torch.arange(count)
-        generator = torch.Generator().manual_seed(derived_seed("dspike", epoch))
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch))
         return torch.randperm(count, generator=generator)[: self.weights]
 
     def _set(self, temperature: float) -> None:
