@@ -188,8 +188,9 @@ for run, mine in matches.groupby("id", sort=False):
         wanted = report.decimal(mine["target_rate_percent"].iloc[0], 1)
         display(
             report.note(
-                f"{run}: not reached. Thresholds from {low:.2g} to {high:.2g} left the trained network's rate between "
-                f"{least} and {most} %; {wanted} % was wanted. Here training decides the rate, not the threshold."
+                f"{report.as_text(run)}: not reached. Thresholds from {low:.2g} to {high:.2g} left the trained "
+                f"network's rate between {least} and {most} %; {wanted} % was wanted. Here training decides the rate, "
+                "not the threshold."
             )
         )
 report.note(judged("ternary-above-binary-same-rate"))
@@ -320,7 +321,7 @@ report.table(
 lines = [judged(f"ternary-above-binary{tail}") for tail in ("", "-same-window", "-same-rate")]
 moved = options[options["verdict"] != "not decided at this scale"]
 changes = [
-    f"{names[row['id']]} ({report.in_words(row['difference_points'], row['interval_points'])} points)"
+    f"{report.as_text(names[row['id']])} ({report.in_words(row['difference_points'], row['interval_points'])} points)"
     for _, row in moved.iterrows()
 ]
 said = f"Of {len(options)} single controls, {len(moved)} differ from their own neuron by more than the interval"

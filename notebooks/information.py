@@ -125,8 +125,11 @@ report.table(
 # %%
 capacity, measured = claims.loc["capacity"], claims.loc["measured-entropy"]
 report.note(
-    f"Capacity: **{capacity['verdict']}** ({capacity['evidence']}): {capacity['result']}.",
-    f"In trained networks: **{measured['verdict']}** ({measured['evidence']}): {measured['result']}.",
+    *(
+        f"{what}: **{report.as_text(claim['verdict'])}** ({report.as_text(claim['evidence'])}): "
+        f"{report.as_text(claim['result'])}."
+        for what, claim in (("Capacity", capacity), ("In trained networks", measured))
+    )
 )
 
 # %%

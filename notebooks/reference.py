@@ -42,6 +42,11 @@ def reduced(found) -> str:
     return "; ".join(dict.fromkeys(found.done["reduced"]))
 
 
+def listed(values) -> str:
+    """The different values of a column, for a sentence."""
+    return report.as_text(", ".join(values.unique()))
+
+
 # %% [markdown]
 # ## What was run
 
@@ -52,11 +57,11 @@ for found in sets:
     hours = runs["wall_seconds"].sum() / 3600
     display(
         report.note(
-            f"**{found.preset}**: {len(runs)} trainings of {runs['id'].nunique()} networks on "
-            f"{', '.join(runs['data_label'].unique())}, {report.decimal(hours, 1)} hours in all on "
-            f"{', '.join(runs['cpu'].unique())} ({', '.join(runs['device'].unique())}), commit "
-            f"{', '.join(commit.partition(':')[0][:12] for commit in runs['commit'].unique())}. "
-            f"Reduced: {reduced(found)}."
+            f"**{report.as_text(found.preset)}**: {len(runs)} trainings of {runs['id'].nunique()} networks on "
+            f"{listed(runs['data_label'])}, {report.decimal(hours, 1)} hours in all on "
+            f"{listed(runs['cpu'])} ({listed(runs['device'])}), commit "
+            f"{listed(runs['commit'].str.partition(':')[0].str[:12])}. "
+            f"Reduced: {report.as_text(reduced(found))}."
         )
     )
 
@@ -323,7 +328,7 @@ for found in sets:
         )
         display(
             report.note(
-                f"{pair['pair']}: {report.decimal(pair['difference_points'], 2, sign=True)} points, "
+                f"{report.as_text(pair['pair'])}: {report.decimal(pair['difference_points'], 2, sign=True)} points, "
                 f"**{pair['verdict']}**, at {additions} times the additions. Energy is {every} times as much if the "
                 f"encoder counts at every timestep and {once} times if it counts once."
             )

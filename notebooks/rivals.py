@@ -23,6 +23,7 @@ results = "../results/rivals"
 
 # %%
 import sys
+from html import escape
 
 from ternary_spike import report
 from ternary_spike.tables.rivals import ABOVE, BELOW, COMBINED, PRIOR, UNDECIDED
@@ -50,7 +51,7 @@ PLACE = ["data_label", "architecture", "timesteps"]
 report.table(
     rivals,
     [
-        report.Column("Method", lambda row: report.marked(row["neuron"], row["name"]), lambda row: row["name"]),
+        report.Column("Method", lambda row: report.marked(row["neuron"], escape(row["name"])), lambda row: row["name"]),
         report.text("Level", "level"),
         report.Column(
             "Accuracy, %",
@@ -102,6 +103,8 @@ def picture(column, scale, label, name, caption):
         report.named_points(axes, here, "cost", "last_epoch_mean_percent", "last_epoch_interval_points", hollow)
         if here["cost"].max() > 20 * here["cost"].min() > 0:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter("")
         axes.set_xlabel(label)
         axes.set_ylabel("Test accuracy, last epoch, %")
         display(
@@ -194,8 +197,8 @@ def named(rows):
     """Methods with their distance, for a sentence; each with the place that it is at where there are several."""
     several = compared.groupby(PLACE).ngroups > 1
     return "; ".join(
-        f"{row['name']} ({report.in_words(row['difference_points'], row['interval_points'])}"
-        f"{f', {report.place(row)}' if several else ''})"
+        f"{report.as_text(row['name'])} ({report.in_words(row['difference_points'], row['interval_points'])}"
+        f"{f', {report.as_text(report.place(row))}' if several else ''})"
         for _, row in rows.sort_values("difference_points", ascending=False).iterrows()
     )
 
@@ -211,8 +214,9 @@ slow = compared[compared["time_ratio"].notna()].sort_values("time_ratio")
 if len(slow):
     least, most = slow.iloc[0], slow.iloc[-1]
     lines.append(
-        f"- A training step takes from {report.decimal(least['time_ratio'], 2)} ({least['name']}) to "
-        f"{report.decimal(most['time_ratio'], 2)} times ({most['name']}) as long as with ternary spikes."
+        f"- A training step takes from {report.decimal(least['time_ratio'], 2)} ({report.as_text(least['name'])}) to "
+        f"{report.decimal(most['time_ratio'], 2)} times ({report.as_text(most['name'])}) as long as with "
+        "ternary spikes."
     )
 if set(compared["reduced"]) - {""}:
     lines.append("- All of that holds at this scale; the figure of a full run may be another.")

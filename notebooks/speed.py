@@ -28,7 +28,7 @@ import sys
 import pandas as pd
 
 from ternary_spike import report
-from ternary_spike.report import COLOURS, INK
+from ternary_spike.report import COLOURS, INK, as_text
 from ternary_spike.system.files import read_json
 
 results = report.Results(results)
@@ -46,14 +46,14 @@ def rows(name: str) -> pd.DataFrame:
 
 if "benchmark.json" in measured:
     setting = read_json(measured["benchmark.json"])
-    rivals = [f"{name} {setting[name]}" for name in ("spikingjelly", "snntorch") if setting.get(name)]
+    rivals = [f"{name} {as_text(setting[name])}" for name in ("spikingjelly", "snntorch") if setting.get(name)]
     absent = "" if setting["bfloat16_instructions"] else "The processor has no bfloat16 instructions: left out."
     display(
         report.note(
-            f"Measured on {setting['processor']}, torch {setting['torch']}, Python {setting['python']}"
-            f"{', ' + ', '.join(rivals) if rivals else ''}; {setting['time']}; {setting['rounds']} rounds of training "
-            f"steps, {setting.get('neuron_rounds', setting['rounds'])} of the neuron; load of the machine "
-            f"{report.decimal(setting['load_average'], 1)} on {setting['cores']} cores.",
+            f"Measured on {as_text(setting['processor'])}, torch {as_text(setting['torch'])}, Python "
+            f"{as_text(setting['python'])}{', ' + ', '.join(rivals) if rivals else ''}; {as_text(setting['time'])}; "
+            f"{setting['rounds']} rounds of training steps, {setting.get('neuron_rounds', setting['rounds'])} of the "
+            f"neuron; load of the machine {report.decimal(setting['load_average'], 1)} on {setting['cores']} cores.",
             absent,
         )
     )
@@ -163,15 +163,16 @@ roofline = rows("roofline")
 if len(roofline):
     device = read_json(measured["roofline.json"])
     ceilings = "; ".join(
-        f"{dtype}: {report.decimal(found['copy_bytes_per_second'] / 1e9, 0)} GB/s copied, "
+        f"{as_text(dtype)}: {report.decimal(found['copy_bytes_per_second'] / 1e9, 0)} GB/s copied, "
         f"{report.decimal(found['product_flops_per_second'] / 1e9, 0)} GFLOP/s multiplied"
         for dtype, found in device["ceilings"].items()
     )
     display(
         report.note(
-            f"Measured on {device['processor']}, torch {device['torch']}; {device['time']}; {device['rounds']} rounds.",
+            f"Measured on {as_text(device['processor'])}, torch {as_text(device['torch'])}; {as_text(device['time'])}; "
+            f"{device['rounds']} rounds.",
             f"Ceilings: {ceilings}.",
-            *device["notices"],
+            *map(as_text, device["notices"]),
         ),
         report.table(
             roofline,
@@ -325,7 +326,7 @@ if len(threads):
 if len(halved):
     clear = precision[precision["difference_points"].abs() > precision["interval_points"]]["neuron"]
     found.append(
-        f"bfloat16 changes the accuracy on the digits for {', '.join(clear)}."
+        f"bfloat16 changes the accuracy on the digits for {as_text(', '.join(clear))}."
         if len(clear)
         else "No change of the accuracy on the digits by bfloat16 can be told from chance."
     )

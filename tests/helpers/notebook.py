@@ -6,7 +6,7 @@ from pathlib import Path
 import jupytext
 
 
-def shown(notebook: Path, results: Path) -> list:
+def shown(notebook: Path, results: Path, kept: Path | None = None) -> list:
     """What the cells of a notebook show, in order: their last expressions, and what they give to ``display``."""
     found: list = []
     space = {"display": found.append, "__name__": "__main__"}
@@ -23,4 +23,6 @@ def shown(notebook: Path, results: Path) -> list:
             break
         if "parameters" in cell.metadata.get("tags", []):
             space["results"] = str(results)
+            if kept is not None and "kept" in space:
+                space["kept"] = str(kept)
     return [value for value in found if value is not None]

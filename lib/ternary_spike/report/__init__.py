@@ -14,6 +14,7 @@ from ternary_spike.report.results import Results
 from ternary_spike.report.rivals import published
 from ternary_spike.report.show import (
     Column,
+    as_text,
     claims,
     decimal,
     in_words,
@@ -41,6 +42,7 @@ __all__ = [
     "MARKERS",
     "Column",
     "Results",
+    "as_text",
     "benchmark_files",
     "by_layer",
     "claims",

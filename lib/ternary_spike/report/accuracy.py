@@ -206,12 +206,14 @@ def found(results: Results, number: int) -> show.Prose:
     sentences = [f"{len(full)} of the {len(own)} own rows of Table {number} were run in full."]
     if len(full):
         counts = full["verdict"].value_counts()
-        sentences.append("Of these, " + ", ".join(f"{count} {word}" for word, count in counts.items()) + ".")
+        sentences.append(
+            "Of these, " + ", ".join(f"{count} {show.as_text(word)}" for word, count in counts.items()) + "."
+        )
     if len(ran) > len(full):
         sentences.append(
             f"{len(ran) - len(full)} ran in a reduced form, which cannot agree or disagree with the paper."
         )
     if len(own) > len(ran):
         states = own[~own.index.isin(ran.index)]["state"].value_counts()
-        sentences.append("; ".join(f"{count} rows: {state}" for state, count in states.items()) + ".")
+        sentences.append("; ".join(f"{count} rows: {show.as_text(state)}" for state, count in states.items()) + ".")
     return show.note(*sentences)

@@ -25,6 +25,8 @@ matplotlib.rcParams.update(
         "font.family": "sans-serif",
         "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
         "font.size": 8.5,
+        # names and labels from files may have dollars in them
+        "text.parse_math": False,
         "axes.titlesize": 8.5,
         "axes.labelsize": 8.5,
         "axes.titlelocation": "left",
@@ -96,7 +98,7 @@ def svg_text(drawn: Figure, alt: str = "", caption: str = "") -> str:
 
 def inline(svg: str, name: str, alt: str) -> str:
     """An SVG file's content as an element of a page: colours from the page, ids of its own, a text alternative."""
-    svg = svg[svg.index("<svg") :]
+    svg, name = svg[svg.index("<svg") :], escape(name, quote=True)
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
     svg = re.sub(r'\sid="([^"]+)"', rf' id="{name}-\1"', svg)
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
@@ -176,6 +178,7 @@ def write_below(drawn: Figure, note: str) -> None:
 
 def framed(svg: str, name: str, caption: str) -> str:
     """A figure element: picture, caption and links to the files."""
+    name = escape(name, quote=True)
     files = " ".join(f'<a href="files/figures/{name}.{kind}">{kind.upper()}</a>' for kind in ("svg", "pdf"))
     return (
         f'<figure id="figure-{name}"><div class="scroll" tabindex="0" role="group" aria-label="Figure">{svg}</div>'

@@ -121,12 +121,12 @@ def _mathml(formula: str, options: dict) -> str:
 
 
 def prose(markdown: str) -> str:
-    """Markdown to HTML: tables, $formulas$ as MathML, headings with anchors."""
+    """Markdown to HTML: tables, $formulas$ as MathML, headings with anchors; HTML within it is shown as text."""
     from markdown_it import MarkdownIt
     from mdit_py_plugins.anchors import anchors_plugin
     from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     anchors_plugin(parser, max_level=3)
     dollarmath_plugin(parser, renderer=_mathml, double_inline=True)
     # a formula wider than a phone scrolls by itself, with the keyboard too

@@ -1,6 +1,7 @@
 """What notebooks and pages show: tables with aligned numbers, verdicts, links to runs, and prose with its numbers."""
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
@@ -56,9 +57,20 @@ def in_words(mean: float, std: float | None = None, digits: int = 2, unit: str =
     return f"{decimal(mean, digits)}{spread}{f' {unit}' if unit else ''}"
 
 
+def as_text(value: object) -> str:
+    """A value as Markdown that shows its characters as they are, on one line, whatever they would mean as markup.
+
+    For every value in a :func:`note` that comes from a file: names, labels, reasons.
+    """
+    shown = re.sub(r"[\\`*_\[\]<>&$|~]", r"\\\g<0>", " ".join(str(value).split()))
+    # at the beginning of a line these would make a heading or a list
+    return re.sub(r"^(\d*)([#+=.)-])", r"\1\\\2", shown)
+
+
 def judged(claim: pd.Series) -> str:
     """A row of the claims for a note: what is claimed, the verdict, the kind of evidence and its figures."""
-    return f"{claim['statement']} **{claim['verdict'].capitalize()}** ({claim['evidence']}): {claim['result']}."
+    statement, verdict, evidence, result = map(as_text, claim[["statement", "verdict", "evidence", "result"]])
+    return f"{statement} **{verdict.capitalize()}** ({evidence}): {result}."
 
 
 @dataclass(frozen=True)
@@ -245,7 +257,7 @@ class Prose:
 
 
 def note(*sentences: str) -> Prose:
-    """Sentences as a paragraph of Markdown; empty ones are left out."""
+    """Sentences as a paragraph of Markdown, values from files by :func:`as_text`; empty ones are left out."""
     return Prose(" ".join(sentence for sentence in sentences if sentence))
 
 
@@ -255,7 +267,9 @@ def claims(results: Results, notebook: str) -> Shown:
     found = found[found["notebook"].str.split("#").str[0] == notebook]
     judged = found[found["verdict"] != NOT_TESTED]
     columns = [
-        Column("Claim", lambda row: f'<a href="claims.html#{row["id"]}">{escape(row["statement"])}</a>', long=True),
+        Column(
+            "Claim", lambda row: f'<a href="claims.html#{escape(row["id"])}">{escape(row["statement"])}</a>', long=True
+        ),
         text("Where", "where", long=True),
         text("Evidence", "evidence", long=True),
         text("Result", "result", long=True),
