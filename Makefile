@@ -11,7 +11,8 @@ SNAKEMAKE := $(RUN) snakemake
 PYTEST := $(RUN) python -m pytest
 # the range that pyproject.toml declares, and the tests of the library in it
 TORCH_VERSIONS ?= 2.10 2.11 2.13 2.14
-LIBRARY_TESTS := $(patsubst %,tests/test_%.py,neurons surrogate dynamics normalised_neuron layers convolution models reparam)
+LIBRARY_TESTS := tests/membrane tests/neurons/test_lif.py tests/reparam/test_folding.py \
+  $(patsubst %,tests/models/test_%.py,layers convolution normalise_and_fire resnet)
 
 .PHONY: setup demo controls rivals test test-full test-slurm test-versions bench gpu-hour lint lock clean help
 
@@ -56,7 +57,7 @@ test-versions: $(READY)  ## the library's own tests with every torch of its rang
 	@failed=; for version in $(TORCH_VERSIONS); do \
 	  echo "torch $$version"; \
 	  PYTHONPATH=lib $(UV) run --quiet --isolated --no-project --python $(VENV)/bin/python --with "torch==$$version.*" \
-	    --with pytest --with hypothesis --with numpy --with safetensors \
+	    --with pytest --with hypothesis --with numpy --with safetensors --with pyyaml \
 	    python -m pytest -m "not full" $(LIBRARY_TESTS) || failed="$$failed $$version"; \
 	done; [ -z "$$failed" ] || { echo "failed with torch$$failed"; exit 1; }
 

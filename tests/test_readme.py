@@ -43,6 +43,18 @@ def test_make_targets_exist():
         assert re.search(rf"^{target}:", makefile, flags=re.M), target
 
 
+def test_tests_that_the_makefile_names_are_there():
+    shown = subprocess.run(
+        ["make", "--dry-run", "test-versions", "READY=", "TORCH_VERSIONS=2.10"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    named = set(re.findall(r"tests/[\w/]+(?:\.py)?", shown.stdout))
+    assert {"tests/membrane", "tests/neurons/test_lif.py"} <= named, shown.stderr
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
 def test_files_that_the_documents_name_are_there():
     documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "config").rglob("*.md")]
     missing = [

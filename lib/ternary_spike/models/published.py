@@ -1,4 +1,4 @@
-"""Networks of other publications, as data: lists of layers and blocks that one class builds.
+"""VGGs, CIFARNets, SEW ResNets and other networks of prior methods, as data: lists of layers that one class builds.
 
 A list is text, one word a layer, in the order of computation; ``x3`` behind a word repeats it three times:
 

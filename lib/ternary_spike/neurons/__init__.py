@@ -1,4 +1,8 @@
-"""Spiking neurons as modules: one class for each published neuron."""
+"""Spiking neurons as modules: one class for each published neuron.
+
+``lif.py`` has the paper's three. ``registry.py`` has all of them by name, with the default of every option (thresholds
+among them) and the file of each.
+"""
 
 from ternary_spike.system.lazily import offered
 

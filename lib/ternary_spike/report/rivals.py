@@ -1,4 +1,8 @@
-"""Prior methods in words: the rows that the paper quotes of them, beside the runs of a preset."""
+"""The rows that the paper quotes of prior methods, for those whose runs a preset has.
+
+The report's page on prior methods is ``notebooks/rivals.py``; its table of runs is made by
+:mod:`ternary_spike.tables.rivals`.
+"""
 
 import re
 
