@@ -163,6 +163,36 @@ def test_loss_and_gradients_are_those_of_a_plain_loop():
     assert found["stem.0.conv.weight"].abs().max() > 1e-6
 
 
+def permute_inner_units(model: SpikingResNet, order: Tensor) -> None:
+    """Other places for the units of a block's inner layer: the network computes the same."""
+    block = model.stages[0][0]
+    with torch.no_grad():
+        for tensor in (block.conv1.weight, *block.bn1.parameters(), *block.bn1.buffers()):
+            if tensor.dim():
+                tensor.copy_(tensor[order].clone())
+        block.conv2.weight.copy_(block.conv2.weight[:, order].clone())
+
+
+def test_the_match_is_unit_to_unit():
+    """A student of other places has the same class scores and another loss, until its teacher's are those, too."""
+    step, order = stepping(), torch.tensor([2, 3, 1, 0])
+    for one in (step.model, step.method.teacher):
+        one.double()
+
+    def found() -> tuple[Tensor, float]:
+        with torch.no_grad():
+            scores, _ = step.scores(pictures().double())
+            return scores, step.method.loss(scores, LABELS, {}, pictures().double()).item()
+
+    scores, loss = found()
+    permute_inner_units(step.model, order)
+    permuted, other = found()
+    torch.testing.assert_close(permuted, scores)
+    assert abs(other - loss) > 1e-3
+    permute_inner_units(step.method.teacher, order)
+    assert found()[1] == pytest.approx(loss, abs=1e-6)
+
+
 def test_without_a_weight_the_classifier_alone_learns_and_spikes_are_those_of_plain_training():
     step, plain = stepping(weight=0.0), stepping(PAPERS_WAY)
     loss, scores = step.method.gradients(step, pictures(), LABELS)

@@ -403,6 +403,61 @@ def test_once_all_spike_the_network_is_what_evaluation_computes(source):
         torch.testing.assert_close(step.model.eval()(x), scores)
 
 
+class Projected(Blocks):
+    """A convolution and a block with a projection: batch norm behind every layer of neurons but the last."""
+
+    def units(self):
+        return [("first", self.first), ("second", self.second)]
+
+
+@pytest.fixture
+def scale_free():
+    """A network without spikes in which a layer's scale says nothing, and pictures."""
+    torch.manual_seed(6)
+    network = Projected(lambda channels: make_neuron("relu"), timesteps=1).double()
+    return network, torch.randn(40, 2, 6, 6, dtype=torch.float64)
+
+
+def without_spikes(network: SpikingNetwork, x: Tensor, scale: float = 1.0) -> Walk:
+    """The network in training mode, with the first layer's activations times a factor."""
+    factors = iter([scale, 1.0, 1.0])
+    walk = Walk(network.train(), x, lambda _neuron, current: Pair(next(factors) * current.rate.relu(), None))
+    with torch.no_grad():
+        walk.scores()
+    return walk
+
+
+def test_a_layer_s_scale_is_taken_back_by_the_batch_norm_behind_it(scale_free):
+    """Counts in place of activations, a T / P: nothing else in the network changes, but for batch norm's epsilon."""
+    plain, counts = without_spikes(*scale_free), without_spikes(*scale_free, scale=16 / 3.0)
+    torch.testing.assert_close(counts.values["first"].rate, 16 / 3.0 * plain.values["first"].rate)
+    for place in ("second.conv1", "second.shortcut.conv", "classifier"):
+        torch.testing.assert_close(counts.values[place].rate, plain.values[place].rate, rtol=1e-3, atol=1e-4)
+
+
+def test_with_many_timesteps_it_is_the_network_without_spikes(scale_free):
+    """At the largest activation as threshold; the last layer's is left to the classifier's weights."""
+    network, x = scale_free
+    given = Source({"id": "teacher", "recipe": recipe().as_dict()}, frozen(network))
+    expected = without_spikes(network, x).values
+
+    def rates(timesteps: int) -> Tensor:
+        step = stepping(Projected(timesteps=timesteps).double(), "ptl", given, percent=100.0)
+        for bn in step.model.modules():
+            if isinstance(bn, BatchNorm2d):
+                bn.momentum = 1.0  # so that spikes have the statistics of this very batch
+        step.method.epoch(0.9)
+        step.method.layer = 0
+        walk = Walk(step.model, x, step.method.fire)
+        with torch.no_grad():
+            walk.scores()
+        return step.model.second.neuron2.threshold * walk.values["second.2"].rate
+
+    wanted = expected["second.2"].rate
+    errors = [(rates(timesteps) - wanted).abs().mean() / wanted.mean() for timesteps in (8, 64, 512)]
+    assert errors[0] > 4 * errors[1] > 8 * errors[2] and errors[2] < 0.01
+
+
 def test_what_a_checkpoint_keeps_is_enough(source):
     step, other = converting(source), converting(source)
     at_stage(step, 3)
