@@ -140,9 +140,9 @@ def test_some_of_the_weights_are_drawn_anew_for_each_seed_and_epoch(data):
     assert step_of(data, seed=1, weights=7).method._places(0).tolist() != drawn[0]
     again = step_of(data, weights=7)
     with torch.no_grad():
-        again.method.first.zero_()  # a checkpoint's weights are others by then
+        again.method.first_weight.zero_()  # a checkpoint's weights are others by then
     assert again.method._places(0).tolist() == drawn[0]
-    assert step_of(data, weights=10_000).method._places(0).tolist() == list(range(method.first.numel()))
+    assert step_of(data, weights=10_000).method._places(0).tolist() == list(range(method.first_weight.numel()))
 
 
 def test_a_checkpoint_keeps_the_temperature_and_for_which_epoch_it_was_chosen(data):

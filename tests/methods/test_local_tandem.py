@@ -236,7 +236,9 @@ def test_any_neuron_learns(neuron):
 
 
 def test_a_teacher_of_other_layers_is_refused():
-    with pytest.raises(UserError, match=r"but of network and source teacher one alone has stage3\.block1\.1; choose a"):
+    with pytest.raises(
+        UserError, match=r"but only one of network and source teacher has a layer stage3\.block1\.1; choose a"
+    ):
         stepping(given=source(architecture="resnet8w4"))
     step = stepping(given=source(architecture="resnet6w8"))
     with pytest.raises(UserError, match="layer stem1 is 4x8x8 in the network and 8x8x8 in its source"):

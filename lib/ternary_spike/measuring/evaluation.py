@@ -34,7 +34,7 @@ class _LayerStatistics:
         self.sum_of_squares = torch.zeros_like(self.below)
 
     def add(self, u: Tensor, b: Tensor, first: int = 0) -> None:
-        """Potentials and spikes [T', B, ...] of T' timesteps from the first one on."""
+        """Take in potentials and spikes [T', B, ...] of T' timesteps, the network's from number ``first`` on."""
         positive, negative = b > 0, b < 0
         self.positive += positive.sum(dim=(0, 1))
         self.negative += negative.sum(dim=(0, 1))

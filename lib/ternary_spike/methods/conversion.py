@@ -42,9 +42,9 @@ class Conversion(Streamed):
     Hybrid-Train alone.
 
     Trained are all weights, batch norm's too, but not its running statistics, which stay the source's, nor thresholds.
-    The loss is on the scores' sum over time where a spike is 1, as published; where it is V_th, whose mean already
-    stands for the source's activation, on their mean. Gradients go through all timesteps at once, which needs memory
-    for each of them; evaluation does not.
+    Where a spike is 1 the loss is on the scores' sum over time, as published. Where it is V_th the loss is on their
+    mean, since the mean of such spikes already stands for the source's activation. Gradients go through all timesteps
+    at once, which needs memory for each of them; evaluation does not.
 
     Args:
         balance: what thresholds are taken from, the currents of the spiking network ("spiking") or of the source's own
@@ -101,7 +101,7 @@ class Conversion(Streamed):
             )
         encode = self.encoder(run.recipe)
         take_over_weights(run)
-        _require_units(run, layers)
+        _require_no_constants(run, layers)
         source, name = run.source.network, run.source.record["id"]
         if (converted := _integrate_and_fire(source)) is not None:
             for where, layer in layers.items():
@@ -110,8 +110,8 @@ class Conversion(Streamed):
             raise UserError(f"source {name} has spiking neurons, which are not converted; choose one with neuron relu")
         elif run.batches is not None:
             self._calibrate(run, layers, encode)
-        in_units = any(layer.spike_value == "threshold" for layer in layers.values())
-        self.sum_over = 1 if in_units else run.model.timesteps
+        worth_threshold = any(layer.spike_value == "threshold" for layer in layers.values())
+        self.sum_over = 1 if worth_threshold else run.model.timesteps  # the loss takes the scores' mean, or their sum
         self.norms = [module for module in run.model.modules() if isinstance(module, BatchNorm2d)]
         evaluates_by_timestep(run.model, encode)
 
@@ -159,8 +159,8 @@ def _integrate_and_fire(network: SpikingNetwork) -> dict[str, IntegrateAndFire] 
     return layers if all(isinstance(layer, IntegrateAndFire) for layer in layers.values()) else None
 
 
-def _require_units(run: Run, layers: dict[str, IntegrateAndFire]) -> None:
-    """Raise UserError where spikes of 1 meet constants that are in units of the source's activations."""
+def _require_no_constants(run: Run, layers: dict[str, IntegrateAndFire]) -> None:
+    """Raise UserError where a spike is 1 and a layer adds constants, which are in units of the source's activations."""
     if not any(layer.spike_value == "one" for layer in layers.values()):
         return
     for name, tensor in run.model.state_dict().items():

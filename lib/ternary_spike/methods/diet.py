@@ -16,7 +16,7 @@ from ternary_spike.models.chain_units import Dropout
 from ternary_spike.neurons.diet import LOWEST_THRESHOLD, Diet
 from ternary_spike.system.errors import UserError
 
-# whatever this network has for thresholds, they are set while its membranes do not leak
+# decay of every layer while thresholds are calibrated
 NO_LEAK = 1.0
 
 
@@ -26,8 +26,9 @@ class DietSNN(Method):
     A layer's threshold becomes ``scaling`` times a percentile of its input current on training pictures, the largest
     of the timesteps', without leak and in the order of computation: the layers before it have their thresholds by then,
     not scaled yet. Batch norm, which the authors' networks do not have, takes the statistics of these pictures
-    meanwhile, as it will in training. A spike is 1 whatever the thresholds are, and where shortcuts add spikes of other
-    layers the sum is none of the source's: a network with shortcuts has to be trained before it classifies anything.
+    meanwhile, as it will in training. A spike is 1 whatever the threshold of its layer. Where a shortcut adds spikes of
+    layers with different thresholds, their sum does not stand for the source's sum, so a network with shortcuts has to
+    be trained before it classifies anything.
 
     Filled in: all layers are calibrated, while in the authors' ResNets only those of the stem are and the others start
     at a threshold of 0.4; the classifier has a bias here.
@@ -59,7 +60,7 @@ class DietSNN(Method):
         Raises:
             UserError: if a layer's neurons are of another kind; or as :func:`take_over_weights`.
         """
-        self.sum_over = run.model.timesteps
+        self.sum_over = run.model.timesteps  # times the scores' mean over time it is their sum
         for name, layer in named_neurons(run.model).items():
             if not isinstance(layer, Diet):
                 raise UserError(

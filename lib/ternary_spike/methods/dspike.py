@@ -100,9 +100,10 @@ class Dspike(Method):
         first = next((module for module in layers if isinstance(module, nn.Conv2d)), None)
         if first is None:
             raise UserError("Dspike compares gradients of the first convolution, and this network has none")
-        self.first = first.weight
+        self.first_weight = first.weight
         # the weights are as the run's seed initialised them, and are again when a cut-off training is taken up
-        self.seed = derived_seed("dspike", *self.first.flatten().tolist())
+        self.seed = derived_seed("dspike", *self.first_weight.flatten().tolist())
+        # chosen: the epoch that the temperature was chosen for
         self.temperature, self.chosen = self.layers[0].temperature.item(), -1
 
     def epoch(self, share: float) -> None:
@@ -123,16 +124,16 @@ class Dspike(Method):
 
         def agreement(temperature: float) -> float:
             self._set(temperature)
-            (gradient,) = torch.autograd.grad(loss(), self.first)
+            (gradient,) = torch.autograd.grad(loss(), self.first_weight)
             return cosine(gradient.flatten()[places.to(gradient.device)], wanted)
 
         with trial(self.run.model, training=True):
-            wanted = difference_quotients(loss, self.first, places, self.weight_step)
+            wanted = difference_quotients(loss, self.first_weight, places, self.weight_step)
             return best_temperature(self.temperature, self.temperature_step, agreement)
 
     def _places(self, epoch: int) -> Tensor:
-        """Which weights are taken."""
-        count = self.first.numel()
+        """Numbers of the weights that are taken in an epoch, int64 [n], in the order of ``flatten``."""
+        count = self.first_weight.numel()
         if not 0 < self.weights < count:
             return torch.arange(count)
         generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch))

@@ -12,7 +12,7 @@ from ternary_spike.system.errors import UserError
 
 
 class SpikeRepresentation(Method):
-    """L = CE(r(O), y) of the class scores O[t], r the representation of trains behind the last neurons.
+    """L = CE(r(O), y) of the class scores O[t]; r is the weighted mean over time of the last neurons.
 
     The authors' networks end in a neuron for each class, whose spikes are O (``resnet18_dsr``). Where a classifier ends
     them, O[t] = W s[t] + b of the last spikes s, so that r(O) = W r(s) + b. In evaluation the class scores are the

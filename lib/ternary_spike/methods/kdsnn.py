@@ -103,11 +103,11 @@ class FeatureDistillation(Method):
         return self.cross_entropy(scores, labels) + self.weight * torch.stack(distances).sum()
 
     def _distance(self, stage: str, dtype: torch.dtype) -> Tensor:
-        rates, wanted = (of.pop(stage).to(dtype).mean(0) for of in (self.spikes, self.taught))
+        rates, wanted = self.spikes.pop(stage).to(dtype).mean(0), self.taught.pop(stage).to(dtype).mean(0)
         if rates.shape != wanted.shape:
-            here, there = ("x".join(map(str, features.shape[1:])) for features in (rates, wanted))
+            ours, theirs = ("x".join(map(str, features.shape[1:])) for features in (rates, wanted))
             raise UserError(
-                f"the features at the end of {stage} are {here} in the network and {there} in its source; choose a "
+                f"the features at the end of {stage} are {ours} in the network and {theirs} in its source; choose a "
                 "source of an architecture with the same widths and strides, or method kdsnn"
             )
         return (rates - wanted.clamp(max=self.ceiling)).square().flatten(1).sum(1).mean()
@@ -119,9 +119,14 @@ def last_of_stages(network: SpikingNetwork) -> dict[str, nn.Module]:
 
 
 def listen(unit: nn.Module, name: str, outputs: dict[str, Tensor], training: bool) -> None:
-    """Put what a unit puts out in that mode, [T, B, C, H, W], into ``outputs``.
+    """Keep a unit's output, [T, B, C, H, W], in ``outputs[name]`` whenever it has run.
 
-    The student is evaluated too, and nothing asks for its features then.
+    Args:
+        unit: the unit.
+        name: the key.
+        outputs: where outputs are kept.
+        training: the mode in which they are kept. Of a student it is training alone, since nothing takes its features
+            away when it is evaluated between epochs; a teacher is always in evaluation mode.
     """
 
     def keep(unit: nn.Module, _inputs: tuple, output: Tensor) -> None:

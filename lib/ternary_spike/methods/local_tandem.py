@@ -40,7 +40,7 @@ class LocalTandemLearning(Method):
         self.weight, self.percent = weight, percent
 
     def begin(self, run: Run) -> None:
-        """Keep the teacher, listen at the neuron layers of both networks, and part the student's from each other.
+        """Keep the teacher, record what both networks' neuron layers emit, and cut the gradient behind the student's.
 
         Raises:
             UserError: as :func:`network_of`; or if the teacher has other layers.
@@ -50,16 +50,18 @@ class LocalTandemLearning(Method):
         self.activations: dict[str, Tensor] = {}
         students, teachers = named_neurons(run.model), named_neurons(self.teacher)
         if students.keys() != teachers.keys():
-            one = sorted(students.keys() ^ teachers.keys())[0]
+            name = min(students.keys() ^ teachers.keys())
             raise UserError(
-                f"each layer learns from the source's, but of network and source {run.source.record['id']} one alone "
-                f"has {one}; choose a source of the same architecture"
+                f"each layer learns from the source's, but only one of network and source {run.source.record['id']} "
+                f"has a layer {name}; choose a source of the same architecture"
             )
         for name in students:
-            students[name].register_forward_hook(self._apart(name))
-            teachers[name].register_forward_hook(self._heard(name))
+            students[name].register_forward_hook(self._student_hook(name))
+            teachers[name].register_forward_hook(self._teacher_hook(name))
 
-    def _apart(self, name: str):
+    def _student_hook(self, name: str):
+        """In training: keep a layer's rates, and hand its spikes on without a gradient."""
+
         def keep(layer: nn.Module, _inputs: tuple, spikes: Tensor) -> Tensor:
             if not layer.training:
                 return spikes
@@ -68,7 +70,9 @@ class LocalTandemLearning(Method):
 
         return keep
 
-    def _heard(self, name: str):
+    def _teacher_hook(self, name: str):
+        """Keep a layer's activations, the mean over the teacher's timesteps."""
+
         def keep(_layer: nn.Module, _inputs: tuple, activations: Tensor) -> None:
             self.activations[name] = activations.mean(0)
 
@@ -86,14 +90,14 @@ class LocalTandemLearning(Method):
         return self.cross_entropy(scores, labels) + self.weight * torch.stack(distances).sum()
 
     def _distance(self, name: str, dtype: torch.dtype) -> Tensor:
-        rates, wanted = (of.pop(name).to(dtype) for of in (self.rates, self.activations))
-        if rates.shape != wanted.shape:
-            here, there = ("x".join(map(str, found.shape[1:])) for found in (rates, wanted))
+        rates, activations = self.rates.pop(name).to(dtype), self.activations.pop(name).to(dtype)
+        if rates.shape != activations.shape:
+            ours, theirs = ("x".join(map(str, values.shape[1:])) for values in (rates, activations))
             raise UserError(
-                f"layer {name} is {here} in the network and {there} in its source; choose a source of an architecture "
+                f"layer {name} is {ours} in the network and {theirs} in its source; choose a source of an architecture "
                 "with the same widths and strides"
             )
-        return F.mse_loss(rates, targets(wanted, self.percent))
+        return F.mse_loss(rates, targets(activations, self.percent))
 
 
 def targets(activations: Tensor, percent: float) -> Tensor:

@@ -126,8 +126,14 @@ def traced(layers: Iterable[nn.Module], leak: float) -> Iterator[None]:
 
 
 class _Traces:
-    """Hooks around layers: to what a layer makes of its input its weights are constants, so that only the input's
-    gradient flows there; the weights' flows through what it makes of the trace.
+    """Hooks in front of layers and behind them, which part the gradient of their input from that of their weights.
+
+    A layer is called with its weights held constant, so that this call passes a gradient to its input alone. Then it is
+    called with the trace, which takes no gradient, and that call passes one to the weights.
+
+    Attributes:
+        traces: a[t] by layer.
+        held: parameters of the layer that is being called, which take no gradient meanwhile.
     """
 
     def __init__(self, leak: float) -> None:
@@ -157,7 +163,7 @@ class _Traces:
 
 
 class _Exchange(torch.autograd.Function):
-    """The value of one tensor, whose gradient goes to another one as well."""
+    """The value of the first tensor; its gradient goes to both."""
 
     @staticmethod
     def forward(ctx, value: Tensor, traced: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 The paper's loss on the membrane potential distribution (MPD-Loss) could not be had: no code is public, and of the text
 the abstract alone was read. By the abstract it penalises three shifts: degeneration, saturation and gradient mismatch.
-What stands here are two losses that it may be close to. A result of either is none of RecDis-SNN.
+What stands here are two losses that it may be close to; their results are not those of RecDis-SNN.
 """
 
 from typing import NamedTuple

@@ -25,9 +25,9 @@ def network_of(run: Run) -> SpikingNetwork:
     sizes = {"channels": (run.model.in_channels, network.in_channels)}
     if run.batches is not None and run.batches.manifest.frames is not None:
         sizes["frames"] = (run.model.timesteps, network.timesteps)
-    for what, (here, there) in sizes.items():
-        if here != there:
-            raise UserError(f"the data has {here} {what}, but source {name} takes {there}; choose another source")
+    for what, (ours, theirs) in sizes.items():
+        if ours != theirs:
+            raise UserError(f"the data has {ours} {what}, but source {name} takes {theirs}; choose another source")
     return network
 
 
@@ -39,11 +39,13 @@ def take_over_weights(run: Run) -> None:
     """
     given, wanted = without_neurons(network_of(run)), without_neurons(run.model)
     for name in sorted({*given, *wanted}):
-        here, there = (f"of shape {tuple(of[name].shape)}" if name in of else "missing" for of in (wanted, given))
-        if here != there:
+        ours, theirs = (
+            f"of shape {tuple(state[name].shape)}" if name in state else "missing" for state in (wanted, given)
+        )
+        if ours != theirs:
             raise UserError(
-                f"weights are taken over from source {run.source.record['id']}, but {name} is {here} in the network "
-                f"and {there} in the source; choose a source of the same architecture and normalisation"
+                f"weights are taken over from source {run.source.record['id']}, but {name} is {ours} in the network "
+                f"and {theirs} in the source; choose a source of the same architecture and normalisation"
             )
     run.model.load_state_dict(given, strict=False)
 

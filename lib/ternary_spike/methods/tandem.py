@@ -109,14 +109,14 @@ class ProgressiveTandemLearning(TandemLearning):
     In stage k = 1, 2, ... the layers 1 to k are in tandem, and those behind them have no spikes. When a layer's stage
     begins, its threshold becomes a percentile of its activations ReLU(BN(W r_below)) on the stage's first batch, for
     currents that are means over time: the authors' P / T for counts. Layers that spike do not learn any more, but for
-    the first one in its stage; in the last stage the classifier alone does. The gradient of a rate is handed to a as
-    the authors hand on that of a count, dr/da = 1/T whatever the threshold.
+    the first one in its stage; in the last stage the classifier alone does. The gradient does not
+    see the threshold: dr/da = 1/T, as in the authors' code, where counts stand for rates.
 
     Filled in: all stages have equally many epochs, and with fewer epochs than layers several layers begin to spike at
-    once, where the authors begin the next one when accuracy on pictures kept
-    apart has not risen for six epochs, go back to the best weights, and start their optimiser anew; the threshold is
-    of a layer's own activations, while their code gives it those of the layer before; pictures are shown at every
-    timestep, not at the first alone, which makes the same counts where nothing inhibits: min(T, floor(a T / V_th)).
+    once. The authors begin the next stage when accuracy on pictures kept apart has not risen for six epochs, go back to
+    the best weights, and start their optimiser anew. The threshold is of a layer's own activations, while their code
+    gives it those of the layer before. Pictures are shown at every timestep, not at the first alone, which makes the
+    same counts where nothing inhibits: min(T, floor(a T / V_th)).
 
     Args:
         percent: the percentile.
@@ -198,7 +198,7 @@ class Walk:
     Args:
         network: in training mode.
         x: [B, C, H, W], or frames [B, T, C, H, W].
-        fire: what a neuron layer makes of a pair of currents.
+        fire: called with a neuron layer and the pair of currents into it; gives the pair that it emits.
     """
 
     def __init__(self, network: SpikingNetwork, x: Tensor, fire) -> None:
@@ -216,7 +216,13 @@ class Walk:
         return self.values[self.unit("the network", self.network, INPUT)].rate
 
     def unit(self, name: str, unit: nn.Module, source: str) -> str:
-        """A part of the network, by its ``fold``; what a trained network does otherwise is done here."""
+        """Run a part of the network as its ``fold`` says, and give the name of its output in :attr:`values`.
+
+        Dropout and pooling to a size, which a folded network does not have, are run here.
+
+        Raises:
+            UserError: if the part does not say what it computes.
+        """
         if isinstance(unit, Stretch):
             return self.pool(name, unit, source)
         if isinstance(unit, Dropout):

@@ -15,12 +15,11 @@ from ternary_spike.models.weight_standardisation import trained_weight
 from ternary_spike.neurons.tssl import TSSL, post_synaptic
 from ternary_spike.system.errors import UserError
 
-SHORT, LONG = (
-    (0, 1, 1, 1, 1),
-    (0, 1, 0, 1, 0, 1, 0, 1, 0, 1),
-)  # the label's target spikes, for T below 10 and from 10 on
-LARGEST_WEIGHT = 4.0
-CONVOLUTIONS_GAIN = 5.0
+# target spikes of the label's output neuron, repeated as long as there are timesteps
+SHORT = (0, 1, 1, 1, 1)  # for T below 10
+LONG = (0, 1, 0, 1, 0, 1, 0, 1, 0, 1)  # for T from 10 on
+LARGEST_WEIGHT = 4.0  # either sign
+CONVOLUTIONS_GAIN = 5.0  # of the weights before training, over torch's
 
 
 def target_spikes(timesteps: int) -> list[int]:
@@ -102,7 +101,7 @@ class SpikeSequenceLearning(Method):
 
     @torch.no_grad()
     def updated(self) -> None:
-        """Cut the weights off."""
+        """Clamp the weights to [-4, 4]."""
         for module in self.model.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 trained_weight(module).clamp_(-LARGEST_WEIGHT, LARGEST_WEIGHT)

@@ -121,7 +121,7 @@ class ChainNetwork(SpikingNetwork):
         return self.classifier(spikes if each_timestep else spikes.mean(0))
 
     def fold(self, folder, name: str, source: str) -> str:
-        """What :meth:`forward` is once folded."""
+        """What :meth:`forward` is once folded: the base's, which a class with a forward of its own has to say."""
         return super().fold(folder, name, source)
 
 
@@ -136,6 +136,7 @@ class _Layers:
     Attributes:
         units: by name, in the order of computation.
         channels, side: of the last one's output.
+        neuron_of_side: ``neuron`` for pictures of the size that the layer being made puts out.
         classifier: of a list that ends with votes; None of others.
     """
 
@@ -145,7 +146,7 @@ class _Layers:
         self.units: dict[str, nn.Module] = {}
         self.classifier: nn.Module | None = None
         self.stage = self.block = 0
-        self.largest = 1  # that the next layer is given
+        self.largest = 1  # the largest number that the next layer is given
         found = list(layers(spec.layers))
         self.published_width = found[0].channels
         for layer in found:
@@ -153,7 +154,7 @@ class _Layers:
 
     def _add(self, layer: Layer) -> None:
         side = layer.side_behind(self.side)
-        self.here = partial(self.neuron, side=side)
+        self.neuron_of_side = partial(self.neuron, side=side)
         name, unit = getattr(self, f"_{layer.kind}")(layer)
         self.units[name] = unit
         if layer.kind not in SPIKES_PASS:
@@ -170,7 +171,7 @@ class _Layers:
 
     def _conv(self, layer: Layer) -> tuple[str, nn.Module]:
         channels = self._scaled(layer)
-        unit = ConvUnit(self.channels, channels, layer.kernel, layer.stride, self.here, self.norm)
+        unit = ConvUnit(self.channels, channels, layer.kernel, layer.stride, self.neuron_of_side, self.norm)
         unit.conv.padding = (layer.padding, layer.padding)
         if self.spec.bias == "all":
             variants.with_bias(unit.conv)
@@ -180,27 +181,27 @@ class _Layers:
     def _basic_block(self, layer: Layer) -> tuple[str, nn.Module]:
         channels = self._scaled(layer)
         sizes = (self.channels, channels, layer.stride)
-        unit = variants.BasicBlockWithDropout(*sizes, self.spec.block_dropout, self.here, self.norm)
+        unit = variants.BasicBlockWithDropout(*sizes, self.spec.block_dropout, self.neuron_of_side, self.norm)
         return self._in_stage(layer, channels), unit
 
     def _normalised_block(self, layer: Layer) -> tuple[str, nn.Module]:
         channels = self._scaled(layer)
         sizes = (self.channels, channels, layer.stride)
-        unit = variants.BasicBlockWithNormalisedShortcut(*sizes, self.here, self.norm)
+        unit = variants.BasicBlockWithNormalisedShortcut(*sizes, self.neuron_of_side, self.norm)
         return self._in_stage(layer, channels), unit
 
     def _pre_activation_block(self, layer: Layer) -> tuple[str, nn.Module]:
         channels = self._scaled(layer)
-        unit = variants.PreActivationBlock(self.channels, channels, layer.stride, self.here, self.norm)
+        unit = variants.PreActivationBlock(self.channels, channels, layer.stride, self.neuron_of_side, self.norm)
         return self._in_stage(layer, channels), unit
 
     def _neurons(self, _layer: Layer) -> tuple[str, nn.Module]:
-        return self._numbered("neurons"), variants.Neurons(self.channels, self.here)
+        return self._numbered("neurons"), variants.Neurons(self.channels, self.neuron_of_side)
 
     def _element_wise_block(self, layer: Layer) -> tuple[str, nn.Module]:
         channels = self._scaled(layer)
         sizes = (self.channels, channels, layer.stride)
-        unit = ElementWiseBlock(*sizes, self.spec.connect, self.largest, self.here, self.norm)
+        unit = ElementWiseBlock(*sizes, self.spec.connect, self.largest, self.neuron_of_side, self.norm)
         return self._in_stage(layer, channels), unit
 
     def _in_stage(self, layer: Layer, channels: int) -> str:
@@ -226,15 +227,15 @@ class _Layers:
         return self._numbered("dropout"), Dropout(layer.size)
 
     def _fully_connected(self, layer: Layer) -> tuple[str, nn.Module]:
-        return self._numbered("fc"), self._connected(self._scaled(layer))
+        return self._numbered("fc"), self._fully_connected_unit(self._scaled(layer))
 
     def _votes(self, layer: Layer) -> tuple[str, nn.Module]:
         self.classifier = Votes(layer.channels, self.classes)
-        return self._numbered("fc"), self._connected(layer.channels * self.classes)
+        return self._numbered("fc"), self._fully_connected_unit(layer.channels * self.classes)
 
-    def _connected(self, features: int) -> nn.Module:
+    def _fully_connected_unit(self, features: int) -> nn.Module:
         norm = self.norm if self.spec.norm == "all" else nn.Identity
         bias = self.spec.bias != "none"
-        unit = FullyConnectedUnit(self.channels, self.side, features, bias, self.here, norm)
+        unit = FullyConnectedUnit(self.channels, self.side, features, bias, self.neuron_of_side, norm)
         self.channels = features
         return unit

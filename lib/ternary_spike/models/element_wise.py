@@ -50,8 +50,8 @@ class ElementWiseBlock(nn.Module):
         self.connect = connect
         of_shortcut = 1 if changes else largest
         self.largest = of_shortcut + 1 if connect == "add" else of_shortcut
-        others = getattr(self.neuron2, "signed", True) or self.neuron2.amplitude is not None
-        if connect != "add" and others:
+        other_spikes = getattr(self.neuron2, "signed", True) or self.neuron2.amplitude is not None
+        if connect != "add" and other_spikes:
             raise ValueError(f"{connect!r} joins spikes 0 and 1: choose a neuron without a sign and an amplitude")
 
     def forward(self, x: Tensor) -> Tensor:

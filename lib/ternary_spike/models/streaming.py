@@ -99,8 +99,8 @@ def evaluates_by_timestep(network: SpikingNetwork, encode: Encoder | None = None
     In training mode it computes all timesteps at once, as back-propagation through time needs it. There an encoder
     draws from torch's global generator, which a training seeds for each step; in evaluation always the same.
 
-    In evaluation who observes a neuron layer is told once, as otherwise, but of one timestep: the membrane potential of
-    the last one, and where there was a spike in any.
+    In evaluation the observer of a neuron layer is called once for each call of the network, as otherwise, but with
+    tensors of a single timestep: the last membrane potential, and of each neuron its last spike, 0 if it never fired.
 
     Args:
         network: any; its class stays what it is.
@@ -126,7 +126,7 @@ def evaluates_by_timestep(network: SpikingNetwork, encode: Encoder | None = None
 
 @contextmanager
 def _told_once(network: SpikingNetwork) -> Iterator[None]:
-    """Put the calls of each neuron layer's observer together, see :func:`evaluates_by_timestep`."""
+    """One call of each neuron layer's observer for all timesteps, see :func:`evaluates_by_timestep`."""
     watched = {m: m.observer for m in network.modules() if isinstance(m, SpikingNeuron) and m.observer is not None}
     seen: dict[SpikingNeuron, tuple[Tensor, Tensor]] = {}
 

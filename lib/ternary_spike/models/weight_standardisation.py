@@ -1,4 +1,4 @@
-"""Weights instead of currents that are normalised: scaled weight standardisation, for networks without batch norm.
+"""Scaled weight standardisation: weights are normalised in place of currents, in networks without batch norm.
 
 A. Brock et al., "Characterizing Signal Propagation to Close the Performance Gap in Unnormalized ResNets", ICLR 2021;
 for spiking networks M. Xiao et al., "Online Training Through Time for Spiking Neural Networks", NeurIPS 2022, and its
@@ -22,7 +22,7 @@ class ScaledStandardisation(nn.Module):
 
     Args:
         channels: output channels.
-        factor: what the layer's input is multiplied by, which is as well done to its weights.
+        factor: a constant times the layer's input; multiplied with its weights it gives the same current.
 
     Attributes:
         gain: g, trained, 1 at the start.
@@ -40,7 +40,7 @@ class ScaledStandardisation(nn.Module):
 
 
 class Scaled(nn.Module):
-    """Weights times a constant: what multiplies a layer's input is as well done to them."""
+    """Weights times a constant, which gives the same current as the layer's input times that constant."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()

@@ -14,7 +14,8 @@ from ternary_spike.membrane.dynamics import SMALLEST_THRESHOLD, Dynamics
 from ternary_spike.membrane.spike import spike
 from ternary_spike.neurons.base import SpikingNeuron
 
-# z is compared with 0: it is a number less 1, hence 0 or far larger than this smallest threshold
+# z = u / V - 1 is compared with 0, but a threshold must be above 0. A float32 number less 1 is 0 or at least 6e-8 in
+# size, so that the smallest threshold decides as 0 does
 FIRING = Dynamics(False, SMALLEST_THRESHOLD, surrogate="triangle", window=1.0)
 HEIGHT = 0.3  # of the surrogate gradient at the threshold
 LOWEST_THRESHOLD = 1e-3

@@ -62,8 +62,8 @@ class RepresentedNeuron(SpikingNeuron):
         u[t] = beta v[t-1] + gain x[t],   b[t] = 1[u[t] >= alpha V_th],   v[t] = u[t] - V_th b[t],   y[t] = V_th h b[t]
 
     The threshold is brought back to its lowest value before each use. It cannot be folded: what a folded network knows
-    is the hard reset. Gradients do not flow into the membrane potential kept from before; whoever observes the layer
-    has u with the gradient of the charge alone, the spikes given.
+    is the hard reset. Gradients do not flow into the membrane potential kept from before. An observer is given u,
+    whose gradient flows to the currents as if spikes and threshold were constants.
 
     Args:
         threshold: V_th before training.

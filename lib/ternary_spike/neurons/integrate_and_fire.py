@@ -132,7 +132,7 @@ class IntegrateAndFire(SpikingNeuron):
         """Why the layer does not fold, in words; empty where it does."""
         lacks = {"a soft reset": self.reset == "soft", "a strict comparison": self.strict}
         lacks["an initial potential"] = bool(self.initial_potential)
-        return next((f"has {what}, which a folded network does not" for what, there in lacks.items() if there), "")
+        return next((f"has {what}, which a folded network does not" for what, set_so in lacks.items() if set_so), "")
 
     def folds(self) -> Folded | None:
         """The same neuron without its amplitude, its threshold a constant; None for :attr:`not_folded`."""

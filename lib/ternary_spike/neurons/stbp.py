@@ -17,8 +17,8 @@ class IterativeLIF(BinaryLIF):
         u[t] = tau v[t-1] + x[t],   b[t] = 1[u[t] >= V_th],   v[t] = u[t] (1 - b[t])
         dv/du = 1 - b - u db/du
 
-    It spikes as the paper's binary neuron does. In the reset that one has 1 - |b|, as the authors of the ternary spike
-    have in their code, and the slope of |b| is 0 where b = 0: so dv/du = 1 - b - |u b| db/du, without the last term
+    It spikes as the paper's binary neuron does. That one's reset has 1 - |b|, as the code of the ternary spike's
+    authors has it, and the slope of |b| is 0 where b = 0: so dv/du = 1 - b - |u b| db/du, without the last term
     where the neuron is silent. With the reset detached both are the same.
 
     The equations are those of the public code of TET, which has V_th = 1, tau = 0.5 and a triangle of half-width 1, and

@@ -94,10 +94,11 @@ class TSSL(SpikingNeuron):
 
     q is how the time of a spike moves with the potential; psi carries the error of the next spike back to this one,
     through the reset; d, the logistic density of scale 0.2 around V_th, trains neurons that have hardly fired so far.
-    No gradient flows into what is kept from before. An observer has u with the gradient of the charge alone, the spikes
-    given.
+    No gradient flows into what is kept from before. An observer is given u, whose gradient flows to the currents as if
+    the spikes were constants.
 
-    What it emits is no spikes, so nothing about it can be folded. What it emits of a train is ``emit`` of all of it.
+    It emits potentials and not spikes, so it cannot be folded. ``emit`` takes a whole train, since a[t] depends on all
+    spikes up to t.
 
     Args:
         time_constant: tau_m, in timesteps.

@@ -34,7 +34,7 @@ class _Layer:
         """Take account of an output [T, B, C, H, W], of what max poolings make of it, and of this run's spikes."""
         b, self.fired = self.fired, None
         if b is None:
-            return  # who told nothing is named by `recording`
+            return  # `recording` names a layer that did not call its observer
         silent = b == 0
         self.by_site = self.by_site + (~silent).sum(dim=(0, 1, 2)).double()
         for name, found in pooled:

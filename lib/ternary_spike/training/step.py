@@ -27,7 +27,8 @@ class TrainingStep:
         processes: those that train the network together; None for this one alone.
 
     Attributes:
-        called: the network as it is called in training.
+        called: the network as a training calls it: itself, or where several processes share the training a wrapper that
+            averages gradients over them.
         trained: what the optimiser updates: the network, and the method's companion where it has one.
         weight: factor of the next step's loss; see :class:`ternary_spike.methods.base.Run`.
 
