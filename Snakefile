@@ -24,6 +24,7 @@ include: "workflow/rules/resources.smk"
 shell.prefix(SHELL_PREFIX)
 limit_to_machine()
 announce_plan()
+announce_environments()
 
 
 wildcard_constraints:

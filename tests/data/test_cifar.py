@@ -1,6 +1,7 @@
 """CIFAR through torchvision's own classes, on files in their own layout; and the JPEG copy."""
 
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,18 @@ def test_a_damaged_subset_is_refused(tmp_path):
     expect(tmp_path, "cifar10", "subset", "does not list", "test_batch")
     (folder / "md5sums.txt").unlink()
     expect(tmp_path, "cifar10", "subset", "md5sums.txt", "cannot be read")
+
+
+@pytest.mark.parametrize("label", [-1, 10, True, 3.0, "3", None])
+def test_a_label_that_is_no_class_is_refused(tmp_path, label):
+    write_cifar(tmp_path, "cifar10", train=50, test=20)
+    folder = tmp_path / "cifar-10-batches-py"
+    batch = folder / "data_batch_2"
+    content = pickle.loads(batch.read_bytes(), encoding="latin1")
+    content["labels"][1] = label
+    batch.write_bytes(pickle.dumps(content))
+    write_md5sums(folder)
+    expect(tmp_path, "cifar10", "subset", str(batch), "as many labels from 0 to 9", "write its batches again")
 
 
 def test_the_plan_names_what_is_missing_and_the_one_setting(tmp_path):

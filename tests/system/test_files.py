@@ -155,6 +155,25 @@ def test_a_disk_that_flushes_nothing_and_keeps_no_permissions_takes_results(tmp_
     require_listed(tmp_path / "plan.csv")
 
 
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "run.json")
+    for read in (read_json, sha256_of, require_listed):
+        if read is require_listed:
+            (tmp_path / "run.json.sha256").symlink_to("run.json")
+        said = []
+        reader = threading.Thread(target=lambda read=read, said=said: said.append(refusal(read, tmp_path / "run.json")))
+        reader.daemon = True  # it would wait for ever
+        reader.start()
+        reader.join(5)
+        assert said and "run.json" in said[0] and "a pipe" in said[0]
+
+
+def refusal(read, path: Path) -> str:
+    with pytest.raises(UserError) as error:
+        read(path)
+    return str(error.value)
+
+
 def test_a_flush_that_fails_is_no_lack(tmp_path, monkeypatch):
     def failing(_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))

@@ -44,6 +44,28 @@ def test_a_method_for_one_process_is_refused_in_two(monkeypatch):
         TrainingStep(model, OneProcess(), plain, processes=processes)
 
 
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"WORLD_SIZE": "4", "RANK": "2"}, "WORLD_SIZE=4 and RANK=2 without MASTER_ADDR and MASTER_PORT"),
+        ({"WORLD_SIZE": "4"}, "WORLD_SIZE=4 without RANK"),
+        ({"RANK": "2"}, "RANK=2, but ranks go from 0"),
+        ({"WORLD_SIZE": "4", "RANK": "4", "MASTER_ADDR": "x", "MASTER_PORT": "1"}, "RANK=4, but ranks go from 0"),
+        ({"WORLD_SIZE": "many"}, "WORLD_SIZE=many, which are no numbers"),
+    ],
+)
+def test_one_process_of_several_that_nobody_started_is_one_line(given, words, monkeypatch, capsys, recipe, tmp_path):  # noqa: F811
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stopped:
+        main(train_words(tmp_path / "no data", recipe, tmp_path))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 2 and line.startswith("error: the environment has ") and words in line
+    assert "by torchrun, or unset" in line
+
+
 def torchrun(module: str, words: list[str]) -> list[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return [*launcher, "-m", module, *words]

@@ -57,10 +57,19 @@ def test_the_one_environment_holds_all_others():
         assert read(path)[1].items() <= everything.items(), path
 
 
-@pytest.mark.parametrize("extra, path", [("stages", "envs/stages.yaml"), ("report", "envs/report.yaml")])
-def test_the_extras_of_the_package_say_the_same(extra, path):
+def test_one_environment_alone_has_torch():
+    """It takes gigabytes."""
+    assert [path.name for path in FILES[1:] if "torch" in read(path)[1]] == ["stages.yaml"]
+
+
+@pytest.mark.parametrize(
+    "extras, path",
+    [(("stages", "onnx"), "envs/stages.yaml"), (("report",), "envs/report.yaml")],
+    ids=["stages", "report"],
+)
+def test_the_extras_of_the_package_say_the_same(extras, path):
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    wanted = {Requirement(line).name for line in project["optional-dependencies"][extra]}
+    wanted = {Requirement(line).name for extra in extras for line in project["optional-dependencies"][extra]}
     assert wanted == set(read(REPOSITORY / path)[1])
 
 
@@ -126,6 +135,7 @@ def test_every_rule_finds_what_it_needs_in_its_own_environment(conda, tmp_path):
     call = ("--cores", "2", "--use-conda", "--configfile")
     done = snakemake(folder, *call, "smoke.yaml", timeout=2400)
     assert done.status == 0, done.text
+    assert done.text.count("conda makes two environments before the first job, about 6 GB") == 1
     assert (folder / "results/smoke/report/index.html").exists()
     assert len(list(folder.glob(".snakemake/conda/*/pyvenv.cfg"))) == len(FILES) - 1
 
@@ -136,4 +146,5 @@ def test_every_rule_finds_what_it_needs_in_its_own_environment(conda, tmp_path):
     (folder / "datasets.yaml").write_text(DATASETS_CONFIG.format(root=tmp_path))
     prepared = snakemake(folder, *call, "datasets.yaml", "--until", "prepare")
     assert prepared.status == 0, prepared.text
+    assert "conda makes" not in prepared.text
     assert len(list(folder.glob("results/datasets/data/*/manifest.json"))) == 3

@@ -362,6 +362,17 @@ def announce_plan():
         )
 
 
+def announce_environments():
+    """Say what the first call with conda waits for and how much it takes: Snakemake says neither."""
+    made = Path(workflow.deployment_settings.conda_prefix or ".snakemake/conda")
+    if CONDA and workflow.is_main_process and not any(made.glob("*.yaml")):
+        print(
+            "conda makes two environments before the first job, about 6 GB on the disk, most of it to be downloaded; "
+            f"they stay in {made}",
+            file=sys.stderr,
+        )
+
+
 def settings_text():
     """The configuration as JSON, which is YAML as well."""
     return json.dumps(config, sort_keys=True)
@@ -386,7 +397,9 @@ def start_warm_interpreter():
     with open(".snakemake/warm.log", "a") as log:
         subprocess.Popen(
             [sys.executable, "-m", "ternary_spike.system.warm", where, str(reading), *WARM_MODULES],
-            env=os.environ | ENVIRONMENT_OF_A_JOB | {"PYTHONPATH": ":".join([LIBRARY, *PLUGINS]), "PYTHONNOUSERSITE": "1"},
+            env=os.environ
+            | ENVIRONMENT_OF_A_JOB
+            | {"PYTHONPATH": ":".join([LIBRARY, *PLUGINS]), "PYTHONNOUSERSITE": "1"},
             pass_fds=[reading],
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -84,7 +84,7 @@ rule export:
     log:
         f"{LOGS}/export/{{run}}/seed{{seed}}.log",
     conda:
-        "../../envs/export.yaml"
+        "../../envs/stages.yaml"
     resources:
         # in a group of jobs, all must agree in a text
         device=config["device"],

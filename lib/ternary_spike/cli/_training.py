@@ -1,6 +1,8 @@
 """What the verbs that train have in common: their options, and the plan of a training that these make."""
 
+import os
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from pathlib import Path
 
 from ternary_spike.cli._options import add_machine, identifier, key_values, seed, timesteps
@@ -10,6 +12,26 @@ from ternary_spike.models.normalisations import BATCH_NORM, NORMALISATIONS
 from ternary_spike.models.registry import ARCHITECTURES
 from ternary_spike.neurons.registry import NEURONS
 from ternary_spike.planning.network_options import NORMALISATION, OF_NORMALISATION, network_arguments
+from ternary_spike.system.errors import UserError
+
+
+def require_whole_group(environment: Mapping[str, str]) -> None:
+    """Raise UserError if the environment names one of several processes that nothing has started together.
+
+    torch would wait for the others, half an hour by default, or speak of a variable that no user has to know.
+    """
+    given = {name: environment[name] for name in ("WORLD_SIZE", "RANK") if name in environment}
+    said = " and ".join(f"{name}={value}" for name, value in given.items())
+    cure = f"start a training of several processes by torchrun, or unset {' and '.join(given)}"
+    try:
+        count, rank = int(given.get("WORLD_SIZE", 1)), int(given.get("RANK", 0))
+    except ValueError:
+        raise UserError(f"the environment has {said}, which are no numbers of processes; {cure}") from None
+    if not 0 <= rank < count:
+        raise UserError(f"the environment has {said}, but ranks go from 0 to below WORLD_SIZE; {cure}")
+    absent = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not environment.get(name)]
+    if count > 1 and absent:
+        raise UserError(f"the environment has {said} without {' and '.join(absent)}, as torchrun sets them; {cure}")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -72,8 +94,10 @@ def training_plan(args: Namespace, threshold_found: bool = False):
         threshold_found: whether a threshold is found by measuring; that of a method sheet then does not count.
 
     Raises:
-        UserError: if an option, the method sheet, the recipe or the data is unusable.
+        UserError: if an option, the method sheet, the recipe or the data is unusable, or the environment names one of
+            several processes that nothing has started together.
     """
+    require_whole_group(os.environ)
     import torch
 
     from ternary_spike.configuration import recipe
@@ -111,8 +135,6 @@ def training_plan(args: Namespace, threshold_found: bool = False):
 
 def _network(args: Namespace, sheet, manifest, threshold_found: bool) -> dict:
     """The arguments of the network that a command line asks for, with those that a method sheet has for it."""
-    from ternary_spike.system.errors import UserError
-
     if manifest.frames is not None and manifest.frames != args.timesteps:
         raise UserError(
             f"--timesteps {args.timesteps}: the event data in {args.data} has {manifest.frames} frames; "
@@ -151,7 +173,6 @@ def _sheet(args: Namespace):
     """The method sheet of a command line; None where it names none."""
     from ternary_spike.configuration import method_sheet
     from ternary_spike.planning.parts import require_parts
-    from ternary_spike.system.errors import UserError
 
     if args.method_sheet is None:
         if args.keep_recipe:

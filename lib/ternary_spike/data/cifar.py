@@ -101,7 +101,7 @@ def prepare(dataset: Dataset, source: str, root: Path, options: dict[str, Any], 
         if source == "subset":
             reader = _with_own_md5s(reader, root)
         _require_intact(dataset, reader, root, source)
-        _require_plain(reader, root)
+        _require_plain(reader, root, dataset.num_classes)
         splits = {split: _read_batches(reader, root, split == "train") for split in ("train", "test")}
         described["md5"] = _checksums(reader)
         if source == "subset":
@@ -170,19 +170,20 @@ class _PlainUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _require_plain(reader: type, root: Path) -> None:
+def _require_plain(reader: type, root: Path, classes: int) -> None:
     """Raise UserError unless batches hold pictures and labels, their list of names names, and nothing of it runs."""
     for name in _checksums(reader):
         path = root / reader.base_folder / name
         try:
             with path.open("rb") as file:
                 content = _PlainUnpickler(file, encoding="latin1").load()
-            fits = _is_names(content, reader) if name == reader.meta["filename"] else _is_batch(content)
+            fits = _is_names(content, reader) if name == reader.meta["filename"] else _is_batch(content, classes)
         except Exception as error:  # a pickle can raise anything
             raise UserError(f"{path} holds more than pictures or is damaged: {error}; do not use it") from None
         if not fits:
             raise UserError(
-                f"{path} is not what torchvision writes: pictures of 3,072 bytes and as many labels, or names"
+                f"{path} is not what torchvision writes: pictures of 3,072 bytes and as many labels from 0 to "
+                f"{classes - 1}, or names; write its batches again"
             )
 
 
@@ -191,7 +192,7 @@ def _is_names(content: Any, reader: type) -> bool:
     return isinstance(names, list) and all(isinstance(name, str) for name in names)
 
 
-def _is_batch(content: Any) -> bool:
+def _is_batch(content: Any, classes: int) -> bool:
     import numpy as np
 
     if not isinstance(content, dict):
@@ -202,7 +203,7 @@ def _is_batch(content: Any) -> bool:
         and (data.dtype, data.shape[1:]) == (np.uint8, (3 * 32 * 32,))
         and isinstance(labels, list)
         and len(labels) == len(data)
-        and all(isinstance(label, int) for label in labels)
+        and all(type(label) is int and 0 <= label < classes for label in labels)  # True is an int
     )
 
 

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -191,6 +192,13 @@ def write_listed(path: Path, text: str) -> None:
         write_sums(folder / own_sums(path).name, [folder / path.name])
 
 
+def _require_no_pipe(path: Path) -> None:
+    """Raise OSError for what is no file on a disk: opening a pipe would wait for a writer that may never come."""
+    mode = Path(path).stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, "a pipe, a socket or a device, not a file", str(path))
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; of a sealed one every byte is verified, and the seal is left out.
 
@@ -198,6 +206,7 @@ def read_json(path: Path) -> Any:
         UserError: if it is missing, unreadable, not JSON, or sealed and no longer what was written.
     """
     try:
+        _require_no_pipe(path)
         written = Path(path).read_bytes()
         content = json.loads(written.decode("utf-8"), parse_constant=_no_number)
     except FileNotFoundError:
@@ -273,6 +282,7 @@ def require_listed(path: Path, sums: Path | None = None) -> None:
     if not sums.exists():
         return
     try:
+        _require_no_pipe(sums)
         lines = sums.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{sums} cannot be read ({error}); delete it and run its stage again") from None
@@ -288,6 +298,7 @@ def own_sums(path: Path) -> Path:
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal. Raises UserError if it cannot be read."""
     try:
+        _require_no_pipe(path)
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
