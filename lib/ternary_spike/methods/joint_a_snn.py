@@ -217,7 +217,12 @@ class JointASNN(Method):
         return loss, spiking[0].scores
 
     def heads(self, mode: str, x: Tensor) -> list[Head]:
-        """All heads of a mode, in float32, sums over time."""
+        """All heads of a mode, the network's own first, in float32; class scores and features are sums over time.
+
+        Args:
+            mode: :data:`SPIKING` or :data:`PLAIN`.
+            x: [B, C, H, W]; with spikes also frames [B, T, C, H, W].
+        """
         scores, heard = self.companion["trunk"](mode, x), self.heard[mode]
         outputs = [heard.pop(str(i)) for i in range(1 + len(self.branches))]
         found = [Head(scores, outputs[-1].mean((0, 3, 4)))]
@@ -238,7 +243,7 @@ class JointASNN(Method):
         return (1 - self.share) * entropy + self.share * distilled + self.weight * distances
 
     def soft_entropy(self, teacher: Head, student: Head) -> Tensor:
-        """H of both heads' softened class scores, the mean over the batch."""
+        """H of both heads' softened class scores in nats, the mean over the batch; no gradient reaches the teacher."""
         wanted = F.softmax(teacher.scores.detach() / self.temperature, 1)
         return F.cross_entropy(student.scores / self.temperature, wanted)
 

@@ -35,6 +35,7 @@ class MembraneLoss(Method):
 
     @property
     def watches(self) -> bool:
+        """Whether the loss takes membrane potentials: not in an epoch whose lambda is 0."""
         return self.weight > 0
 
     def begin(self, run: Run) -> None:
@@ -55,6 +56,7 @@ class MembraneLoss(Method):
         return {name: layer for name, layer in named_neurons(model).items() if isinstance(layer, SpikingNeuron)}
 
     def loss(self, scores: Tensor, labels: Tensor, membranes: Membranes, x: Tensor) -> Tensor:
+        """L of scores [B, K] and of the potentials [T, B, C, H, W] of each layer."""
         l_ce = self.cross_entropy(scores, labels)
         if not self.watches:
             return l_ce

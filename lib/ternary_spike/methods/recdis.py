@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ternary_spike.methods.membrane_losses import MembraneLoss, distance_from_spikes
 
-FORMS = ("channels", "bimodal")
 # the {0, 1} variant of a loss for binary activations (see channel_penalties): from where to where potentials may lie,
 # how many standard deviations must lie within, and what is too wide
 LOW, HIGH, DEVIATIONS, WIDEST = 0.0, 1.0, 0.25, 4.0

@@ -109,8 +109,8 @@ class ProgressiveTandemLearning(TandemLearning):
     In stage k = 1, 2, ... the layers 1 to k are in tandem, and those behind them have no spikes. When a layer's stage
     begins, its threshold becomes a percentile of its activations ReLU(BN(W r_below)) on the stage's first batch, for
     currents that are means over time: the authors' P / T for counts. Layers that spike do not learn any more, but for
-    the first one in its stage; in the last stage the classifier alone does. The gradient does not
-    see the threshold: dr/da = 1/T, as in the authors' code, where counts stand for rates.
+    the first one in its stage; in the last stage the classifier alone does. The gradient does not see the
+    threshold: dr/da = 1/T, as in the authors' code, where counts stand for rates.
 
     Filled in: all stages have equally many epochs, and with fewer epochs than layers several layers begin to spike at
     once. The authors begin the next stage when accuracy on pictures kept apart has not risen for six epochs, go back to

@@ -18,6 +18,7 @@ class MaxPool2d(nn.MaxPool2d):
     """Max pooling on [T, B, C, H, W]: of spikes {0, 1} it is a logical OR, and gives spikes."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] to [T, B, C, H', W']."""
         return over_time(super().forward, x)
 
     def fold(self, folder, name: str, source: str) -> str:
@@ -29,6 +30,7 @@ class Stretch(nn.AdaptiveAvgPool2d):
     """Average pooling to so many places a side; where there are fewer, each is repeated."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] to [T, B, C, places, places]."""
         return over_time(super().forward, x)
 
     def fold(self, folder, name: str, source: str) -> str:
@@ -75,11 +77,17 @@ class FullyConnected(nn.Linear):
         self.channels, self.side = channels, side
 
     def forward(self, x: Tensor) -> Tensor:
+        """[T, B, C, H, W] to [T, B, features, 1, 1]."""
         return super().forward(x.flatten(2))[..., None, None]
 
 
 class FullyConnectedUnit(nn.Module):
-    """Fully connected, normalisation, neurons; arguments as :class:`FullyConnected`'s."""
+    """Fully connected, normalisation, neurons.
+
+    Args:
+        channels, side, features, bias: as of :class:`FullyConnected`.
+        neuron, norm: make a neuron layer and a normalisation of so many channels.
+    """
 
     def __init__(self, channels: int, side: int, features: int, bias: bool, neuron: Make, norm: Make) -> None:
         super().__init__()

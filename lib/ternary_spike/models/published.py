@@ -57,6 +57,7 @@ class LayerList:
 
     @property
     def stem_pool(self) -> tuple[int, int, int]:
+        """Kernel, stride and padding of a pooling that just fits the smallest picture that the list can take."""
         from ternary_spike.models.layer_list import smallest_image
 
         side = smallest_image(self.layers)

@@ -43,7 +43,11 @@ class NormalisedShortcut(nn.Module):
 
 
 class BasicBlockWithNormalisedShortcut(BasicBlock):
-    """A basic block that normalises its shortcut also where that is the identity (GLIF); arguments as there."""
+    """A basic block that normalises its shortcut also where that is the identity (GLIF).
+
+    Args:
+        in_channels, channels, stride, neuron, norm: as of :class:`BasicBlock`.
+    """
 
     def __init__(self, in_channels: int, channels: int, stride: int, neuron: Make, norm: Make = BatchNorm2d) -> None:
         super().__init__(in_channels, channels, stride, False, neuron, norm)
@@ -71,6 +75,10 @@ class PreActivationBlock(nn.Module):
     A pre-activation block begins with batch norm and neurons. Here these stand at the end of the block before, so that
     a block takes and gives spikes as others do; the shortcut carries spikes, as in DSR, and not the sum. Convolutions
     have biases.
+
+    Args:
+        in_channels, channels, stride: of its first convolution.
+        neuron, norm: make a neuron layer and a normalisation of so many channels.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int, neuron: Make, norm: Make) -> None:
@@ -100,7 +108,12 @@ class PreActivationBlock(nn.Module):
 
 
 class Neurons(nn.Module):
-    """Neurons whose current is what is in front of them, without weights."""
+    """A neuron layer without weights: its current is the input.
+
+    Args:
+        channels: of the input.
+        neuron: makes a neuron layer of so many channels.
+    """
 
     def __init__(self, channels: int, neuron: Make) -> None:
         super().__init__()

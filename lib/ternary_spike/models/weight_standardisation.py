@@ -47,6 +47,7 @@ class Scaled(nn.Module):
         self.factor = factor
 
     def forward(self, weight: Tensor) -> Tensor:
+        """The weights, of any shape, times the factor."""
         return self.factor * weight
 
 
