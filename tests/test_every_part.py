@@ -123,5 +123,10 @@ def test_it_is_listed_and_drawn(kind, name):
     if kind == "neuron":
         assert COLOURS[name].startswith("#") and DARK[name].startswith("#") and MARKERS[name]
     if kind == "method" and part.level:  # a run of it goes by its name and level
-        row = {"neuron": "binary", "method": f"{name} ({part.level})", "variant": f"{name} ({part.level})"}
+        row = {
+            "architecture": "resnet6",
+            "neuron": "binary",
+            "method": f"{name} ({part.level})",
+            "variant": f"{name} ({part.level})",
+        }
         assert name_of(row) == f"{name} on binary ({part.level})"

@@ -2,8 +2,12 @@
 
 import pytest
 
+from ternary_spike.models.known_modules import NotFoldable
+from ternary_spike.models.published import LayerList
+from ternary_spike.models.registry import ARCHITECTURES, make_network
+from ternary_spike.reparam import fold
 from ternary_spike.tables import collect
-from ternary_spike.tables.rivals import ABOVE, BELOW, UNDECIDED, kind, name_of
+from ternary_spike.tables.rivals import ABOVE, BELOW, UNDECIDED, adds_spikes, kind, name_of
 from tests.report import fixture
 
 
@@ -84,4 +88,39 @@ def test_a_run_that_has_not_finished_stands_there_with_its_state(found):
 def test_a_method_goes_by_its_title_and_the_spikes_that_it_is_on(row, name, expected):
     neuron, method, variant = row
     cells = {"neuron": neuron, "method": method, "variant": ", ".join(filter(None, [method, variant]))}
+    cells["architecture"] = "resnet20"
     assert (name_of(cells), kind(cells)) == (name, expected)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "method", "name"),
+    [
+        ("binary", "SEW ResNet (partly)", "SEW ResNet on binary, sums of spikes (partly)"),
+        ("real_spike", "Real Spike (partly; the row's recipe)", "Real Spike on sums of spikes (partly)"),
+        ("binary", "", "binary with sums of spikes"),
+        ("plif", "", "plif with sums of spikes (faithful)"),
+    ],
+)
+def test_where_spikes_are_added_up_the_name_says_so(neuron, method, name):
+    cells = {"neuron": neuron, "method": method, "variant": method}
+    assert name_of(cells | {"architecture": "sew_resnet18"}) == name
+    assert "sums" not in name_of(cells | {"architecture": "sew_resnet18_and"})
+
+
+def test_the_networks_that_add_spikes_up_are_those_whose_layers_emit_more_than_1():
+    for name in ARCHITECTURES:
+        if isinstance(ARCHITECTURES[name].data, LayerList):
+            assert adds_spikes(name) == (make_network(f"{name}w1", "binary", 1, image_size=128).emits > 1), name
+    assert adds_spikes("widenet7b") and adds_spikes("sew_resnet34w8") and not adds_spikes("resnet34")
+
+
+def test_a_network_that_adds_spikes_up_says_so_in_its_rows(tmp_path):
+    """With the words of its fold, which there is none of; its operations are not counted as if they were additions."""
+    with pytest.raises(NotFoldable) as refused:
+        fold(make_network("sew_resnet18_cifarw1", "binary", 2))
+    row = fixture.plan_row("digits", "sew_resnet18_cifarw1", 2, "binary", 0)
+    fixture.refuse(fixture.write_run(tmp_path, row), str(refused.value))
+    found = collect.tables(collect.read_plan(fixture.write_plan(tmp_path, [row])), tmp_path)
+    said = "stage1.block1 adds spikes to spikes: it emits whole numbers up to 2, which are no spikes"
+    assert said in found["summary"]["state"].item() and said in found["runs"]["state"].item()
+    assert said in found["equivalence"]["not_foldable"].item()

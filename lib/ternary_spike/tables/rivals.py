@@ -10,6 +10,8 @@ from statistics import median
 import pandas as pd
 
 from ternary_spike.configuration.method_sheet import LEVELS
+from ternary_spike.models.published import LayerList
+from ternary_spike.models.registry import ARCHITECTURES
 from ternary_spike.neurons.registry import NEURONS
 from ternary_spike.paper import NEURON_OF_METHOD
 from ternary_spike.tables.paper_tables import sample
@@ -87,16 +89,26 @@ def summary_columns(names: Iterable[str]) -> list[str]:
 
 
 def name_of(row: Mapping) -> str:
-    """What a figure calls a run: its method and the neuron that this is on, or its neuron; never without the level."""
+    """What a figure calls a run: its method and the neuron that this is on, or its neuron; never without the level.
+
+    Of a network that adds spikes up it says so, since what its layers are given is not the neuron's spikes.
+    """
     label = _LABEL.fullmatch(row["method"])
-    variant = _variant(row)
+    variant, sums = _variant(row), "sums of spikes" * adds_spikes(row["architecture"])
     if label is None:
         level = NEURONS[row["neuron"]].level
-        return " ".join(filter(None, [row["neuron"], variant, f"({level})" if level else ""]))
+        words = [row["neuron"], variant, "with" * bool(sums), sums, f"({level})" if level else ""]
+        return " ".join(filter(None, words))
     # a loss on the neuron as the paper has it needs no further word, nor a method on a neuron of its own
-    words = [row["neuron"] * (row["neuron"] in PAPERS), variant * (variant != "paper neuron")]
+    words = [row["neuron"] * (row["neuron"] in PAPERS), variant * (variant != "paper neuron"), sums]
     on = ", ".join(filter(None, words))
     return f"{label['title']}{' on ' if on else ''}{on} ({label['level']})"
+
+
+def adds_spikes(architecture: str) -> bool:
+    """Whether a network has spike-element-wise blocks that add: its layers are given numbers larger than 1."""
+    data = ARCHITECTURES[architecture].data
+    return isinstance(data, LayerList) and data.connect == "add" and "E" in {word[0] for word in data.layers.split()}
 
 
 def _variant(row: Mapping) -> str:
