@@ -101,7 +101,7 @@ class AdditionOnlyExecutor:
         )
 
     def _places(self, op: Operation) -> int:
-        """Places for each of which the classifier has weights; 1 where it has the same ones for all, or an addition."""
+        """For how many places the classifier has weights of their own: 1 if for none, and for an identity shortcut."""
         channels = self.shapes[op.inputs[0]][0]
         return self.network.weights[f"{op.name}.weight"].shape[1] // channels if op.kind == "classifier" else 1
 
