@@ -18,7 +18,7 @@ from ternary_spike.planning.network_options import NORMALISATION
 ROOT = Path(__file__).parents[2]
 SHEETS = ROOT / "config" / "methods"
 #: the comparison under equal conditions whose figures are kept
-KEPT = ROOT / "results" / "reference" / "rivals-w16" / "tables" / "rivals.csv"
+KEPT = ROOT / "results" / "reference" / "rivals-digits" / "tables" / "rivals.csv"
 NOT_MEASURED = "not measured yet"
 COUNTED = "operations are counted on the network itself"
 

@@ -71,7 +71,13 @@ def test_the_quoted_rows_of_the_methods_that_are_there_stand_beside_them(preset)
     assert set(published(other.assign(name="STBP-tdBN on binary (partly)"))["method"]) == {"STBP-tdBN"}
 
 
-def test_without_prior_methods_the_page_says_what_would_train_them(tmp_path):
+def test_without_prior_methods_the_page_shows_what_is_kept_or_says_what_would_train_them(tmp_path, preset):
     folder = tmp_path / "demo"
     collect.write_tables(collect.tables(collect.read_plan(fixture.demo(folder)), folder), folder / "tables")
-    assert "make rivals" in str(shown(NOTEBOOKS / "rivals.py", folder)[-1])
+    assert "make rivals" in str(shown(NOTEBOOKS / "rivals.py", folder, kept=tmp_path / "nothing")[-1])
+    page = "".join(
+        str(getattr(each, "html", each)) for each in shown(NOTEBOOKS / "rivals.py", folder, kept=preset[0].parent)
+    )
+    assert "came with the repository: **rivals**" in page and "reference/rivals/tables/rivals.csv" in page
+    for name in NAMES:
+        assert name in page, name

@@ -322,8 +322,8 @@ def failed_notebook(name):
 
 
 def kept_tables(wildcards):
-    """The tables of kept results, for the notebook that shows them; this preset's own are its input anyway."""
-    if wildcards.notebook != "reference":
+    """The tables of kept results, for the notebooks that show them; this preset's own are their input anyway."""
+    if wildcards.notebook not in ("reference", "rivals"):
         return []
     folders = [str(path.parent) for path in sorted(Path(KEPT).glob("*/tables/summary.csv"))]
     own = Path(f"{RESULTS}/tables").resolve()
