@@ -82,7 +82,7 @@ for found in sets:
                 report.spread("Additions per image, k", "synops", "per_image", digits=1, scale=1e-3),
                 report.spread("Energy, µJ", "energy", "microjoule", digits=3),
             ],
-            f"{found.preset}: mean ± standard deviation over seeds; {reduced(found)}",
+            f"{found.preset}: mean ± standard deviation over seeds; {reduced(found)}; {found.energies_at}",
             found.source("summary"),
             group=report.place,
         )
@@ -116,7 +116,7 @@ for found in sets:
                 report.number("Energy, encoder once, ratio", "energy_ratio_once", 2),
                 report.verdict("First above second"),
             ],
-            f"{found.preset}: pairs of networks",
+            f"{found.preset}: pairs of networks; {found.energies_at}",
             found.source("summary"),
         )
     )
@@ -250,7 +250,8 @@ for found in sets:
                 report.spread("Energy, µJ", "energy", "microjoule", 3),
                 report.number("Over binary, %", "extra_percent", 1, sign=True),
             ],
-            f"{found.preset}: energy per image, mean ± standard deviation over seeds; {reduced(found)}",
+            f"{found.preset}: energy per image, mean ± standard deviation over seeds; {reduced(found)}; "
+            f"{found.energies_at}",
             found.source("energy"),
             group=lambda row: row["place"],
         )

@@ -40,7 +40,7 @@ if results.table("rivals").empty:
     source, links = found.source("rivals"), []  # its runs have no pages in this report
     display(
         report.note(
-            f"The plan of this preset has no prior methods. What follows came with the repository: **{found.preset}**."
+            f"The plan of this preset has no prior methods. What follows came with the repository: **{report.as_text(found.preset)}**."
         )
     )
 rivals = found.table("rivals")
@@ -86,7 +86,7 @@ report.table(
         report.text("State", "state", long=True),
         *links,
     ],
-    "Last-epoch accuracy ± half-width of its 95 % interval, and what it takes",
+    f"Last-epoch accuracy ± half-width of its 95 % interval, and what it takes; {found.energies_at}",
     source,
     group=report.place,
 )

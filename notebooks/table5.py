@@ -35,7 +35,7 @@ def reason(rows):
 
 
 # %% [markdown]
-# ## The rule
+# ## The paper's rule
 #
 # $$E = 12.5\,\mathrm{pJ} \cdot \#\mathrm{FLOPs} + 77\,\mathrm{fJ} \cdot \#\mathrm{SOPs} + 3.7\,\mathrm{pJ} \cdot
 # \#\mathrm{Sign}, \qquad \#\mathrm{SOPs} = s \, T A$$
@@ -58,7 +58,7 @@ report.table(
         report.number("Sign, M", "sign", 2, scale=1e-6),
         report.number("Energy, µJ", "energy_mean_microjoule", 3),
     ],
-    "Table 5 as printed, and the energy that follows from its own counts",
+    f"Table 5 as printed, and the energy that follows from its own counts at {paper.CONSTANTS}",
     "table5",
 )
 
@@ -91,7 +91,7 @@ report.table(
         report.number("Seeds", "n", 0),
         report.run_link(),
     ],
-    "Runs of this preset that belong to Table 5",
+    f"Runs of this preset that belong to Table 5; {results.energies_at}",
     "table5",
 )
 
@@ -126,7 +126,7 @@ report.table(
         report.number("Over binary, %", "extra_percent", 1, sign=True),
         *reason(means),
     ],
-    "Energy per image by method, mean ± standard deviation over seeds",
+    f"Energy per image by method, mean ± standard deviation over seeds; {results.energies_at}",
     "energy",
     group=lambda row: row["place"],
 )
@@ -160,7 +160,8 @@ for place, here in means[means["not_counted"] == ""].groupby("place", sort=False
             figure,
             f"energy-{place}",
             "Energy per image by method of counting, bars grouped by neuron",
-            f"{place}: mean over seeds, with standard deviation, by method and by how often the encoder is counted.",
+            f"{place}: mean over seeds, with standard deviation, by method and by how often the encoder is counted; "
+            f"{results.energies_at}.",
             results.done[results.done["id"].isin(here["id"])],
         )
     )

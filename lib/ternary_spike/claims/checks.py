@@ -223,6 +223,9 @@ def extra_energy(tables: Tables, claimed: float) -> Finding:
     groups = [g for g in groups if not any(_quantity(row, "energy") is None for row in g.values())]
     if not groups:
         return no_finished_pair(tables, "ternary", "binary")
+    counted = tables["energy"][tables["energy"]["id"].isin(ids_of(groups))]
+    if others := sorted({*counted["constants"]} - {paper.CONSTANTS, ""}):
+        return untested(f"counted at other constants than the paper's {paper.CONSTANTS}: {'; '.join(others)}")
     extras, words, judged = [], [], []
     for group in groups:
         samples = [_quantity(group[name], "energy") for name in ("ternary", "binary")]

@@ -18,6 +18,15 @@ TRIALS = 3
 #: energy of one operation in picojoule (Energy Estimation): a multiply-accumulate, a synaptic operation, a sign
 ENERGY_PJ = {"mac": 12.5, "synop": 0.077, "sign": 3.7}
 
+
+def energies_in_words(flop: float, synop: float, sign: float) -> str:
+    """Energies of operations in picojoule as a sentence names them."""
+    return f"{flop:g} pJ a FLOP, {1000 * synop:g} fJ an addition, {sign:g} pJ a comparison"
+
+
+#: the paper's energies in words
+CONSTANTS = energies_in_words(*ENERGY_PJ.values())
+
 #: decimals that Table 5 prints
 ENERGY_DECIMALS = 2
 

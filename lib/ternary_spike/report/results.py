@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ternary_spike import paper
 from ternary_spike.planning.run_files import run_folder
 from ternary_spike.report.palette import ordered
 from ternary_spike.system.errors import UserError
@@ -82,6 +83,20 @@ class Results:
     def done(self) -> pd.DataFrame:
         """The rows of :attr:`summary` that have at least one finished seed."""
         return self.summary[self.summary["n"] > 0]
+
+    @cached_property
+    def energies_at(self) -> str:
+        """At which constants the energies of this preset were estimated, and whether they are the paper's, in words.
+
+        Tables of earlier versions do not say; these had the paper's.
+        """
+        energy = self.table("energy")
+        found = dict.fromkeys(energy["constants"]) if "constants" in energy else {}
+        found.pop("", None)
+        others = "; ".join(found)
+        if set(found) <= {paper.CONSTANTS}:
+            return f"energies at the paper's constants, {paper.CONSTANTS}"
+        return f"energies not at the paper's constants but at {others}"
 
     def evaluation(self, run: str, seed: int) -> dict:
         """evaluation.json of a run and seed."""

@@ -220,7 +220,8 @@ class _Site:
             show.spread("Energy, µJ", "energy", "microjoule"),
             show.run_link("From"),
         ]
-        caption = "Test accuracy, firing rate and energy per image, mean ± standard deviation over seeds"
+        caption = "Test accuracy, firing rate and energy per image, mean ± standard deviation over seeds; "
+        caption += self.results.energies_at
         return show.table(rows, columns, caption, "summary", group=show.place).html
 
     def _own_rows(self) -> dict[str, int]:

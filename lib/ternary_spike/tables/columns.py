@@ -100,7 +100,8 @@ COLUMNS: dict[str, dict[str, str]] = {
         "rate_percent": "share of neurons and timesteps that fire",
         "entropy_bits": "entropy of a neuron and timestep, mean over neurons of their layer's pooled entropy",
         "synops": "additions per image, counted",
-        "energy_microjoule": "energy per image, the paper's formula: mean rate over neurons, encoder at each timestep",
+        "energy_microjoule": "energy per image, the paper's formula: mean rate over neurons, encoder at each timestep; "
+        "at the constants of energy.csv",
         "missing": "files that later stages have not written",
     },
     "summary": {
@@ -112,7 +113,9 @@ COLUMNS: dict[str, dict[str, str]] = {
         **_ACCURACIES,
         **_over_seeds("entropy", "bits", "entropy of a neuron and timestep"),
         **_over_seeds("synops", "per_image", "additions per image"),
-        **_over_seeds("energy", "microjoule", "energy per image by the paper's formula"),
+        **_over_seeds(
+            "energy", "microjoule", "energy per image by the paper's formula, at the constants of energy.csv"
+        ),
         "test_samples": "test samples",
         "wall_seconds": "wall time of the trainings, summed over seeds",
     },
@@ -178,6 +181,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         **_SEED,
         "method": "how the operations were found",
         "encoder": "how often the first convolution was counted",
+        "constants": "energies of a FLOP, an addition and a comparison that it was made with, in words",
         "samples": "test images that were counted on",
         **_ENERGY,
         "energy_microjoule": "energy per image",
@@ -259,7 +263,9 @@ COLUMNS: dict[str, dict[str, str]] = {
         "last_epoch_interval_points": "half-width of its 95 % interval over seeds",
         **_over_seeds("rate", "percent", "share of neurons and timesteps that fire"),
         **_over_seeds("synops", "per_image", "additions per image, counted"),
-        **_over_seeds("energy", "microjoule", "energy per image by the paper's formula"),
+        **_over_seeds(
+            "energy", "microjoule", "energy per image by the paper's formula, at the constants of energy.csv"
+        ),
         "seconds_per_image": "training time of an image, median over epochs and seeds",
         "base": "the ternary run that it is compared with",
         "difference_points": "last-epoch accuracy less the ternary run's",
@@ -286,6 +292,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "reduced": _RUN["reduced"],
         "method": "how our operations were found",
         "encoder": "how often the first convolution was counted",
+        "constants": "energies of a FLOP, an addition and a comparison that it was made with, in words",
         "n": "seeds that finished",
         "rate_percent": "firing rate, the paper's s",
         "flops": _ENERGY["flops"],
@@ -317,6 +324,6 @@ TEXT = frozenset(
         *("data_label", "data_checksum", "recipe", "commit", "code_hash", "device", "cpu", "python", "torch"),
         *("started", "finished", "warnings", "missing", "layer", "kind", "input", "method", "encoder", "citation"),
         *("type", "verdict", "basis", "group", "statement", "where", "evidence", "result", "runs", "notebook"),
-        *("name", "level", "target", "question", "base", "source_run", NOT_FOLDABLE, NOT_COUNTED),
+        *("constants", "name", "level", "target", "question", "base", "source_run", NOT_FOLDABLE, NOT_COUNTED),
     }
 )

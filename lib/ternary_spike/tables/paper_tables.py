@@ -140,7 +140,7 @@ def energy_table(summary: pd.DataFrame, energy: pd.DataFrame) -> list[dict]:
             "synops": row.sops_million * 1e6,
             "sign": row.sign_million * 1e6,
         }
-        shared |= {"encoder": "every timestep"}
+        shared |= {"encoder": "every timestep", "constants": paper.CONSTANTS}
         rows.append({"kind": "paper, as printed", **shared, "energy_mean_microjoule": row.energy_microjoule})
         rows.append({"kind": "paper, from its printed counts", **shared, "energy_mean_microjoule": row.from_counts()})
     ours = summary[summary["tables"].map(lambda tables: "5" in _split(tables)).astype(bool)]
@@ -153,12 +153,13 @@ def energy_table(summary: pd.DataFrame, energy: pd.DataFrame) -> list[dict]:
         base = {"kind": "ours", **{key: run[key] for key in ("id", "neuron", "variant", "state", "reduced")}}
         if len(found) == 0:
             rows.append(base)
-        for (method, encoder), group in found.groupby(["method", "encoder"], sort=False):
+        for (method, encoder, constants), group in found.groupby(["method", "encoder", "constants"], sort=False):
             rows.append(
                 {
                     **base,
                     "method": method,
                     "encoder": encoder,
+                    "constants": constants,
                     "n": len(group),
                     "rate_percent": 100 * group["rate"].astype(float).mean(),
                     **{key: group[key].mean() for key in ("flops", "synops", "sign")},

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ternary_spike import paper
 from ternary_spike.planning.run_files import STAGES, expected_files, run_folder
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import read_json, require_sha256
@@ -118,11 +119,23 @@ def _add_energy(found: RunRows, key: dict, counted: dict) -> None:
     """Add the rows of energy.json: one for each method, or a single one that says why nothing was counted."""
     if NOT_COUNTED in counted:
         found.run["state"] += f"; not counted: {counted[NOT_COUNTED]}"
-        found.energy.append({**key, "samples": counted["samples"], NOT_COUNTED: counted[NOT_COUNTED]})
+        found.energy.append({**key, "samples": counted["samples"], "constants": "", NOT_COUNTED: counted[NOT_COUNTED]})
         return
     found.run["synops"] = _chosen(counted["methods"], COUNTED_METHOD)["synops"]
     found.run["energy_microjoule"] = _chosen(counted["methods"], HEADLINE_METHOD)["energy_microjoule"]
-    found.energy += [{**key, **method, "samples": counted["samples"], NOT_COUNTED: ""} for method in counted["methods"]]
+    constants = _constants(counted)
+    shared = {**key, "samples": counted["samples"], "constants": constants, NOT_COUNTED: ""}
+    for method in counted["methods"]:
+        name = method["method"]
+        if constants != paper.CONSTANTS:  # then the formula is not the paper's
+            name = name.replace("paper's formula", "formula at other constants")
+        found.energy.append({**shared, **method, "method": name})
+
+
+def _constants(counted: dict) -> str:
+    """The energies of the operations that the estimates of energy.json were made with, in words."""
+    given = counted.get("constants_picojoule")  # records without them were made with the paper's
+    return paper.energies_in_words(**{key: float(value) for key, value in given.items()}) if given else paper.CONSTANTS
 
 
 def _read(path: Path):
