@@ -1,10 +1,12 @@
 """Disk full, quota, read-only folder: one line, the last good state kept, nothing half-written under a final name."""
 
+import dataclasses
 import os
 import resource
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +15,8 @@ import torch
 
 from ternary_spike import UserError
 from ternary_spike.data.prepared import Split, write_prepared
+from ternary_spike.planning import failures
+from ternary_spike.planning.partial_report import ASIDE, FRONT_PAGE, after_failure
 from ternary_spike.report.results import Results
 from ternary_spike.system.files import read_tensors
 from ternary_spike.tables import collect
@@ -20,9 +24,11 @@ from ternary_spike.training import checkpoints
 from ternary_spike.training.loop import train
 from ternary_spike.training.record import HISTORY, RECORD, WEIGHTS, load_model
 from tests.helpers.tiny import prepare_tiny, tiny_plan
+from tests.planning.test_failures import RUN
 
 CPU = torch.device("cpu")
 MEGABYTES = 4
+ROOT = Path(__file__).parents[1]
 
 
 class Mounted:
@@ -149,6 +155,47 @@ def test_a_full_disk_at_the_tables_keeps_the_old_ones(disk):
         collect.write_tables(tables(22), disk.path / "tables")
     assert {path.name: path.read_bytes() for path in (disk.path / "tables").iterdir()} == before
     assert (Results(disk.path).table("summary")["n"] == 1).all()
+
+
+def test_where_not_even_a_log_can_be_written_the_terminal_has_disk_and_file(data, disk, tmp_path):
+    """The log lies on the full disk: what failed is said by the process itself, and by the handler of failures."""
+    if not isinstance(disk, Mounted):
+        pytest.skip("nothing can be mounted here, so no disk can be full")
+    run = dataclasses.replace(RUN, seed=0)
+    log = disk.path / "logs/evaluate" / f"{run.folder}.log"
+    log.parent.mkdir(parents=True)
+    disk.fill()
+    words = ["--run", tmp_path / "absent", "--data", data, "--out", disk.path / "evaluation.json"]
+    call = f"set -euo pipefail; {failures.SHELL_FUNCTION} python -m ternary_spike evaluate {' '.join(map(str, words))}"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", f"{call} > {log} 2>&1"],
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "lib")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and log.read_text() == ""
+    assert done.stderr == f"error: {tmp_path}/absent/run.json is missing; run the stage that writes it first\n"
+    (line,) = failures.described([run], disk.path)
+    said = f"its log could not be written on the disk at {disk.path}: No space left on device; make room there"
+    assert line == f"evaluate failed: {said}; see {log}"
+    disk.empty()
+    (line,) = failures.described([run], disk.path)
+    assert "it ended without a message, as if killed" in line
+
+
+def test_the_handler_of_failures_ends_in_one_line_on_a_full_disk(disk, capsys):
+    run = dataclasses.replace(RUN, seed=0)
+    for name in (f"logs/train/{run.folder}.log", "plan.csv", FRONT_PAGE):
+        (disk.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (disk.path / name).write_text("error: the loss is nan\n")
+    disk.fill()
+    assert not after_failure([run], disk.path, "{}", ["false"])
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("train failed: the loss is nan; see ")
+    assert last.startswith(f"error: the report of what is finished could not be made: cannot write {disk.path}/status/")
+    assert "make room" in last and last.endswith(f"that of an earlier call is now {disk.path / ASIDE}")
+    assert (disk.path / ASIDE).exists() and not (disk.path / FRONT_PAGE).exists()
 
 
 def test_a_read_only_folder_is_named_before_any_work(data, disk, tmp_path):

@@ -19,6 +19,7 @@ from ternary_spike.configuration.words import typed, word
 from ternary_spike.data import registry
 from ternary_spike.planning import failures, settings
 from ternary_spike.planning import plan as planning
+from ternary_spike.planning.partial_report import after_failure
 from ternary_spike.planning.run_files import expected_files
 from ternary_spike.planning.run_code import run_code_hash
 from ternary_spike.system import warm
@@ -417,7 +418,7 @@ def print_outcome():
 
 def interrupted(logs):
     """Whether the call that wrote these logs was ended by the user."""
-    return any("Terminating processes on user request" in Path(log).read_text() for log in logs)
+    return any("Terminating processes on user request" in Path(log).read_text() for log in logs if Path(log).exists())
 
 
 def report_what_there_is(logs):
@@ -428,17 +429,6 @@ def report_what_there_is(logs):
     """
     if finished_only() or interrupted(logs):
         return
-    failures.record(PLAN, Path(RESULTS))
-    for line in failures.described(PLAN, Path(RESULTS)):
-        print(line, file=sys.stderr)
-    if not Path(f"{RESULTS}/plan.csv").exists():
-        return
-    settings = Path(RESULTS, "config.json")
-    settings.write_text(settings_text() + "\n")
-    print(
-        "Some runs failed; the report of what is finished is being made.",
-        file=sys.stderr,
-    )
     command = [
         sys.executable,
         "-m",
@@ -446,11 +436,12 @@ def report_what_there_is(logs):
         "--snakefile",
         workflow.main_snakefile,
         "--configfile",
-        settings,
+        f"{RESULTS}/config.json",
     ]
     command += ["--cores", "1", "--nolock", "--forcerun", "collect", "--quiet", "all"]
     if CONDA:
         command += ["--software-deployment-method", "conda"]
         prefix = workflow.deployment_settings.conda_prefix
         command += [] if prefix is None else ["--conda-prefix", prefix]
-    subprocess.run([*map(str, command), "--config", "finished_only=true", "--", "all"], check=False)
+    command += ["--config", "finished_only=true", "--", "all"]
+    after_failure(PLAN, Path(RESULTS), settings_text(), list(map(str, command)))

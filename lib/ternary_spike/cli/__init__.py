@@ -8,8 +8,10 @@ import argparse
 import ast
 import importlib
 import importlib.util
+import os
 import pkgutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -79,5 +81,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _mistake(message: str) -> int:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    line = "error: " + " ".join(message.split())
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:  # a log on a full disk; the workflow leaves its terminal open for that
+        with suppress(OSError, ValueError):
+            os.write(int(os.environ.get("WORKFLOW_TERMINAL", "")), f"{line}\n".encode())
     return MISTAKE

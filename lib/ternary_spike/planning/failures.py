@@ -4,8 +4,10 @@ A stage that fails loses its outputs and leaves its log, however it ended: with 
 its whole job. So nothing needs to have been written at the moment of the failure.
 """
 
+import os
 import re
 import signal
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,8 +18,9 @@ from ternary_spike.system.files import write_json
 
 DATA_STAGES = {"download": ".downloaded", "prepare": "/manifest.json"}
 # Bash in which a command that was killed says so where its messages go, which is its log: a killed process cannot.
+# Where the log takes nothing, a command can still reach the terminal, by a number that every bash takes.
 # 130 is also what the command line itself returns after Ctrl-C, and says so; above 192 there are no signals.
-SHELL_FUNCTION = """python() {
+SHELL_FUNCTION = """exec 9>&2; export WORKFLOW_TERMINAL=9; python() {
   command python "$@" && return; local status=$?
   if ((status > 128 && status <= 192 && status != 130)); then echo "error: killed by signal $((status - 128))" >&2; fi
   return $status; }; """
@@ -66,9 +69,22 @@ def reason(log: Path) -> str:
     text = Path(log).read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
     lines = [line.strip() for line in text.splitlines() if any(map(str.isalnum, line))]
     said = [line for line in lines if line.startswith("error: ")] or lines
-    last = said[-1].removeprefix("error: ") if said else "it ended without a message, as if killed"
+    last = said[-1].removeprefix("error: ") if said else _silent(Path(log))
     killed = KILLED.fullmatch(last)
     return _signal_in_words(int(killed[1] or killed[2])) if killed else last
+
+
+def _silent(log: Path) -> str:
+    """Why a log says nothing: nothing can be written where it lies, or its process had no time to."""
+    try:
+        with tempfile.TemporaryFile(dir=log.parent) as probe:
+            probe.write(bytes(4096))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        disk = next(folder for folder in log.absolute().parents if folder.is_mount())
+        return f"its log could not be written on the disk at {disk}: {error.strerror or error}; make room there"
+    return "it ended without a message, as if killed"
 
 
 def _signal_in_words(number: int) -> str:
