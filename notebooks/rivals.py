@@ -40,7 +40,8 @@ if results.table("rivals").empty:
     source, links = found.source("rivals"), []  # its runs have no pages in this report
     display(
         report.note(
-            f"The plan of this preset has no prior methods. What follows came with the repository: **{report.as_text(found.preset)}**."
+            "The plan of this preset has no prior methods. What follows came with the repository: "
+            f"**{report.as_text(found.preset)}**."
         )
     )
 rivals = found.table("rivals")
