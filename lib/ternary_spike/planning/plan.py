@@ -4,6 +4,7 @@ Light on purpose (no torch): the workflow asks for the plan each time it starts.
 :mod:`ternary_spike.training.costs`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,17 +97,30 @@ def _wanted(
         if row["dataset"] not in sources:
             raise UserError(f"data: no source is given for the dataset {row['dataset']}, which the run table names")
         data, method = sources[row["dataset"]], row["method"]
+        _require_no_change(row["variant"], f"run {run_id(row)}: the variant")
+        _require_no_change(method.name if method else "", f"run {run_id(row)}: the method")
         key = (row["recipe"], method.id_part if method else "")
         if key not in trained:
             trained[key] = _changed(recipe_folder / f"{row['recipe']}.yaml", method, changes)
         name, full = run_id(row), run_id(row, data.name, _suffix(trained[key][0]))
         require_short(full, f"run {name}")
-        # a variant may be spelled as a change is: e3; some disks take small and large letters for the same
+        # some disks take small and large letters for the same
         other = taken.setdefault(full.casefold(), name)
         if other != name:
             raise UserError(f"run {name} would have the id of {other}, {full}; give one of them another variant")
         wanted[name] = _Wanted(row, full, data, *trained[key])
     return wanted
+
+
+def _require_no_change(name: str, where: str) -> None:
+    """Raise UserError if a name in an id could be a change there, whose run another call would put into one folder."""
+    spelled = name.casefold()
+    keys = (key for key in recipes.FIELDS if spelled.startswith(f"{key}_"))
+    if re.fullmatch(r"e\d+", spelled) or any(keys):
+        raise UserError(
+            f"{where} {name!r} is what a change of the recipe adds to the id of a run, such as e3 for 3 epochs; "
+            "give it another name"
+        )
 
 
 def _reason(each: _Wanted, wanted: Mapping[str, _Wanted], missing: Mapping[str, str | None]) -> str:
