@@ -58,4 +58,6 @@ def test_narrow_networks_stay_within_their_memory():
 def test_every_network_stays_within_its_memory(architecture, instructions):
     if instructions == "AVX512_CORE" and "avx512" not in Path("/proc/cpuinfo").read_text():
         pytest.skip("this processor has no AVX-512")
-    run_networks(architecture, WIDTHS, "1,2", ONEDNN_MAX_CPU_ISA=instructions or "DEFAULT")
+    # a 1x1 convolution of a single channel has no weights to standardise
+    widths = WIDTHS.removeprefix("1,") if architecture == "resnet34_nf" else WIDTHS
+    run_networks(architecture, widths, "1,2", ONEDNN_MAX_CPU_ISA=instructions or "DEFAULT")

@@ -7,6 +7,7 @@ from ternary_spike.models.base import SpikingNetwork, named_neurons
 from ternary_spike.models.batch_norm import BatchNorm2d
 from ternary_spike.models.chain_units import FullyConnected
 from ternary_spike.models.layers import Conv2d
+from ternary_spike.models.normaliser_free import NormaliserFreeResNet
 from ternary_spike.models.registry import ARCHITECTURES, make_network
 from ternary_spike.models.resnet import SpikingResNet
 
@@ -66,8 +67,18 @@ def tiny_network(name: str, neuron: str = "", side: int = 0, **options):
     torch.manual_seed(0)
     model = make_network(f"{name}w4", neuron, 2, num_classes=3, in_channels=1, image_size=side, **options)
     x = torch.randn(8, 1, side, side)
+    if isinstance(model, NormaliserFreeResNet):
+        open_branches(model)
     settle(model, x)
     return model, x
+
+
+@torch.no_grad()
+def open_branches(model: NormaliserFreeResNet) -> None:
+    """Draw what is 0 before training, where each block is an identity and every class score a constant."""
+    for block in model.blocks:
+        block.skip.uniform_(0.5, 1.5)
+    model.classifier.weight.normal_()
 
 
 def _small_side(name: str) -> int:

@@ -43,6 +43,8 @@ PARAMETERS = {
     ("resnet19_tet", 10): 12_630_858,
     ("resnet34_glif", 1000): 21_806_528,
     ("resnet18_dsr", 10): 11_176_926,
+    # weights of convolutions; a bias and a gain a channel; a factor a block; the classifier
+    ("resnet34_nf", 1000): 21_267_648 + 2 * 8_512 + 16 + 513_000,
     ("resnet20_diet", 10): 11_253_440,
     ("resnet20_diet", 100): 11_437_760,
     ("resnet20", 10): 11_247_946,
@@ -52,6 +54,7 @@ PICTURES = {"vgg11_dsr": (2, 48), "widenet7b": (2, 128), "widenet7b_glif": (2, 4
 NOT_FOLDABLE = {
     "vgg11_dsr": "pool6 pools to 7x7 places, whatever it is given",
     "resnet18_dsr": "stage1.block1 normalises a sum, which a folded network does not",
+    "resnet34_nf": "stage1.block1 passes on a sum of currents, no spikes, which a folded network does not",
     "_and": "stage1.block1 joins spikes by and, which a folded network does not have",
     "_iand": "stage1.block1 joins spikes by iand, which a folded network does not have",
     "sew_": "stage1.block1 adds spikes to spikes: it emits whole numbers up to 2, which are no spikes",

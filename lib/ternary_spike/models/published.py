@@ -64,6 +64,22 @@ class LayerList:
         return side, side, 0
 
 
+@dataclass(frozen=True)
+class NormaliserFree:
+    """A ResNet without normalisation (:mod:`ternary_spike.models.normaliser_free`).
+
+    Attributes:
+        width: channels of the stem and the first stage.
+        blocks: how many each stage has.
+    """
+
+    width: int
+    blocks: tuple[int, ...]
+
+    stem = ((7, 2),)
+    stem_pool = (3, 2, 1)
+
+
 def _dropped(layers: str, share: float) -> str:
     """A list with dropout behind every convolution that no pooling follows."""
     words = layers.split()
@@ -306,4 +322,15 @@ RESIDUAL = {
     ),
 }
 
-PUBLISHED = CHAINS | RESIDUAL
+NORMALISER_FREE = {
+    "resnet34_nf": Part(
+        "ternary_spike.models.normaliser_free:NormaliserFreeResNet",
+        "NF-ResNet34 of OTTT for ImageNet: standardised weights, no batch norm, shortcuts and classifier are given "
+        "sums of currents (its spikes times 2.74 are weights times 2.74 here)",
+        source="Xiao et al., NeurIPS 2022, and its code",
+        level=FAITHFUL,
+        data=NormaliserFree(64, (3, 4, 6, 3)),
+    ),
+}
+
+PUBLISHED = CHAINS | RESIDUAL | NORMALISER_FREE
