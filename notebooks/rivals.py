@@ -54,7 +54,9 @@ PLACE = ["data_label", "architecture", "timesteps"]
 #
 # Every run that is planned, whether or not it has finished. A prior method never stands there without its level:
 # *faithful*, where equations and constants were checked against public code or text; *partly*, where what the sources
-# leave open is filled in; *candidate*, where the source could not be had. Training time is for each picture, beside
+# leave open is filled in; *candidate*, where the source could not be had. Equal conditions are the paper's recipe, made
+# for its own neurons: a method that needs another optimiser, a longer schedule or more timesteps stands low here, some
+# at chance, and that says nothing of what it reaches by its authors' recipe. Training time is for each picture, beside
 # the ternary neuron's; methods whose layers no fused kernel computes pay for that here. How each is made, and what is
 # filled in, stands in `docs/methods.md`.
 
