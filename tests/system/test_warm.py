@@ -44,7 +44,8 @@ elif verb == "wait":
 def interpreter(folder: Path, *modules: str):
     """A warm interpreter with these modules, and what a call's environment must say to reach it."""
     reading, writing = os.pipe()
-    where = folder / "socket"
+    where = folder / "its own" / "socket"
+    where.parent.mkdir()
     environment = os.environ | {"PYTHONPATH": str(LIBRARY)}
     command = [sys.executable, "-m", "ternary_spike.system.warm", str(where), str(reading), *modules]
     process = subprocess.Popen(command, env=environment, pass_fds=[reading])
@@ -57,7 +58,7 @@ def interpreter(folder: Path, *modules: str):
     finally:
         os.close(writing)
         assert process.wait(30) == 0
-        assert not where.exists()
+        assert not where.parent.exists()
 
 
 @pytest.fixture(scope="module")

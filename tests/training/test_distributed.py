@@ -20,7 +20,7 @@ from ternary_spike.training.distributed import Processes
 from ternary_spike.training.step import TrainingStep
 from tests.cli.test_verbs import recipe, train_words  # noqa: F401
 from tests.helpers.methods import OneProcess
-from tests.helpers.tiny import prepare_tiny
+from tests.helpers.tiny import NEURON_OF, prepare_tiny
 from tests.helpers.two_processes import batch, gradients
 
 ROOT = Path(__file__).parents[2]
@@ -109,13 +109,15 @@ def test_gradients_and_statistics_of_unequal_parts_are_those_of_one_batch(tmp_pa
         "im_loss",
         "tandem",
         "ottt",
+        "dsr",
         *(f"tests.helpers.methods:{m}" for m in ("AtEachTimestep", "ClassifierAlone", "Projected")),
     ],
 )
 def test_a_training_by_two_processes_is_that_of_one(recipe, tmp_path, method):  # noqa: F811
     data = prepare_tiny(tmp_path / "data", train=90)  # the last batch, of 26, splits evenly, 90 does not divide by 4
-    main(train_words(data, recipe, tmp_path / "one", method=method))
-    run(torchrun("ternary_spike", train_words(data, recipe, tmp_path / "two", method=method)))
+    parts = {"method": method, "neuron": NEURON_OF.get(method, "trainable")}
+    main(train_words(data, recipe, tmp_path / "one", **parts))
+    run(torchrun("ternary_spike", train_words(data, recipe, tmp_path / "two", **parts)))
     one, two = (read_json(tmp_path / n / "run" / "run.json") for n in ("one", "two"))
     assert two["cost"]["processes"] == 2 and one["cost"]["processes"] == 1
     rows = [list(csv.DictReader((tmp_path / n / "run" / "history.csv").open())) for n in ("one", "two")]

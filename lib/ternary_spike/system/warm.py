@@ -110,7 +110,7 @@ def serve(where: Path, until: int, modules: Sequence[str]) -> None:
     """Import the modules, then serve calls until the pipe's other end is closed.
 
     Args:
-        where: path of the socket to make; it is removed at the end.
+        where: path of the socket to make; at the end it is removed, and its folder if nothing else is in it.
         until: file descriptor of the pipe's reading end.
         modules: names of what to import.
     """
@@ -119,9 +119,9 @@ def serve(where: Path, until: int, modules: Sequence[str]) -> None:
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(str(where))
     server.listen(128)  # from now on callers wait until the modules are there
-    for name in modules:
-        import_module(name)
     try:
+        for name in modules:
+            import_module(name)
         while until not in select.select([server, until], [], [])[0]:
             connection, _ = server.accept()
             if os.fork() == 0:
@@ -131,6 +131,8 @@ def serve(where: Path, until: int, modules: Sequence[str]) -> None:
             connection.close()
     finally:
         where.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            where.parent.rmdir()
 
 
 def _attend(connection: socket.socket) -> None:
