@@ -232,7 +232,13 @@ def test_a_neuron_of_ones_own_is_called(monkeypatch):
     twin = copy.deepcopy(bn)
     inverted = Inverted(1.3).double()
     y = torch.randn(2, 3, 6, 8, 8, dtype=F64)
-    assert torch.equal(normalise_and_fire(bn, inverted, y), -normalise_and_fire(twin, neuron, y))
+    expected = -normalise_and_fire(twin, neuron, y)
+    assert torch.equal(normalise_and_fire(bn, inverted, y), expected)
+
+    # one layer alone: its class, and with it the claim of a kernel, stays as it was
+    patched = TrainableTernaryLIF(1.3).double()
+    patched.forward = lambda x: -TrainableTernaryLIF.forward(patched, x)
+    assert torch.equal(normalise_and_fire(bn, patched, y), expected)
 
 
 @pytest.mark.parametrize("per_step", [False, True])
@@ -268,10 +274,14 @@ def test_under_autocast_the_fused_operation_and_the_modules_give_the_same_spikes
     assert (fused != seen).float().mean() < 1e-4  # the last bit of the statistics
 
 
-@pytest.mark.parametrize("neuron", ["relu", "channel"])
-def test_what_cannot_be_fused_is_called_one_by_one(neuron):
+@pytest.mark.parametrize(
+    ("neuron", "options"),
+    [("relu", {}), ("trainable", {"amplitude_per": "channel"}), ("plif", {}), ("stbp", {"detach_reset": False})],
+    ids=["relu", "an amplitude a channel", "no kernel", "no kernel for this option"],
+)
+def test_what_cannot_be_fused_is_called_one_by_one(neuron, options):
     bn, _ = parts()
-    layer = make_neuron("relu") if neuron == "relu" else make_neuron("trainable", 6, amplitude_per="channel").double()
+    layer = make_neuron(neuron, 6, **options).double()
     y = torch.randn(2, 3, 6, 4, 4, dtype=F64)
     twin = copy.deepcopy(bn)
     assert torch.equal(normalise_and_fire(bn, layer, y), layer(twin(y)))
