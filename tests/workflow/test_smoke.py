@@ -36,6 +36,11 @@ def test_the_next_call_forgets_the_failure_and_ends_with_the_report(smoke_run):
     assert not mended.jobs("train")
 
 
+def test_the_plan_is_written_before_anything_is_trained(smoke_run):
+    text = smoke_run[1].text
+    assert re.search(r"^Job \d+: Plan$", text, re.M).start() < text.index("rule train:")
+
+
 def test_a_shortened_run_says_so_in_its_id_and_in_the_tables(smoke_run):
     folder = smoke_run[0]
     for row in rows((folder / "results/smoke/tables/runs.csv").read_text()).values():

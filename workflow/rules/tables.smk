@@ -17,6 +17,8 @@ rule make_plan:
         ),
     log:
         f"{LOGS}/plan.log",
+    # before any training: whoever watches a call reads the plan
+    priority: 1
     conda:
         "../../envs/stages.yaml"
     params:

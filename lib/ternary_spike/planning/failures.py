@@ -47,29 +47,49 @@ def record(plan: Iterable[Run], results: Path) -> list[Path]:
 
 def find(plan: Iterable[Run], results: Path) -> Iterable[tuple[Run, str, Path]]:
     """The stages of runnable runs that have a log but no result: run, stage and log."""
-    results = Path(results)
     for run in plan:
-        if run.status != RUNNABLE:
-            continue
-        for stage, file in DATA_STAGES.items():
-            log = results / "logs" / stage / f"{run.data.name}.log"
-            if log.exists() and not Path(f"{results}/data/{run.data.name}{file}").exists():
+        if run.status == RUNNABLE:
+            for stage, log in without_result(run.id, run.folder, run.data.name, Path(results)):
                 yield run, stage, log
-        log = results / "logs" / "match" / f"{run.id}.log"
-        if log.exists() and not (results / "runs" / run.id / MATCH).exists():
-            yield run, "match", log
-        for stage, files in STAGES.items():
-            log = results / "logs" / stage / f"{run.folder}.log"
-            if log.exists() and not (results / "runs" / run.folder / files[0]).exists():
-                yield run, stage, log
+
+
+def without_result(name: str, folder: str, data: str, results: Path) -> Iterable[tuple[str, Path]]:
+    """The stages of a run that have a log but no result, and that log: they run, or they failed.
+
+    Args:
+        name: the run's id.
+        folder: of the run, within ``runs/``.
+        data: name of its prepared data.
+        results: results/<preset>.
+    """
+    for stage, file in DATA_STAGES.items():
+        log = results / "logs" / stage / f"{data}.log"
+        if log.exists() and not Path(f"{results}/data/{data}{file}").exists():
+            yield stage, log
+    log = results / "logs" / "match" / f"{name}.log"
+    if log.exists() and not (results / "runs" / name / MATCH).exists():
+        yield "match", log
+    for stage, files in STAGES.items():
+        log = results / "logs" / stage / f"{folder}.log"
+        if log.exists() and not (results / "runs" / folder / files[0]).exists():
+            yield stage, log
 
 
 def reason(log: Path) -> str:
-    """The last line of a log that says something, without what a progress bar wrote before it; a signal in words."""
+    """Why a stage failed, told from its log: its :func:`last_word`, or why there is none."""
+    return last_word(log) or _silent(Path(log))
+
+
+def last_word(log: Path) -> str:
+    """A log's last error, or else its last line that says something, without what a progress bar wrote before it.
+
+    Returns:
+        The line, a signal in words; empty where the log says nothing.
+    """
     text = Path(log).read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
     lines = [line.strip() for line in text.splitlines() if any(map(str.isalnum, line))]
     said = [line for line in lines if line.startswith("error: ")] or lines
-    last = said[-1].removeprefix("error: ") if said else _silent(Path(log))
+    last = said[-1].removeprefix("error: ") if said else ""
     killed = KILLED.fullmatch(last)
     return _signal_in_words(int(killed[1] or killed[2])) if killed else last
 
