@@ -29,7 +29,12 @@ from ternary_spike import paper, report
 from ternary_spike.report import COLOURS, MARKERS
 
 results = report.Results(results)
-sets = report.kept(kept)
+# digits are no real pictures, and the axes of scale have a page of their own
+sets = [
+    found
+    for found in report.kept(kept)
+    if not found.preset.startswith("scale-") and not (found.done["dataset"] == "digits").all()
+]
 if not sets:
     display(report.note("No results are kept with this copy of the repository."))
     sys.exit(0)  # what follows is left out of the page

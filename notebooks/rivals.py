@@ -26,28 +26,34 @@ kept = "../results/reference"
 import sys
 from html import escape
 
+import pandas as pd
+
 from ternary_spike import report
 from ternary_spike.tables.rivals import ABOVE, BELOW, COMBINED, PRIOR, UNDECIDED
 
 results = report.Results(results)
-found, source, links = results, "rivals", [report.run_link()]
-if results.table("rivals").empty:
-    others = [each for each in report.kept(kept) if not each.table("rivals").empty]
-    if not others:
-        display(report.note("The plan of this preset has no prior methods; `make rivals` trains them, on the digits."))
-        sys.exit(0)  # what follows is left out of the page
-    found = max(others, key=lambda each: (each.table("rivals")["n"] > 0).sum())
-    source, links = found.source("rivals"), []  # its runs have no pages in this report
-    display(
-        report.note(
-            "The plan of this preset has no prior methods. What follows came with the repository: "
-            f"**{report.as_text(found.preset)}**."
-        )
-    )
-rivals = found.table("rivals")
-done = rivals[rivals["n"] > 0]
-compared = done[done["verdict"] != ""]
+sets = report.compared_sets(results, report.kept(kept))
+own = results in sets
+if not sets:
+    display(report.note("The plan of this preset has no prior methods; `make rivals` trains them, on the digits."))
+    sys.exit(0)  # what follows is left out of the page
+names = " and ".join(f"**{report.as_text(each.preset)}**" for each in sets[own:])
+if names:
+    before = "" if own else "The plan of this preset has no prior methods. "
+    display(report.note(f"{before}What came with the repository: {names}."))
 PLACE = ["data_label", "architecture", "timesteps"]
+
+
+def finished(found):
+    """Rows of the methods that have a finished seed."""
+    rivals = found.table("rivals")
+    return rivals[rivals["n"] > 0]
+
+
+def source(found):
+    """Where the report has a set's table of methods."""
+    return "rivals" if found is results else found.source("rivals")
+
 
 # %% [markdown]
 # ## Accuracy, cost and distance
@@ -61,38 +67,41 @@ PLACE = ["data_label", "architecture", "timesteps"]
 # filled in, stands in `docs/methods.md`.
 
 # %%
-report.table(
-    rivals,
-    [
-        report.Column("Method", lambda row: report.marked(row["neuron"], escape(row["name"])), lambda row: row["name"]),
-        report.text("Level", "level"),
-        report.Column(
-            "Accuracy, %",
-            lambda row: report.in_words(row["last_epoch_mean_percent"], row["last_epoch_interval_points"]),
-            lambda row: row["last_epoch_mean_percent"],
-            numeric=True,
-        ),
-        report.Column(
-            "Less ternary, points",
-            lambda row: report.in_words(row["difference_points"], row["interval_points"]),
-            lambda row: row["difference_points"],
-            numeric=True,
-        ),
-        report.verdict("Beside ternary"),
-        report.spread("Firing rate, %", "rate", digits=1),
-        report.spread("Additions", "synops", "per_image", digits=0),
-        report.spread("Energy, µJ", "energy", "microjoule", digits=3),
-        report.number("Training, ms an image", "seconds_per_image", 3, scale=1e3),
-        report.number("Times ternary's", "time_ratio", 2),
-        report.number("Seeds", "n", 0),
-        report.text("Source", "citation", long=True),
-        report.text("State", "state", long=True),
-        *links,
-    ],
-    f"Last-epoch accuracy ± half-width of its 95 % interval, and what it takes; {found.energies_at}",
-    source,
-    group=report.place,
-)
+columns = [
+    report.Column("Method", lambda row: report.marked(row["neuron"], escape(row["name"])), lambda row: row["name"]),
+    report.text("Level", "level"),
+    report.Column(
+        "Accuracy, %",
+        lambda row: report.in_words(row["last_epoch_mean_percent"], row["last_epoch_interval_points"]),
+        lambda row: row["last_epoch_mean_percent"],
+        numeric=True,
+    ),
+    report.Column(
+        "Less ternary, points",
+        lambda row: report.in_words(row["difference_points"], row["interval_points"]),
+        lambda row: row["difference_points"],
+        numeric=True,
+    ),
+    report.verdict("Beside ternary"),
+    report.spread("Firing rate, %", "rate", digits=1),
+    report.spread("Additions", "synops", "per_image", digits=0),
+    report.spread("Energy, µJ", "energy", "microjoule", digits=3),
+    report.number("Training, ms an image", "seconds_per_image", 3, scale=1e3),
+    report.number("Times ternary's", "time_ratio", 2),
+    report.number("Seeds", "n", 0),
+    report.text("Source", "citation", long=True),
+    report.text("State", "state", long=True),
+]
+for found in sets:
+    display(
+        report.table(
+            found.table("rivals"),
+            columns + [report.run_link()] * (found is results),  # runs of other sets have no pages in this report
+            f"{found.preset}: last-epoch accuracy ± half of its 95 % interval, and what it takes; {found.energies_at}",
+            source(found),
+            group=report.place,
+        )
+    )
 
 # %% [markdown]
 # ## Accuracy against operations
@@ -102,9 +111,17 @@ report.table(
 
 
 # %%
+def places(by, column):
+    """Each set, with the finished methods of each of its places that have a number in a column."""
+    for found in sets:
+        done = finished(found)
+        for place, here in done[done[column].notna()].groupby(by, sort=False):
+            yield found, place, here
+
+
 def picture(column, scale, label, name, caption):
     """Accuracy against a cost, each method named at its point, a picture for each network."""
-    for place, here in done[done[column].notna()].groupby(PLACE[:2], sort=False):
+    for found, place, here in places(PLACE[:2], column):
         usual = here["timesteps"].mode()[0]
         named = [
             row["name"] + ("" if row["timesteps"] == usual else f", T = {row['timesteps']}")
@@ -120,11 +137,13 @@ def picture(column, scale, label, name, caption):
             axes.xaxis.set_minor_formatter("")
         axes.set_xlabel(label)
         axes.set_ylabel("Test accuracy, last epoch, %")
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(0, low), min(100, high))  # an interval may go beyond; an accuracy cannot
         display(
             report.figure(
                 results,
                 drawn,
-                f"rivals-{name}-{here['dataset'].iloc[0]}-{place[1]}",
+                report.rivals_figure(results, found, name, here.iloc[0], each_t=False),
                 f"{label} and test accuracy of each method, {place[1]}",
                 f"{place[0]}, {place[1]}, T = {usual} where nothing else is said: mean over seeds with 95 % interval. "
                 f"{caption}",
@@ -163,7 +182,7 @@ picture(
 # (Welch). *Above* or *below* where the whole interval is; an interval that includes zero decides nothing.
 
 # %%
-for place, here in compared.groupby(PLACE, sort=False):
+for found, place, here in places(PLACE, "difference_points"):
     here = here.sort_values("difference_points", ascending=False)
     colours = [report.COLOURS[neuron] for neuron in here["neuron"]]
     drawn = report.forest(here, here["name"], colours, list(here["kind"] != COMBINED))
@@ -171,7 +190,7 @@ for place, here in compared.groupby(PLACE, sort=False):
         report.figure(
             results,
             drawn,
-            f"rivals-distance-{here['dataset'].iloc[0]}-{place[1]}-T{place[2]}",
+            report.rivals_figure(results, found, "distance", here.iloc[0]),
             f"Accuracy of each method less that of ternary spikes, with 95 % interval, {place[1]}, T = {place[2]}",
             f"{place[0]}, {place[1]}, T = {place[2]}. Right of zero, the method is better than the paper's ternary "
             "spike. Hollow: on ternary spikes themselves.",
@@ -187,7 +206,7 @@ for place, here in compared.groupby(PLACE, sort=False):
 
 # %%
 report.table(
-    report.published(rivals),
+    report.published(pd.concat([each.table("rivals") for each in sets])),
     [
         report.text("Method", "method"),
         report.text("Source", "citation"),
@@ -206,9 +225,8 @@ report.table(
 
 
 # %%
-def named(rows):
+def named(rows, several):
     """Methods with their distance, for a sentence; each with the place that it is at where there are several."""
-    several = compared.groupby(PLACE).ngroups > 1
     return "; ".join(
         f"{report.as_text(row['name'])} ({report.in_words(row['difference_points'], row['interval_points'])}"
         f"{f', {report.as_text(report.place(row))}' if several else ''})"
@@ -216,24 +234,35 @@ def named(rows):
     )
 
 
-lines = []
-for kind, words in ((PRIOR, "prior methods"), (COMBINED, "prior methods on ternary spikes")):
-    mine = compared[compared["kind"] == kind]
-    for verdict, said in ((ABOVE, "above"), (BELOW, "below"), (UNDECIDED, "not told apart from")):
-        rows = mine[mine["verdict"] == verdict]
-        if len(rows):
-            lines.append(f"- {len(rows)} of {len(mine)} {words} are {said} the ternary spike: {named(rows)}.")
-slow = compared[compared["time_ratio"].notna()].sort_values("time_ratio")
-if len(slow):
-    least, most = slow.iloc[0], slow.iloc[-1]
-    lines.append(
-        f"- A training step takes from {report.decimal(least['time_ratio'], 2)} ({report.as_text(least['name'])}) to "
-        f"{report.decimal(most['time_ratio'], 2)} times ({report.as_text(most['name'])}) as long as with "
-        "ternary spikes."
-    )
-if set(compared["reduced"]) - {""}:
-    lines.append("- All of that holds at this scale; the figure of a full run may be another.")
-waiting = rivals[rivals["n"] == 0]
-if len(waiting):
-    lines.append(f"- {len(waiting)} runs have not finished; the table says why.")
-report.note("\n".join(lines) or "Nothing has finished yet that could be compared.")
+def findings(found):
+    """What a set says, a line each."""
+    done, lines = finished(found), []
+    compared = done[done["verdict"] != ""]
+    several = compared.groupby(PLACE).ngroups > 1
+    for kind, words in ((PRIOR, "prior methods"), (COMBINED, "prior methods on ternary spikes")):
+        mine = compared[compared["kind"] == kind]
+        for verdict, said in ((ABOVE, "above"), (BELOW, "below"), (UNDECIDED, "not told apart from")):
+            rows = mine[mine["verdict"] == verdict]
+            if len(rows):
+                lines.append(
+                    f"- {len(rows)} of {len(mine)} {words} are {said} the ternary spike: {named(rows, several)}."
+                )
+    slow = compared[compared["time_ratio"].notna()].sort_values("time_ratio")
+    if len(slow):
+        least, most = slow.iloc[0], slow.iloc[-1]
+        lines.append(
+            f"- A training step takes from {report.decimal(least['time_ratio'], 2)} ({report.as_text(least['name'])}) "
+            f"to {report.decimal(most['time_ratio'], 2)} times ({report.as_text(most['name'])}) as long as with "
+            "ternary spikes."
+        )
+    if set(compared["reduced"]) - {""}:
+        lines.append("- All of that holds at this scale; the figure of a full run may be another.")
+    waiting = (found.table("rivals")["n"] == 0).sum()
+    if waiting:
+        lines.append(f"- {waiting} runs have not finished; the table says why.")
+    return lines or ["- Nothing has finished yet that could be compared."]
+
+
+for found in sets:
+    sentence = report.as_text(report.in_one_sentence(found))
+    display(report.note("\n".join([f"**{report.as_text(found.preset)}**. {sentence}", "", *findings(found)])))

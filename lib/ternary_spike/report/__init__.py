@@ -6,12 +6,14 @@ Nothing here imports torch: notebooks read small files only.
 from ternary_spike.report.benchmarks import benchmark_files
 from ternary_spike.report.drawings import by_layer, forest, membranes, named_points, training
 from ternary_spike.report.energies import energy_by_method
+from ternary_spike.report.equal_conditions import compared_sets, in_one_sentence, rivals_figure
 from ternary_spike.report.figures import direct_label, end_labels, figure, subplots
 from ternary_spike.report.palette import COLOURS, INK, MARKERS, ordered
 from ternary_spike.report.precision import paired
 from ternary_spike.report.reference import kept, pairs
 from ternary_spike.report.results import Results
 from ternary_spike.report.rivals import published
+from ternary_spike.report.scale import scale_leads, scale_runs, shared_reductions, trend
 from ternary_spike.report.show import (
     Column,
     as_text,
@@ -46,12 +48,14 @@ __all__ = [
     "benchmark_files",
     "by_layer",
     "claims",
+    "compared_sets",
     "decimal",
     "direct_label",
     "end_labels",
     "energy_by_method",
     "figure",
     "forest",
+    "in_one_sentence",
     "in_words",
     "judged",
     "kept",
@@ -68,8 +72,12 @@ __all__ = [
     "place",
     "published",
     "record",
+    "rivals_figure",
     "run_link",
+    "scale_leads",
+    "scale_runs",
     "scientific",
+    "shared_reductions",
     "signed",
     "spread",
     "state",
@@ -77,5 +85,6 @@ __all__ = [
     "table",
     "text",
     "training",
+    "trend",
     "verdict",
 ]

@@ -1,7 +1,7 @@
 """Assembling the report: front page, claims ledger, a page a notebook, a page a run, and the files behind them.
 
-The folder that comes out needs nothing beside it: every table, figure and run file that a number comes from is copied
-into ``files/``, so that the report can be moved or published whole.
+The folder that comes out needs nothing beside it: every table, figure and run file that a number comes from is in
+``files/`` (:mod:`ternary_spike.report.copied_files`).
 """
 
 import re
@@ -16,8 +16,9 @@ from ternary_spike import paper
 from ternary_spike.planning.matching import RECORD as MATCH
 from ternary_spike.planning.run_files import RUN_FILES, run_folder
 from ternary_spike.report import figures, notebooks, palette, reference, rulegraph, show
-from ternary_spike.report.benchmarks import PLACE as BENCHMARKS
 from ternary_spike.report.benchmarks import benchmark_files
+from ternary_spike.report.copied_files import copy_files
+from ternary_spike.report.equal_conditions import compared_sets, in_one_sentence, main_place, rivals_figure
 from ternary_spike.report.folds import fold_in_figures
 from ternary_spike.report.results import Results
 from ternary_spike.report.templating import environment
@@ -29,8 +30,8 @@ HERE = Path(__file__).parent
 
 #: notebooks in the order of the argument; others follow by name
 ORDER = (
-    "comparison", "controls", "reference", "information", "neuron", "membrane", "amplitude", "rates", "folding",
-    "table1", "table2", "table3", "table4", "table5", "cost", "speed",
+    "comparison", "controls", "reference", "rivals", "scale", "information", "neuron", "membrane", "amplitude", "rates",
+    "folding", "table1", "table2", "table3", "table4", "table5", "cost", "speed",
 )  # fmt: skip
 GROUPS = (
     "theory", "neurons", "energy", "the paper against itself", "table 1", "table 2", "table 3", "table 4",
@@ -53,7 +54,7 @@ def build(results: Path, out: Path, kept: Path | None = None) -> Path:
     """
     site = _Site(Results(results), Path(out), kept)
     try:
-        site.copy_files()
+        copy_files(site.results, site.kept, site.measured, site.out / "files")
         site.write_assets()
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error.strerror or error}; make room there") from None
@@ -201,6 +202,7 @@ class _Site:
             counts=self._counts(),
             fold=fold_in_figures(self.results.table("equivalence")),
             energy=[row for row in headline.to_dict("records") if row["group"] == "energy"],
+            equal=self._under_equal_conditions(),
             provenance=self._provenance(),
             graph=Markup(graph) if graph else None,
             total=len(self.claims),
@@ -223,6 +225,21 @@ class _Site:
         caption = "Test accuracy, firing rate and energy per image, mean ± standard deviation over seeds; "
         caption += self.results.energies_at
         return show.table(rows, columns, caption, "summary", group=show.place).html
+
+    def _under_equal_conditions(self) -> dict | None:
+        """The comparison with prior methods: its sentence, picture and results; None if nothing says it."""
+        for found in compared_sets(self.results, self.kept):
+            if sentence := in_one_sentence(found):
+                here = main_place(found)
+                name = rivals_figure(self.results, found, "distance", here.iloc[0])
+                return {
+                    "sentence": sentence,
+                    "picture": Markup(figures.drawn_before(self.results, name) or ""),
+                    "set": found.preset,
+                    "own": found is self.results,
+                    "reduced": "; ".join(dict.fromkeys(text for text in here["reduced"] if text)),
+                }
+        return None
 
     def _own_rows(self) -> dict[str, int]:
         """How many of the paper's own rows of Tables 1-4 there are, ran in full, and ran in a reduced form."""
@@ -266,30 +283,6 @@ class _Site:
             ) from None
         return figures.inline(svg, "rulegraph", "The workflow's rules, each below those whose files it reads")
 
-    # files ------------------------------------------------------------------------------------------------------------
-
-    def copy_files(self) -> None:
-        """The small files that numbers come from, into ``files/``; stale ones go."""
-        source, target = self.results.folder, self.out / "files"
-        wanted = {Path("tables") / path.name: path for path in (source / "tables").glob("*.csv")}
-        wanted |= {Path("figures") / path.name: path for path in (source / "figures").glob("*") if path.is_file()}
-        wanted |= {Path("notebooks") / path.name: path for path in (source / "notebooks").glob("*.ipynb")}
-        wanted |= {Path(n): source / n for n in ("plan.csv", "trace.csv", "amplitudes.csv") if (source / n).exists()}
-        wanted |= _run_files(self.results, Path())
-        wanted |= {Path(BENCHMARKS) / name: path for name, path in self.measured.items()}
-        for results in self.kept:
-            place = Path(reference.PLACE) / results.preset
-            wanted |= {place / "tables" / path.name: path for path in (results.folder / "tables").glob("*.csv")}
-            wanted |= _run_files(results, place)
-        for path in sorted(target.rglob("*"), reverse=True):
-            if path.is_file() and path.relative_to(target) not in wanted:
-                path.unlink()
-            elif path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
-        for relative, path in wanted.items():
-            (target / relative).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target / relative)
-
     def write_assets(self) -> None:
         """Style and the few lines of script."""
         folder = self.out / "assets"
@@ -297,18 +290,6 @@ class _Site:
         style = (HERE / "assets" / "style.css").read_text(encoding="utf-8")
         (folder / "style.css").write_text(f"{palette.css()}\n{style}\n{_highlighting()}", encoding="utf-8")
         shutil.copyfile(HERE / "assets" / "sort.js", folder / "sort.js")
-
-
-def _run_files(results: Results, place: Path) -> dict[Path, Path]:
-    """The small files of all runs, by their place in the report."""
-    found = {}
-    for run, seed in results.table("runs")[["id", "seed"]].itertuples(index=False):
-        folder = run_folder(results.folder, run, seed)
-        there = [name for name in RUN_FILES if (folder / name).exists()]
-        found |= {place / "runs" / run / f"seed{seed}" / name: folder / name for name in there}
-        if (search := folder.parent / MATCH).exists():
-            found[place / "runs" / run / MATCH] = search
-    return found
 
 
 def _filled(row: pd.Series) -> dict:

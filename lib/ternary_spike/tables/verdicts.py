@@ -98,21 +98,22 @@ def mean_interval(sample: Sample) -> float:
     return float(t.ppf(0.5 + CONFIDENCE / 2, sample.n - 1)) * sample.std / math.sqrt(sample.n)
 
 
-def welch_interval(better: Sample, base: Sample) -> tuple[float, float]:
-    """Half-width of the 95 % interval of a difference of two means over seeds, and its standard error (Welch).
+def welch_interval(*samples: Sample) -> tuple[float, float]:
+    """Half-width of the 95 % interval of a difference of means over seeds, and its standard error (Welch).
 
-    Infinite where a side has fewer than two trials.
+    Two means, or any number of them, some of which are added and some taken away: the signs play no part. The degrees
+    of freedom are Welch's and Satterthwaite's. Infinite where one has fewer than two trials.
     """
-    if better.std is None or base.std is None:
+    if any(each.std is None for each in samples):
         return math.inf, math.inf
-    a, b = better.std**2 / better.n, base.std**2 / base.n
-    if a + b == 0:
+    variances = [each.std**2 / each.n for each in samples]
+    if sum(variances) == 0:
         return 0.0, 0.0
     from scipy.stats import t
 
-    freedom = (a + b) ** 2 / (a**2 / (better.n - 1) + b**2 / (base.n - 1))
-    error = math.sqrt(a + b)
-    return float(t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error, error
+    parts = sum(variance**2 / (each.n - 1) for variance, each in zip(variances, samples, strict=True))
+    error = math.sqrt(sum(variances))
+    return float(t.ppf(0.5 + CONFIDENCE / 2, sum(variances) ** 2 / parts)) * error, error
 
 
 def extra_interval(more: Sample, base: Sample) -> tuple[float, float]:
