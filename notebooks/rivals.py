@@ -50,6 +50,13 @@ def finished(found):
     return rivals[rivals["n"] > 0]
 
 
+def with_labels(rivals):
+    """The rows by place, those that have not run with the name of the data that the others ran on."""
+    known = rivals[rivals["data_label"] != ""].drop_duplicates("dataset").set_index("dataset")["data_label"]
+    labels = rivals["data_label"].where(rivals["data_label"] != "", rivals["dataset"].map(known).fillna(""))
+    return rivals.assign(data_label=labels).sort_values(PLACE, kind="stable")
+
+
 def source(found):
     """Where the report has a set's table of methods."""
     return "rivals" if found is results else found.source("rivals")
@@ -58,7 +65,7 @@ def source(found):
 # %% [markdown]
 # ## Accuracy, cost and distance
 #
-# Every run that is planned, whether or not it has finished. A prior method never stands there without its level:
+# Every run that has finished. A prior method never stands there without its level:
 # *faithful*, where equations and constants were checked against public code or text; *partly*, where what the sources
 # leave open is filled in; *candidate*, where the source could not be had. Equal conditions are the paper's recipe, made
 # for its own neurons: a method that needs another optimiser, a longer schedule or more timesteps stands low here, some
@@ -67,37 +74,56 @@ def source(found):
 # filled in, stands in `docs/methods.md`.
 
 # %%
-columns = [
-    report.Column("Method", lambda row: report.marked(row["neuron"], escape(row["name"])), lambda row: row["name"]),
-    report.text("Level", "level"),
-    report.Column(
-        "Accuracy, %",
-        lambda row: report.in_words(row["last_epoch_mean_percent"], row["last_epoch_interval_points"]),
-        lambda row: row["last_epoch_mean_percent"],
-        numeric=True,
-    ),
-    report.Column(
-        "Less ternary, points",
-        lambda row: report.in_words(row["difference_points"], row["interval_points"]),
-        lambda row: row["difference_points"],
-        numeric=True,
-    ),
-    report.verdict("Beside ternary"),
-    report.spread("Firing rate, %", "rate", digits=1),
-    report.spread("Additions", "synops", "per_image", digits=0),
-    report.spread("Energy, µJ", "energy", "microjoule", digits=3),
-    report.number("Training, ms an image", "seconds_per_image", 3, scale=1e3),
-    report.number("Times ternary's", "time_ratio", 2),
-    report.number("Seeds", "n", 0),
-    report.text("Source", "citation", long=True),
-    report.text("State", "state", long=True),
-]
+method = report.Column("Method", lambda row: report.marked(row["neuron"], escape(row["name"])), lambda row: row["name"])
+for found in sets:
+    done = finished(found)
+    pages = [report.run_link()] if found is results else []  # runs of other sets have no pages in this report
+    reduced = "; ".join(dict.fromkeys(text for text in done["reduced"] if text))
+    display(
+        report.table(
+            done,
+            [
+                method,
+                report.Column(
+                    "Accuracy, %",
+                    lambda row: report.in_words(row["last_epoch_mean_percent"], row["last_epoch_interval_points"]),
+                    lambda row: row["last_epoch_mean_percent"],
+                    numeric=True,
+                ),
+                report.Column(
+                    "Less ternary, points",
+                    lambda row: report.in_words(row["difference_points"], row["interval_points"]),
+                    lambda row: row["difference_points"],
+                    numeric=True,
+                ),
+                report.verdict("Beside ternary"),
+                report.spread("Firing rate, %", "rate", digits=1),
+                report.spread("Additions, M", "synops", "per_image", digits=2, scale=1e-6),
+                report.spread("Energy, µJ", "energy", "microjoule", digits=2),
+                report.number("Training, ms an image", "seconds_per_image", 3, scale=1e3),
+                report.number("Times ternary's", "time_ratio", 2),
+                report.number("Seeds", "n", 0),
+                *pages,
+            ],
+            f"{found.preset}: last-epoch accuracy ± half of its 95 % interval over seeds, and what a picture takes; "
+            f"{found.energies_at}{'; reduced: ' if reduced else ''}{reduced}",
+            source(found),
+            group=report.place,
+        )
+    )
+
+# %% [markdown]
+# ## Levels, sources, and what has not run
+#
+# Every run that is planned, whether or not it has finished.
+
+# %%
 for found in sets:
     display(
         report.table(
-            found.table("rivals"),
-            columns + [report.run_link()] * (found is results),  # runs of other sets have no pages in this report
-            f"{found.preset}: last-epoch accuracy ± half of its 95 % interval, and what it takes; {found.energies_at}",
+            with_labels(found.table("rivals")),
+            [method, report.text("Level", "level"), report.text("State", "state"), report.text("Source", "citation")],
+            f"{found.preset}: where each method comes from",
             source(found),
             group=report.place,
         )

@@ -59,8 +59,9 @@ def on_an_axis(axes, axis, values):
 # ones, and one seed none.
 
 # %%
-figure, grid = report.subplots(1, len(AXES), height=2.8, sharey=True, squeeze=False)
-for axes, axis in zip(grid.flat, AXES, strict=True):
+drawn = [axis for axis in AXES if (leads["axis"] == axis).any()]
+figure, grid = report.subplots(1, len(drawn), height=2.8, sharey=True, squeeze=False)
+for axes, axis in zip(grid.flat, drawn, strict=True):
     here = leads[leads["axis"] == axis]
     for shift, base in zip((0.97, 1.03), BASES, strict=True):
         mine = here[here["base"] == base].sort_values("value")
@@ -86,16 +87,13 @@ caption = f"{data}, ResNet20, T = 2; an interval may leave the picture. {reduced
 display(report.figure(results, figure, "scale-lead", "Lead of ternary spikes by width and by epochs", caption))
 
 # %%
-shown = leads.assign(
-    axis=[
-        f"{LABELS[axis].partition(',')[0]} {value}" for axis, value in zip(leads["axis"], leads["value"], strict=True)
-    ]
-)
+places = [f"{NAMES[axis]} {value}" for axis, value in zip(leads["axis"], leads["value"], strict=True)]
+shown = leads.assign(at=places)
 display(
     report.table(
         shown,
         [
-            report.text("Place", "place"),
+            report.text("Place", "at"),
             report.text("Ternary less", "base"),
             report.Column(
                 "Lead, points",
@@ -138,8 +136,9 @@ display(
 )
 
 # %%
-figure, grid = report.subplots(1, len(AXES), height=2.6, sharey=True, squeeze=False)
-for axes, (axis, (held, at)) in zip(grid.flat, AXES.items(), strict=True):
+figure, grid = report.subplots(1, len(drawn), height=2.6, sharey=True, squeeze=False)
+for axes, axis in zip(grid.flat, drawn, strict=True):
+    held, at = AXES[axis]
     here = runs[(runs[held] == at) & runs["rate_mean_percent"].notna()]
     for kind, mine in here.groupby("kind", sort=False):
         mine = mine.sort_values(axis)

@@ -1,5 +1,6 @@
 """Palette, figures and tables as HTML, the rule graph."""
 
+import io
 import re
 from itertools import combinations
 
@@ -112,6 +113,18 @@ def test_a_figures_ids_are_its_own(tmp_path):
 
 def test_figures_are_the_same_each_time():
     assert figures.svg_text(drawn()[0]) == figures.svg_text(drawn()[0])
+
+
+def test_outlines_are_a_hundredth_of_a_point_exact_and_nothing_else_is_touched():
+    figure, axes = figures.subplots()
+    axes.plot([0, 1 / 3, 2 / 3], [0, 1 / 7, 1])
+    outlines = re.findall(r'\sd="([^"]*)"', figures.svg_text(figure))
+    assert len(outlines) > 5 and not any(re.search(r"\.\d{3}", each) for each in outlines)
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg")
+    exact = re.findall(r'\sd="([^"]*)"', stream.getvalue())
+    numbers = [[float(n) for n in re.findall(r"-?[\d.]+", " ".join(each))] for each in (outlines, exact)]
+    assert max(abs(a - b) for a, b in zip(*numbers, strict=True)) <= 0.00501
 
 
 def test_labels_that_would_overlap_move_apart():

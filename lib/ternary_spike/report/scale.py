@@ -44,9 +44,12 @@ def scale_runs(sets: Iterable[Kept]) -> pd.DataFrame:
     found = pd.concat([_runs_of(each) for each in sets] or [pd.DataFrame(columns=_COLUMNS)], ignore_index=True)
     if found.empty:
         return found
-    # the set with most of a place's runs has it all; of equals, the one with most seeds
-    sizes = found.groupby(["width", "epochs", "set"], as_index=False).agg(runs=("kind", "size"), seeds=("n", "sum"))
-    best = sizes.sort_values(["runs", "seeds"]).groupby(["width", "epochs"], as_index=False).tail(1)
+    # of sets that have a place in common, the one with all that is compared has it; of equals, that with more seeds
+    sizes = found.groupby(["width", "epochs", "set"], as_index=False).agg(
+        compared=("kind", lambda kinds: len({TERNARY, *BASES} & set(kinds))), runs=("kind", "size"), seeds=("n", "sum")
+    )
+    sizes = sizes.sort_values(["compared", "runs", "seeds"])
+    best = sizes.groupby(["width", "epochs"], as_index=False).tail(1)
     found = found.merge(best[["width", "epochs", "set"]])
     order = {kind: position for position, kind in enumerate(KINDS.values())}
     return found.sort_values(["width", "epochs", "kind"], key=lambda c: c.map(order) if c.name == "kind" else c)
