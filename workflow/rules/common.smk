@@ -30,24 +30,43 @@ from ternary_spike.system.errors import UserError
 def repository_path(name):
     """A path of the configuration: relative to the working directory, or else to the repository."""
     here = Path(name)
-    return here if here.exists() or here.is_absolute() else Path(workflow.basedir) / name
+    return here if here.exists() or here.is_absolute() else Path(REPOSITORY) / name
 
 
 def schema(name):
     """A schema of workflow/schemas."""
-    return load_schema(f"{workflow.basedir}/workflow/schemas/{name}.schema.yaml")
+    return load_schema(f"{REPOSITORY}/workflow/schemas/{name}.schema.yaml")
+
+
+def prefixed(results):
+    """The results' folder under what an importing workflow's `prefix` or `replace_prefix` asks for.
+
+    Snakemake would change the paths of inputs and outputs alone, and the functions here would look elsewhere. So it is
+    asked once, and then to leave the paths of this module's rules as they are.
+    """
+    modifier = workflow.modifier.path_modifier
+    outer = modifier.inner_modifier
+    while outer is not None:
+        if outer.prefix or outer.modifies_prefixes:
+            stop("a module of a module with a prefix: name the folder by `results` in the configuration instead")
+        outer = outer.inner_modifier
+    modifier.skip_properties.update(("input", "output", "log", "benchmark"))
+    return modifier.replace_prefix(f"{results}/").rstrip("/") if isinstance(results, str) else results
 
 
 try:
-    for file in workflow.configfiles if workflow.is_main_process else []:
+    # an importing workflow's files are its own matter
+    for file in workflow.configfiles if workflow.is_main_process and not IN_MODULE else []:
         settings.require_plain_file(file)
-    config = checked(typed(config), schema("config"), "configuration")
-    PLUGINS = settings.plugin_folders(config["plugins"], Path(workflow.basedir))
+    config = typed(config)
+    config["results"] = prefixed(config.get("results", "results"))
+    config = checked(config, schema("config"), "configuration")
+    PLUGINS = settings.plugin_folders(config["plugins"], Path(REPOSITORY))
     sys.path += PLUGINS
     RECIPES = repository_path(config["recipes"])
     METHODS = repository_path(config["method_sheets"])
     RIVALS = repository_path(config["rival_experiments"])
-    RESULTS = f"results/{config['preset']}"
+    RESULTS = f"{config['results']}/{config['preset']}"
     PLAN = settings.configured_plan(
         config,
         repository_path(config["experiments"]),
@@ -64,9 +83,11 @@ RUNS = {run.folder: run for run in PLAN}
 DATA = {run.data.name: run.data for run in PLAN}
 RUN = f"{RESULTS}/runs/{{run}}/seed{{seed}}"
 LOGS = f"{RESULTS}/logs"
+# the target that reports on what is finished, by the name that an importing workflow gives it
+REPORT_ALONE = workflow.modifier.modify_rulename("report")
 # results that came with the repository, shown in every report
-KEPT = f"{workflow.basedir}/results/reference"
-NOTEBOOKS = sorted(path.stem for path in Path(workflow.basedir, "notebooks").glob("*.py"))
+KEPT = f"{REPOSITORY}/results/reference"
+NOTEBOOKS = sorted(path.stem for path in Path(REPOSITORY, "notebooks").glob("*.py"))
 # Shares trained runs between clones, in calls with --cache. Snakemake speaks of it in every call to whom it is offered.
 TRAINING_CACHE = "omit-software" if "SNAKEMAKE_OUTPUT_CACHE" in os.environ else False
 # what the short jobs import of others' packages
@@ -80,12 +101,13 @@ def clear_stale_locks():
     """Remove what a killed call left locked, which Snakemake would ask the user to do by hand.
 
     Every call holds a lock on a file until it ends, in whatever way; where no other call does, its locks are stale.
-    Another machine's are left alone: not every network disk tells of them. So are those that this user may not remove.
+    Another machine's are left alone: not every network disk tells of them. So are those that this user may not remove,
+    and an importing workflow's: other workflows may run in its folder.
 
     Returns:
         The open file, whose lock lasts as long as it does; None for a job of a call, or where there can be no such file.
     """
-    if not workflow.is_main_process:
+    if not workflow.is_main_process or IN_MODULE:
         return None
     alive = opened_to_lock(Path(".snakemake"))
     if alive is None:
@@ -299,7 +321,7 @@ def run_files(run):
 
 def finished_only():
     """Whether to report on what is finished: asked for by the configuration or by naming the rule `report`."""
-    return config["finished_only"] or "report" in workflow.dag_settings.targets
+    return config["finished_only"] or REPORT_ALONE in workflow.dag_settings.targets
 
 
 def finished_files(wildcards):
@@ -318,7 +340,7 @@ def notebook_pages(wildcards):
 
 def failed_notebook(name):
     """Whether a notebook failed when it was executed last; one that was changed since then may do better."""
-    log, source = Path(f"{LOGS}/notebook/{name}.log"), Path(f"{workflow.basedir}/notebooks/{name}.py")
+    log, source = Path(f"{LOGS}/notebook/{name}.log"), Path(f"{REPOSITORY}/notebooks/{name}.py")
     return log.exists() and log.stat().st_mtime > source.stat().st_mtime
 
 
@@ -434,7 +456,7 @@ def report_what_there_is(logs):
         "-m",
         "snakemake",
         "--snakefile",
-        workflow.main_snakefile,
+        f"{REPOSITORY}/Snakefile",
         "--configfile",
         f"{RESULTS}/config.json",
     ]

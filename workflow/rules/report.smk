@@ -1,17 +1,12 @@
 # The notebooks, executed and rendered, and the report's front page.
 
 
-localrules:
-    settings,
-    rule_graph,
-    report,
-
-
 rule settings:
     output:
         f"{RESULTS}/config.json",
     log:
         f"{LOGS}/settings.log",
+    localrule: True
     conda:
         "../../envs/report.yaml"
     params:
@@ -27,10 +22,11 @@ rule rule_graph:
         f"{RESULTS}/report/rulegraph.dot",
     log:
         f"{LOGS}/rule_graph.log",
+    localrule: True
     conda:
         "../../envs/report.yaml"
     params:
-        snakefile=workflow.main_snakefile,
+        snakefile=f"{REPOSITORY}/Snakefile",
     shell:
         # the Python that runs the workflow has what reading the Snakefile takes; with conda the rule's own has not
         '"$WORKFLOW_PYTHON" -m snakemake --snakefile {params.snakefile:q} --configfile {input} --cores 1 --nolock'
@@ -74,7 +70,7 @@ rule notebook:
         f"{RESULTS}/trace.csv",
         f"{RESULTS}/amplitudes.csv",
         kept_tables,
-        source=f"{workflow.basedir}/notebooks/{{notebook}}.py",
+        source=f"{REPOSITORY}/notebooks/{{notebook}}.py",
         tables=f"{RESULTS}/tables",
     output:
         report(
@@ -116,6 +112,7 @@ rule report:
         ),
     log:
         f"{LOGS}/report.log",
+    localrule: True
     conda:
         "../../envs/report.yaml"
     params:

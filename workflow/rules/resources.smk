@@ -4,7 +4,7 @@ import csv
 from functools import cache
 from math import ceil
 
-with Path(workflow.basedir, "workflow/resources.csv").open() as file:
+with Path(REPOSITORY, "workflow/resources.csv").open() as file:
     MEASURED = list(csv.DictReader(file))
 MEMORY_HEADROOM = 1.5
 TIME_HEADROOM = 3

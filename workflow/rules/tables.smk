@@ -1,12 +1,6 @@
 # The plan of all runs, and the tables made of their small files.
 
 
-localrules:
-    make_plan,
-    plan,
-    collect,
-
-
 rule make_plan:
     output:
         report(
@@ -19,6 +13,7 @@ rule make_plan:
         f"{LOGS}/plan.log",
     # before any training: whoever watches a call reads the plan
     priority: 1
+    localrule: True
     conda:
         "../../envs/stages.yaml"
     params:
@@ -27,7 +22,7 @@ rule make_plan:
         # a function, since braces in a text would be wildcards
         arguments=lambda wildcards: plan_arguments(),
         rows=plan_rows(),
-        cache="results/costs.json",
+        cache=f"{config['results']}/costs.json",
         device=config["device"],
     message:
         (
@@ -45,6 +40,7 @@ rule plan:
         f"{RESULTS}/plan.csv",
     log:
         f"{LOGS}/plan.txt",
+    localrule: True
     conda:
         "../../envs/stages.yaml"
     shell:
@@ -65,6 +61,7 @@ rule collect:
         ),
     log:
         f"{LOGS}/collect.log",
+    localrule: True
     conda:
         "../../envs/report.yaml"
     params:
