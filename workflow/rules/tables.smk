@@ -11,9 +11,9 @@ rule make_plan:
         ),
     log:
         f"{LOGS}/plan.log",
-    localrule: True
     # before any training: whoever watches a call reads the plan
     priority: 1
+    localrule: True
     conda:
         "../../envs/stages.yaml"
     params:
