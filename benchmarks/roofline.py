@@ -124,12 +124,12 @@ def variants(architecture: str, timesteps: int, batch: int, steps: int, precisio
             run.update = TrainingStep(run.model, run.method, run.plan.recipe)
         if repeat:
             model = run.model
-            run.update.called = lambda x: model(x.unsqueeze(1).repeat(1, timesteps, 1, 1, 1))
+            run.update.parallel_model = lambda x: model(x.unsqueeze(1).repeat(1, timesteps, 1, 1, 1))
         if graph:
             backends.use(backend)
             sample, _ = next(iter(run.train.epoch(0)))
             with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False):
-                run.update.called = torch.cuda.make_graphed_callables(run.model.train(), (sample,))
+                run.update.parallel_model = torch.cuda.make_graphed_callables(run.model.train(), (sample,))
 
         def epoch() -> None:
             backends.use(backend)

@@ -69,9 +69,9 @@ class OnAGpu(unittest.TestCase):
 
     def test_spikes_are_those_of_a_processor(self):
         x = torch.randn(4, 50_000)
-        here, there = layer(x, "eager"), layer(x.to(DEVICE), "eager")
-        self.assertTrue(torch.equal(here[0], there[0].cpu()))
-        torch.testing.assert_close(there[1].cpu(), here[1])
+        on_processor, on_gpu = layer(x, "eager"), layer(x.to(DEVICE), "eager")
+        self.assertTrue(torch.equal(on_processor[0], on_gpu[0].cpu()))
+        torch.testing.assert_close(on_gpu[1].cpu(), on_processor[1])
 
     def test_a_compiled_network_trains_as_an_eager_one(self):
         x = torch.randn(8, 3, 16, 16, dtype=torch.float64, device=DEVICE)

@@ -18,12 +18,12 @@ def gradients(parts: list[torch.Tensor], processes: Processes | None, neuron: st
     """Gradients, running statistics and outputs of a float64 network after one batch, this process's part of it."""
     model, _ = random_network(1, "resnet6w4", neuron, parts[0].shape[-1])
     model = model.double().train()
-    called = model if processes is None else processes.wrap(model, torch.device("cpu"))
+    parallel_model = model if processes is None else processes.wrap(model, torch.device("cpu"))
     rank, count = (0, 1) if processes is None else (processes.rank, processes.count)
     x = parts[rank]
     # a sum over the samples, weighted as the trainer weights a mean, so that parts may be of unequal size
     whole = sum(len(part) for part in parts)
-    loss = called(x).square().sum() * count / whole
+    loss = parallel_model(x).square().sum() * count / whole
     loss.backward()
     found = {f"gradient.{name}": p.grad for name, p in model.named_parameters()}
     return found | {f"buffer.{name}": b for name, b in model.named_buffers()}

@@ -100,8 +100,8 @@ def test_loss_and_gradients_are_those_of_a_plain_loop(scores):
     expected = 0.0
     for row, taught, label in zip(z.tolist(), of_teacher.tolist(), labels.tolist(), strict=True):
         p, q, q_teacher = (
-            [math.exp(e / t) / sum(math.exp(other / t) for other in of) for e in of]
-            for of, t in ((row, 1), (row, tau), (taught, tau))
+            [math.exp(e / t) / sum(math.exp(other / t) for other in logits) for e in logits]
+            for logits, t in ((row, 1), (row, tau), (taught, tau))
         )
         divergence = sum(b * math.log(b / a) for a, b in zip(q, q_teacher, strict=True))
         expected += (-(1 - alpha) * math.log(p[label]) + alpha * tau**2 * divergence) / batch

@@ -28,13 +28,15 @@ def test_two_processes_give_the_result_of_one(tmp_path):
     two_weights = {}
     for run in RUNS:
         one, two = (folder / f"results/{preset}/runs/{run}/seed0" for preset in ("one", "two"))
-        records = [json.loads((of / "run.json").read_text()) for of in (one, two)]
+        records = [json.loads((folder_of_run / "run.json").read_text()) for folder_of_run in (one, two)]
         assert [record["cost"]["processes"] for record in records] == [1, 2]
         two_weights[run] = records[1]["files"]["weights.safetensors"]
         assert records[0]["recipe"] == records[1]["recipe"] and records[0]["model"] == records[1]["model"]
-        (first,), (second,) = (list(csv.DictReader((of / "history.csv").open())) for of in (one, two))
+        (first,), (second,) = (
+            list(csv.DictReader((folder_of_run / "history.csv").open())) for folder_of_run in (one, two)
+        )
         assert float(second["train_loss"]) == pytest.approx(float(first["train_loss"]), rel=1e-3)
-        weights, same = (read_tensors(of / "weights.safetensors")[0] for of in (one, two))
+        weights, same = (read_tensors(folder_of_run / "weights.safetensors")[0] for folder_of_run in (one, two))
         assert weights.keys() == same.keys()
         for name, expected in weights.items():
             torch.testing.assert_close(same[name].double(), expected.double(), rtol=1e-2, atol=1e-3, msg=name)

@@ -50,8 +50,8 @@ def markdown(parts: Mapping[str, Part], kind: str) -> str:
     for name, part in parts.items():
         text += _row(f"`{name}`", part.meaning, part.source, part.level, ", ".join(_abilities(kind, part)))
     options = ""
-    for key, (option, of) in _shared(parts).items():
-        names = ", ".join(f"`{name}`" for name in of)
+    for key, (option, owners) in _shared(parts).items():
+        names = ", ".join(f"`{name}`" for name in owners)
         options += _row(names, f"`{key[0]}`", f"`{shown(option)}`", option.rule, option.meaning)
     if options:
         text += "\n" + _row("of", "option", "default", "allowed", "meaning") + "|" + " --- |" * 5 + "\n" + options

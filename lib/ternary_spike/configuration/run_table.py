@@ -103,8 +103,8 @@ def read_experiments(path: Path, methods: Path | None = None, rivals: Path | Non
             # some disks take a name in small and in large letters for the same
             if name.casefold() in seen:
                 other, line = seen[name.casefold()]
-                there = f"line {line}" if other == file else f"{other}, line {line},"
-                raise UserError(f"{where}: run {name} stands in {there} already; join the two rows")
+                place = f"line {line}" if other == file else f"{other}, line {line},"
+                raise UserError(f"{where}: run {name} stands in {place} already; join the two rows")
             seen[name.casefold()] = file, number
             rows.append(row)
     return rows

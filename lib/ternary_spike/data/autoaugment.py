@@ -253,12 +253,12 @@ def sheared(images: Tensor, slopes: Tensor) -> Tensor:
     centres = torch.arange(height, dtype=torch.float64, device=images.device).view(-1, 1) + 0.5
     place = slopes.view(-1, 1, 1) * (columns + 0.5).double() + centres
     inside = (place >= 0) & (place < height)
-    first = (place - 0.5).floor()
-    fraction = (place - 0.5 - first).unsqueeze(1)
+    row_above = (place - 0.5).floor()
+    fraction = (place - 0.5 - row_above).unsqueeze(1)
     flat = images.flatten(2)
 
     def row(offset: int) -> Tensor:
-        source = (first.long() + offset).clamp(0, height - 1) * width + columns
+        source = (row_above.long() + offset).clamp(0, height - 1) * width + columns
         return flat.gather(2, source.view(batch, 1, -1).expand(-1, channels, -1)).view_as(images).double()
 
     before, here, after, beyond = (row(offset) for offset in (-1, 0, 1, 2))

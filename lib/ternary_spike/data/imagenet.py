@@ -96,10 +96,10 @@ def _classes(root: Path, whole: bool) -> list[str]:
             )
     differing = sorted(set(found["train"]) ^ set(found["test"]))
     if differing:
-        here, there = ("train", "val") if differing[0] in found["train"] else ("val", "train")
+        having, lacking = ("train", "val") if differing[0] in found["train"] else ("val", "train")
         raise UserError(
-            f"{root / here} has a class {differing[0]} that {root / there} lacks ({len(differing)} such), which "
-            f"would give the classes other numbers; complete {root / there}"
+            f"{root / having} has a class {differing[0]} that {root / lacking} lacks ({len(differing)} such), which "
+            f"would give the classes other numbers; complete {root / lacking}"
         )
     return found["train"]
 

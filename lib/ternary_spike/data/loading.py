@@ -194,8 +194,8 @@ class _Arrays:
         grouped = 1
         if self._device.type == "cuda" and shares:
             grouped = max(1, GROUPED_PICTURES // max(1, len(shares[0])))
-        for first in range(0, len(shares), grouped):
-            group = shares[first : first + grouped]
+        for start in range(0, len(shares), grouped):
+            group = shares[start : start + grouped]
             places = torch.cat([torch.arange(share.start, share.stop) for share in group])
             chosen = to_device(order[places], self._device)
             images = self._augmentation(

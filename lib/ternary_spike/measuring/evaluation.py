@@ -33,12 +33,12 @@ class _LayerStatistics:
         self.sum = torch.zeros_like(self.below)
         self.sum_of_squares = torch.zeros_like(self.below)
 
-    def add(self, u: Tensor, b: Tensor, first: int = 0) -> None:
-        """Take in potentials and spikes [T', B, ...] of T' timesteps, the network's from number ``first`` on."""
+    def add(self, u: Tensor, b: Tensor, first_timestep: int = 0) -> None:
+        """Take in potentials and spikes [T', B, ...] of T' timesteps, the network's from ``first_timestep`` on."""
         positive, negative = b > 0, b < 0
         self.positive += positive.sum(dim=(0, 1))
         self.negative += negative.sum(dim=(0, 1))
-        self.by_timestep[first : first + len(b)] += (positive | negative).flatten(1).sum(1)
+        self.by_timestep[first_timestep : first_timestep + len(b)] += (positive | negative).flatten(1).sum(1)
         values = u.float().flatten()
         self.histogram += torch.histc(values, MEMBRANE_BINS, -MEMBRANE_RANGE, MEMBRANE_RANGE)
         self.below += (values < -MEMBRANE_RANGE).sum()

@@ -97,10 +97,10 @@ class Dspike(Method):
         """
         self.run, self.layers = run, layers_with_temperature(run.model, "Dspike")
         layers = (module for _, unit in run.model.units() for module in unit.modules())
-        first = next((module for module in layers if isinstance(module, nn.Conv2d)), None)
-        if first is None:
+        first_conv = next((module for module in layers if isinstance(module, nn.Conv2d)), None)
+        if first_conv is None:
             raise UserError("Dspike compares gradients of the first convolution, and this network has none")
-        self.first_weight = first.weight
+        self.first_weight = first_conv.weight
         # the weights are as the run's seed initialised them, and are again when a cut-off training is taken up
         self.seed = derived_seed("dspike", *self.first_weight.flatten().tolist())
         # chosen: the epoch that the temperature was chosen for

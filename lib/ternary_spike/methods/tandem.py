@@ -273,9 +273,9 @@ class Walk:
         (rate, train), (more, others) = self.values[current], self.values[other]
         return self.keep(name, rate + more, None if train is None or others is None else train + others)
 
-    def add_normalised(self, name: str, current: str, spikes: str, shortcut: nn.Module, of: str) -> str:
+    def add_normalised(self, name: str, current: str, spikes: str, shortcut: nn.Module, shortcut_name: str) -> str:
         """The same with a batch norm of the shortcut's own."""
-        return self.add(name, current, self.conv(of, nn.Identity(), shortcut.bn, spikes))
+        return self.add(name, current, self.conv(shortcut_name, nn.Identity(), shortcut.bn, spikes))
 
     def spikes(self, name: str, neuron: nn.Module, source: str) -> str:
         """A neuron layer."""

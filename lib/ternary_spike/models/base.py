@@ -55,14 +55,14 @@ class SpikingNetwork(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The last unit's spikes [T, B, C, H, W] on an input as :meth:`forward` takes it."""
-        first, *others = [unit for _, unit in self.units()]
+        first_unit, *later_units = [unit for _, unit in self.units()]
         if x.dim() == 5:
-            spikes = first(x.transpose(0, 1))
-        elif has_forward_of(first, ConvUnit):
-            spikes = first(x, timesteps=self.timesteps)
+            spikes = first_unit(x.transpose(0, 1))
+        elif has_forward_of(first_unit, ConvUnit):
+            spikes = first_unit(x, timesteps=self.timesteps)
         else:
-            spikes = first(x.expand(self.timesteps, *x.shape))
-        for unit in others:
+            spikes = first_unit(x.expand(self.timesteps, *x.shape))
+        for unit in later_units:
             spikes = unit(spikes)
         return spikes
 

@@ -95,9 +95,9 @@ class ChainNetwork(SpikingNetwork):
 
     def _standardise(self) -> None:
         """Standardise the convolutions' weights; whatever is fed by spikes has them times a constant (OTTT's code)."""
-        first, *others = [m for m in self.modules() if isinstance(m, nn.Conv2d)]
-        standardise(first)
-        for conv in others:
+        first_conv, *later_convs = [m for m in self.modules() if isinstance(m, nn.Conv2d)]
+        standardise(first_conv)
+        for conv in later_convs:
             standardise(conv, SPIKE_SCALE)
         nn.init.normal_(self.classifier.weight, 0.0, 0.01)
         nn.init.zeros_(self.classifier.bias)

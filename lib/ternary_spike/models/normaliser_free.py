@@ -36,18 +36,18 @@ class NormaliserFreeBlock(nn.Module):
     Args:
         in_channels, channels, stride: of the first convolution.
         beta: expected standard deviation of what the block is given.
-        first, second: N1 of ``in_channels`` and N2 of ``channels``.
+        neuron1, neuron2: N1 of ``in_channels`` and N2 of ``channels``.
 
     Attributes:
         skip: a trained scalar, 0 at the start.
     """
 
     def __init__(
-        self, in_channels: int, channels: int, stride: int, beta: float, first: nn.Module, second: nn.Module
+        self, in_channels: int, channels: int, stride: int, beta: float, neuron1: nn.Module, neuron2: nn.Module
     ) -> None:
         super().__init__()
         self.beta = beta
-        self.neuron1, self.neuron2 = first, second
+        self.neuron1, self.neuron2 = neuron1, neuron2
         self.conv1 = with_bias(Conv2d(in_channels, channels, 3, stride))
         self.conv2 = with_bias(Conv2d(channels, channels, 3))
         changes = stride != 1 or in_channels != channels

@@ -114,7 +114,7 @@ def evaluates_by_timestep(network: SpikingNetwork, encode: Encoder | None = None
                 require_static(x)
                 x = torch.stack([encode(x, None) for _ in range(network.timesteps)], 1)
             return forward(network, x, each_timestep)
-        with _told_once(network):
+        with _one_observation_a_call(network):
             scores = scores_by_timestep(network, x, encode if x.dim() == 4 else None)
             if each_timestep:
                 return torch.stack(list(scores))
@@ -125,7 +125,7 @@ def evaluates_by_timestep(network: SpikingNetwork, encode: Encoder | None = None
 
 
 @contextmanager
-def _told_once(network: SpikingNetwork) -> Iterator[None]:
+def _one_observation_a_call(network: SpikingNetwork) -> Iterator[None]:
     """One call of each neuron layer's observer for all timesteps, see :func:`evaluates_by_timestep`."""
     watched = {m: m.observer for m in network.modules() if isinstance(m, SpikingNeuron) and m.observer is not None}
     seen: dict[SpikingNeuron, tuple[Tensor, Tensor]] = {}
@@ -141,5 +141,5 @@ def _told_once(network: SpikingNetwork) -> Iterator[None]:
     finally:
         for neuron, observer in watched.items():
             neuron.observer = observer
-    for neuron, told in seen.items():
-        watched[neuron](*told)
+    for neuron, last in seen.items():
+        watched[neuron](*last)

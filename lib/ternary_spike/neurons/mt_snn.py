@@ -82,8 +82,8 @@ class MultiThreshold(SpikingNeuron):
                 y, left = y + b, left - firing.threshold * b
             return u, y, left
         if self.mode == "parallel":
-            first, *others = [spike(u, firing) for firing in self.firing]
-            return u, sum(others, first), u * (1 - first)
+            lowest, *higher = [spike(u, firing) for firing in self.firing]
+            return u, sum(higher, lowest), u * (1 - lowest)
         u = u if v is not None else u.expand(self.levels, *x.shape)
         b = torch.stack([spike(u_k, firing) for u_k, firing in zip(u, self.firing, strict=True)])
         return u[0], b.sum(0), u * (1 - b)

@@ -62,8 +62,8 @@ def make_plan(
     plan = []
     for each in wanted.values():
         reason, source = _reason(each, wanted, missing), source_of(each.row)
-        there = wanted.get(source)
-        seeds_there = () if there is None else selection.seeds or there.row["seeds"]
+        planned_source = wanted.get(source)
+        source_seeds = () if planned_source is None else selection.seeds or planned_source.row["seeds"]
         for seed in selection.seeds or each.row["seeds"]:
             plan.append(
                 Run(
@@ -75,8 +75,8 @@ def make_plan(
                     data=each.data,
                     status=NOT_RUN if reason else RUNNABLE,
                     reason=reason,
-                    source=source if there is None else there.id,
-                    source_seed=seeds_there[0] if seeds_there and seed not in seeds_there else seed,
+                    source=source if planned_source is None else planned_source.id,
+                    source_seed=source_seeds[0] if source_seeds and seed not in source_seeds else seed,
                     **{key: each.row[key] for key in COLUMNS if key not in ("seeds", "own_recipe", "source")},
                 )
             )

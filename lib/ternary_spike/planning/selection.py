@@ -45,13 +45,13 @@ def selected(rows: Iterable[Mapping[str, Any]], selection: Selection) -> list[Ma
         "methods": lambda row: {row["method"].name if row["method"] else PAPER},
         "timesteps": lambda row: {row["timesteps"]},
     }
-    for facet, of in facets.items():
+    for facet, values_of in facets.items():
         wanted = set(getattr(selection, facet))
-        known = set().union(*map(of, rows)) if rows else set()
+        known = set().union(*map(values_of, rows)) if rows else set()
         if unknown := sorted(map(str, wanted - known)):
             raise UserError(f"{facet}: no run has {', '.join(unknown)}; there are {', '.join(sorted(map(str, known)))}")
         if wanted:
-            rows = [row for row in rows if of(row) & wanted]
+            rows = [row for row in rows if values_of(row) & wanted]
     return rows if selection.controls else _without_controls(rows)
 
 

@@ -98,6 +98,8 @@ def count(
         for name, neuron in neurons.items()
         if name not in found or found[name].wrong
     }
-    by_site = {name: layer.by_site for name, layer in found.items() if name not in others}
-    by_site |= {name: sites for of, layer in found.items() if of not in others for name, sites in layer.pooled.items()}
+    emitting_spikes = {name: layer for name, layer in found.items() if name not in others}
+    by_site = {name: layer.by_site for name, layer in emitting_spikes.items()}
+    for layer in emitting_spikes.values():
+        by_site |= layer.pooled
     return *synops.per_sample(wiring, by_site, samples), samples, others

@@ -82,10 +82,10 @@ class AdditionOnlyExecutor:
         """The tables of one layer: every route from a site of the source, through pooling, to a site of the target."""
         routes: list[list[tuple[int, int, int]]] = []  # by source site: (target site, kernel offset, divisor)
         height, width = self.shapes[source][-2:]
-        first = _pool_routes(pools, height, width)
-        second = self._layer_routes(op, first.height, first.width)
+        pool_routes = _pool_routes(pools, height, width)
+        layer_routes = self._layer_routes(op, pool_routes.height, pool_routes.width)
         for site in range(height * width):
-            routes.append([(t, k, d) for p, d in first.routes[site] for t, k in second[p]])
+            routes.append([(t, k, d) for p, d in pool_routes.routes[site] for t, k in layer_routes[p]])
         divisors = sorted({d for site in routes for _, _, d in site})
         weight = self.network.weights.get(f"{op.name}.weight")
         offsets = weight.shape[-1] * weight.shape[-2] if op.kind == "conv" else self._places(op)

@@ -72,10 +72,10 @@ class Folder(Wiring):
             self.weights[f"{name}.constant"] = self.carried[other].to(self.dtype)
         return name
 
-    def add_normalised(self, name: str, current: str, spikes: str, shortcut: nn.Module, of: str) -> str:
-        super().add_normalised(name, current, spikes, shortcut, of)
+    def add_normalised(self, name: str, current: str, spikes: str, shortcut: nn.Module, shortcut_name: str) -> str:
+        super().add_normalised(name, current, spikes, shortcut, shortcut_name)
         bias = self.weights[f"{current}.bias"]
-        gain, mean, shift = _gain_mean_and_shift(f"{of}.bn", shortcut.bn, bias)
+        gain, mean, shift = _gain_mean_and_shift(f"{shortcut_name}.bn", shortcut.bn, bias)
         self.weights[f"{name}.constant"] = (self.carried[spikes] * gain.view(-1, 1, 1)).to(self.dtype)
         self.weights[f"{current}.bias"] = (bias.double() + shift - mean * gain).to(self.dtype)
         return name

@@ -39,13 +39,13 @@ def _pool_routes(pools: list[Operation], height: int, width: int) -> _PoolRoutes
     """By source site: the pooled sites that a spike reaches, with the number by which its weight is divided there."""
     found = _PoolRoutes(height, width, [[(site, 1)] for site in range(height * width)])
     for pool in pools:
-        step = _one_pool(pool, found.height, found.width)
+        step = _routes_through(pool, found.height, found.width)
         routes = [[(p, d * e) for s, d in site for p, e in step.routes[s]] for site in found.routes]
         found = _PoolRoutes(step.height, step.width, routes)
     return found
 
 
-def _one_pool(pool: Operation, height: int, width: int) -> _PoolRoutes:
+def _routes_through(pool: Operation, height: int, width: int) -> _PoolRoutes:
     settings = pool_settings(pool)
     kernel, stride, padding = settings["kernel_size"], settings["stride"], settings["padding"]
     probe = torch.nn.functional.avg_pool2d(torch.ones(1, 1, height, width), **settings)

@@ -92,9 +92,9 @@ class Wiring:
             self.weights[f"{name}.constant"] = _without_values()
         return self._append(name, "add", (current, other))
 
-    def add_normalised(self, name: str, current: str, spikes: str, shortcut: nn.Module, of: str) -> str:
-        """A current and spikes behind a batch norm of their own; ``of`` is the shortcut's name."""
-        require_as_it_is(of, shortcut, NormalisedShortcut)
+    def add_normalised(self, name: str, current: str, spikes: str, shortcut: nn.Module, shortcut_name: str) -> str:
+        """A current and spikes behind a batch norm of their own, the shortcut."""
+        require_as_it_is(shortcut_name, shortcut, NormalisedShortcut)
         return Wiring.add(self, name, current, spikes)
 
     def spikes(self, name: str, neuron: nn.Module, source: str) -> str:

@@ -84,8 +84,10 @@ def end_labels(
     order = sorted(range(len(points)), key=lambda i: pixels[i])
     for below, above in pairwise(order):
         wanted[above] = max(wanted[above], wanted[below] + gap)
-    for (x, y, name), label, there, target in zip(points, labels or [None] * len(points), pixels, wanted, strict=True):
-        direct_label(axes, x, y, name, label, xytext=(6, target - there))
+    for (x, y, name), label, own_height, target in zip(
+        points, labels or [None] * len(points), pixels, wanted, strict=True
+    ):
+        direct_label(axes, x, y, name, label, xytext=(6, target - own_height))
 
 
 def svg_text(drawn: Figure, alt: str = "", caption: str = "") -> str:

@@ -84,14 +84,14 @@ def train(
     folder = Path(checkpoint_root) / key
     started, clock = now(), time.monotonic()
     processes = Processes(device)
-    first = processes.rank == 0
+    main_process = processes.rank == 0
     with ExitStack() as held:
-        if first:
+        if main_process:
             if not held.enter_context(checkpoints.exclusive(folder)):
                 report(f"warning: no locks on the disk of {folder}; see that no other machine trains this run")
             held.enter_context(checkpoints.sole_writer(out))
         stop = held.enter_context(_stop_requests())
-        if first:
+        if main_process:
             sweep(out, (WEIGHTS, HISTORY, RECORD))
             for warning in commit_warnings(commit()):
                 report(f"warning: {warning}")
@@ -99,12 +99,12 @@ def train(
         found = checkpoints.load(folder)
         if found is not None:
             run.restore(*found)
-            if first:
+            if main_process:
                 report(f"{plan.run} seed {plan.seed}: resuming at epoch {run.epoch + 1}, step {run.step + 1}")
         backends.use(run.backend)
-        _run_epochs(run, folder, stop, clock, report if first else lambda _: None)
+        _run_epochs(run, folder, stop, clock, report if main_process else lambda _: None)
         record = None
-        if first:
+        if main_process:
             seconds = run.seconds + time.monotonic() - clock
             made = {"seconds": seconds, "started": started, "code_hash": code_hash, "decisive": decisive}
             record = _write_results(run, manifest, out, **made)

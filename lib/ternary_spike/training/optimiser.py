@@ -47,7 +47,7 @@ class Optimiser:
             nn.utils.clip_grad_norm_(parameters, self.recipe.gradient_clipping)
         for group, weight_decay in self._groups:
             parameters = [p for p in group if p.grad is not None]
-            memory = [[of[id(p)] for p in parameters] for of in self._memory.values()]
+            memory = [[buffers[id(p)] for p in parameters] for buffers in self._memory.values()]
             if parameters:
                 self._update(parameters, memory, learning_rate, weight_decay)
 
@@ -81,7 +81,11 @@ class Optimiser:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that the optimiser remembers, for a checkpoint: "momentum.stem.0.conv.weight" and so on."""
-        return {f"{kind}.{self._names[key]}": t for kind, of in self._memory.items() for key, t in of.items()}
+        return {
+            f"{kind}.{self._names[key]}": buffer
+            for kind, buffers in self._memory.items()
+            for key, buffer in buffers.items()
+        }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take from a checkpoint what :meth:`tensors` gave for the same network and recipe."""

@@ -27,8 +27,8 @@ class TrainingStep:
         processes: those that train the network together; None for this one alone.
 
     Attributes:
-        called: the network as a training calls it: itself, or where several processes share the training a wrapper that
-            averages gradients over them.
+        parallel_model: what a step calls: the network itself, or where several processes share the training a wrapper
+            around it that averages gradients over them.
         trained: what the optimiser updates: the network, and the method's companion where it has one.
         weight: factor of the next step's loss; see :class:`ternary_spike.methods.base.Run`.
 
@@ -59,12 +59,12 @@ class TrainingStep:
         if method.companion is not None:
             self.trained = nn.ModuleDict({"network": model, "companion": method.companion})
         self.optimiser = Optimiser(self.trained, recipe)
-        self.called, self._average = model, None
+        self.parallel_model, self._average = model, None
         if processes is not None:
             # credit that a method assigns in its own way, or a companion's, does not pass through the wrapped network's
             # backward pass
             own = type(method).gradients is not Method.gradients or method.companion is not None
-            self.called = processes.wrap(model, model.classifier.weight.device, averaging=not own)
+            self.parallel_model = processes.wrap(model, model.classifier.weight.device, averaging=not own)
             self._average = processes.average if own else None
 
     def __call__(self, x: Tensor, labels: Tensor, learning_rate: float) -> tuple[Tensor, Tensor]:
@@ -104,7 +104,7 @@ class TrainingStep:
             watching = recording(self.model, lambda name, u, b: membranes.update({name: (u, b)}))
         options = {"each_timestep": True} if self.method.each_timestep else {}
         with watching, self.autocast():
-            return self.called(x, **options).float(), membranes
+            return self.parallel_model(x, **options).float(), membranes
 
     def mean(self, part: Tensor) -> Tensor:
         """Means over the whole batch, given those over this process's part of it; gradients flow through them."""
