@@ -18,6 +18,7 @@ WINGS = (
 WITHOUT_TORCH = ("configuration", "paper", "planning", "tables", "claims", "report")
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 50
 MODULES = sorted(PACKAGE.rglob("*.py"))
+DEFINITIONS = ast.FunctionDef | ast.ClassDef
 
 
 def name_of(path: Path) -> str:
@@ -79,6 +80,29 @@ for wing in sys.argv[1:]:
     for found in pkgutil.walk_packages(getattr(module, "__path__", ()), f"ternary_spike.{wing}."):
         importlib.import_module(found.name)
 """
+
+
+def private_names_used(path: Path) -> Iterator[str]:
+    """Private functions, methods and classes of the package that a file of tests or benchmarks names."""
+    nodes = [*ast.walk(ast.parse(path.read_text()))]
+    of_itself = {node.name for node in nodes if isinstance(node, DEFINITIONS)}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE.name:
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Attribute) and node.attr not in of_itself:
+            yield node.attr
+
+
+def test_no_test_or_benchmark_knows_a_private_function():
+    """What is worth a test of its own has a public name; what is not is tested through what calls it."""
+    nodes = (node for module in MODULES for node in ast.walk(ast.parse(module.read_text())))
+    named = {node.name for node in nodes if isinstance(node, DEFINITIONS)}
+    private = {name for name in named if name[0] == "_" and name[-1] != "_"}  # __add__ and _repr_html_ are called so
+    root = PACKAGE.parents[1]
+    found = []
+    for path in sorted([*root.glob("tests/**/*.py"), *root.glob("benchmarks/*.py")]):
+        found += [f"{path.relative_to(root)}: {name}" for name in private_names_used(path) if name in private]
+    assert private and found == []
 
 
 def test_what_needs_no_torch_does_not_import_it():

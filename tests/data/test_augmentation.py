@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ternary_spike import UserError
 from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.data.augmentation import Augmentation, Normalisation, crop, cut_out, roll
+from ternary_spike.data.autoaugment import AutoAugment
 
 PLAIN = Recipe(name="x", epochs=1, batch_size=1, learning_rate=1.0, momentum=0.0, weight_decay=0.0)
 
@@ -55,7 +56,7 @@ def test_each_augmentation_of_a_recipe_is_applied_in_the_authors_order():
     expected = crop(images, 4, draws["crop"])
     expected = torch.where(draws["flip"].view(-1, 1, 1, 1), expected.flip(-1), expected)
     expected = roll(expected, draws["roll"])
-    expected = augmentation._autoaugment(expected, draws["autoaugment"])
+    expected = AutoAugment(32)(expected, draws["autoaugment"])
     expected = cut_out(expected, 16, draws["cutout"])
     assert torch.equal(got, expected)
     # Cutout comes last: whatever AutoAugment makes of black, the hole is black

@@ -135,14 +135,14 @@ def test_an_epoch_s_temperature_is_that_of_a_plain_loop_and_nothing_else_moves(d
 
 def test_some_of_the_weights_are_drawn_anew_for_each_seed_and_epoch(data):
     method = step_of(data, weights=7).method
-    drawn = [method._places(epoch).tolist() for epoch in (0, 1, 0)]
+    drawn = [method.compared_places(epoch).tolist() for epoch in (0, 1, 0)]
     assert drawn[0] == drawn[2] != drawn[1] and len(set(drawn[0])) == 7
-    assert step_of(data, seed=1, weights=7).method._places(0).tolist() != drawn[0]
+    assert step_of(data, seed=1, weights=7).method.compared_places(0).tolist() != drawn[0]
     again = step_of(data, weights=7)
     with torch.no_grad():
         again.method.first_weight.zero_()  # a checkpoint's weights are others by then
-    assert again.method._places(0).tolist() == drawn[0]
-    assert step_of(data, weights=10_000).method._places(0).tolist() == list(range(method.first_weight.numel()))
+    assert again.method.compared_places(0).tolist() == drawn[0]
+    assert step_of(data, weights=10_000).method.compared_places(0).tolist() == list(range(method.first_weight.numel()))
 
 
 def test_a_checkpoint_keeps_the_temperature_and_for_which_epoch_it_was_chosen(data):

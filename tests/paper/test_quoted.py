@@ -9,7 +9,7 @@ from ternary_spike.configuration import run_table
 from ternary_spike.configuration.schema import checked, load_schema
 from ternary_spike.paper.quoted import ASPECTS, HANDS, key_of, quotations
 from ternary_spike.planning import settings
-from ternary_spike.report.rivals import _plain
+from ternary_spike.report.rivals import plain_name
 
 CONFIG = Path(__file__).parents[2] / "config"
 #: quoted methods whose parts or networks are not all here yet, so that no run stands for their rows as published
@@ -38,7 +38,7 @@ def test_each_quoted_row_has_the_run_that_stands_for_it_or_a_reason():
         assert str(table) in row["tables"] and not row["control"], quoted.run
         # a sheet's title is the method's printed name, with the data in brackets where these have another sheet; a
         # neuron of its own may have no sheet
-        assert not row["method"] or _plain(row["method"].title.split(" (")[0]) == _plain(method), quoted.run
+        assert not row["method"] or plain_name(row["method"].title.split(" (")[0]) == plain_name(method), quoted.run
     assert without == TO_COME
 
 

@@ -12,6 +12,7 @@ from ternary_spike.planning.matching import Probe, bisect, firing_rate, outcome,
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import read_json, write_json
 from ternary_spike.training import loop as training
+from ternary_spike.training.state import TrainingState
 from tests.cli.test_verbs import RECIPE, mistake
 from tests.helpers.tiny import prepare_tiny
 
@@ -168,13 +169,13 @@ def test_probes_of_another_recipe_are_trained_again(searched, monkeypatch):
 
 def test_a_signal_stops_the_search_with_its_training_saved(searched, tmp_path, monkeypatch, capsys):
     _, search = searched
-    real = training._run_epochs
+    begin_epoch = TrainingState.begin_epoch
 
-    def interrupted(run, folder, stop, clock, report):
+    def interrupted(state):
         os.kill(os.getpid(), signal.SIGTERM)
-        real(run, folder, stop, clock, report)
+        begin_epoch(state)
 
-    monkeypatch.setattr(training, "_run_epochs", interrupted)
+    monkeypatch.setattr(TrainingState, "begin_epoch", interrupted)
     search = [*search, "--checkpoints", str(tmp_path / "probes"), "--out", str(tmp_path / "match.json")]
     with pytest.raises(SystemExit) as stopped:
         main(search)

@@ -26,10 +26,19 @@ def test_every_architecture_runs_in_onnxruntime(architecture, size, neuron):
 
 
 def test_differences_are_counted_not_hidden(monkeypatch):
-    """An export that is wrong in one constant shows in every figure that the comparison reports."""
+    """An export that is wrong in leak and threshold shows in every figure that the comparison reports."""
     model, x = random_network(2, "resnet6", "trainable", 12)
     network = fold(model)
-    monkeypatch.setattr(onnx_export._Graph, "scalar", lambda self, value: self.constant("one", np.float32(1.0)))
+    exported = onnx_export.to_onnx
+
+    def spoiled(*arguments, **options):
+        onnx_model = exported(*arguments, **options)
+        for constant in onnx_model.graph.initializer:
+            if np.prod(constant.dims) == 1:
+                constant.CopyFrom(onnx.numpy_helper.from_array(np.ones(constant.dims, np.float32), constant.name))
+        return onnx_model
+
+    monkeypatch.setattr(onnx_export, "to_onnx", spoiled)
     result = onnx_export.compare(network, [x])
     assert result["differing_spikes"] > 0.05 * result["spikes"]
     assert result["largest_logit_difference"] > 0

@@ -56,9 +56,9 @@ def by_method(run, name, **changes):
 
 def test_a_run_of_a_published_method_is_timed_as_it_is(planned, tmp_path):
     run = by_method(planned[0], "im_loss")
-    step, _ = costs._step(run)
+    step, _ = costs.step_of(run)
     assert (step.neuron, step.method) == ("stbp", "im_loss") and '"esg": true' in step.options
-    assert "tanh_unclipped" in step.options and step.in_the_papers_way == costs._step(planned[0])[0]
+    assert "tanh_unclipped" in step.options and step.in_the_papers_way == costs.step_of(planned[0])[0]
     assert set(estimated([run], tmp_path)) == {"im_loss"}
     timed = read_json(tmp_path / "costs.json")
     assert sorted("im_loss" in key for key in timed) == [False, True]
@@ -83,7 +83,7 @@ def test_a_conversion_of_thousands_of_timesteps_is_not_timed_for_so_many(planned
     """It trains nothing: no step of 2500 timesteps is made, which no memory would hold."""
     run = by_method(dataclasses.replace(planned[0], timesteps=2500), "spike_norm")
     run = dataclasses.replace(run, values={**run.values, "epochs": 0})
-    assert costs._step(run)[0].timesteps == 1
+    assert costs.step_of(run)[0].timesteps == 1
     found = estimated([run], tmp_path)["spike_norm"]
     assert found.projected_hours == 0 and found.disk_megabytes > 0
 
@@ -91,7 +91,7 @@ def test_a_conversion_of_thousands_of_timesteps_is_not_timed_for_so_many(planned
 @pytest.mark.parametrize(("options", "size"), [({}, 48), ({"size": "32"}, 32)])
 def test_a_step_has_the_size_and_channels_of_the_prepared_pictures(planned, tmp_path, options, size):
     source = plan.DataSource("cifar10dvs", "tonic", None, options)
-    step, _ = costs._step(dataclasses.replace(planned[0], dataset="cifar10dvs", data=source))
+    step, _ = costs.step_of(dataclasses.replace(planned[0], dataset="cifar10dvs", data=source))
     assert (step.image_size, step.channels) == (size, 2)
 
 

@@ -116,7 +116,7 @@ class Dspike(Method):
     def choose(self, epoch: int) -> float:
         """The temperature of an epoch, which counts from 0, by its first batch."""
         x, labels = next(iter(self.run.batches.epoch(epoch)))
-        places = self._places(epoch)
+        places = self.compared_places(epoch)
 
         def loss() -> Tensor:
             scores, membranes = self.run.scores(x)
@@ -131,7 +131,7 @@ class Dspike(Method):
             wanted = difference_quotients(loss, self.first_weight, places, self.weight_step)
             return best_temperature(self.temperature, self.temperature_step, agreement)
 
-    def _places(self, epoch: int) -> Tensor:
+    def compared_places(self, epoch: int) -> Tensor:
         """Numbers of the weights that are taken in an epoch, int64 [n], in the order of ``flatten``."""
         count = self.first_weight.numel()
         if not 0 < self.weights < count:

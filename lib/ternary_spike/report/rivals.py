@@ -12,7 +12,7 @@ from ternary_spike import paper
 from ternary_spike.paper.quoted import key_of, quotations
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A method's name without what spellings differ in: "InfLoR-SNN" and the neuron "inflor" are one."""
     return re.sub("[^a-z0-9]", "", name.casefold()).removesuffix("snn")
 
@@ -27,10 +27,10 @@ def published(rivals: pd.DataFrame) -> pd.DataFrame:
         ``table`` with its dataset, ``method``, ``citation``, ``network``, ``T``, ``percent``, ``margin`` (points less
         the best of the paper's own rows in that table on that data) and ``remark``, what the quotation does not say.
     """
-    names = {_plain(re.split(r" \(| on ", name)[0]) for name in rivals["name"]}
+    names = {plain_name(re.split(r" \(| on ", name)[0]) for name in rivals["name"]}
     rows = []
     for row in paper.accuracies():
-        if row.own or _plain(row.method) not in names:
+        if row.own or plain_name(row.method) not in names:
             continue
         own = [
             each for each in paper.accuracies() if each.own and (each.table, each.dataset) == (row.table, row.dataset)

@@ -87,7 +87,7 @@ def estimate(plan: Iterable[Run], device: torch.device, cache: Path, limit: floa
         return json.dumps(machine | asdict(step), sort_keys=True)
 
     end = time.monotonic() + limit
-    wanted = {run.id: (run, *_step(run)) for run in plan}
+    wanted = {run.id: (run, *step_of(run)) for run in plan}
     steps = {step for _, step, _ in wanted.values()}
     steps = sorted(steps | {step.in_the_papers_way for step in steps}, key=_order)
     for step in watched([step for step in steps if key_of(step) not in measured], "measuring training steps", "step"):
@@ -160,7 +160,7 @@ def _timed(update: TrainingStep, images: torch.Tensor, labels: torch.Tensor) -> 
     return time.perf_counter() - start
 
 
-def _step(run: Run) -> tuple[Step, recipes.Recipe]:
+def step_of(run: Run) -> tuple[Step, recipes.Recipe]:
     """The step whose time is the run's; of a run that trains nothing, one timestep, which says how large it is."""
     recipe = recipes.from_dict(run.values, f"recipe {run.recipe}")
     known = registry.describe(run.dataset)
