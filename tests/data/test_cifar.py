@@ -10,6 +10,7 @@ import torch
 from torchvision import datasets
 
 from ternary_spike import UserError
+from ternary_spike.data.cifar import LAYOUTS
 from ternary_spike.data.prepared import read_split
 from ternary_spike.data.registry import availability, prepare
 from tests.helpers.datasets import CIFAR_LAYOUT, write_cifar, write_md5sums
@@ -57,6 +58,13 @@ def original(tmp_path, monkeypatch):
     monkeypatch.setattr(reader, "test_list", [[name, md5s[name]] for name, _ in reader.test_list])
     monkeypatch.setattr(reader, "meta", {**reader.meta, "md5": md5s["batches.meta"]})
     return folder
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+def test_what_is_looked_for_is_what_torchvision_reads(dataset):
+    reader = TORCHVISION[dataset]
+    listed = [name for name, _ in (*reader.train_list, *reader.test_list)]
+    assert LAYOUTS[dataset] == (reader.base_folder, (*listed, reader.meta["filename"]))
 
 
 def test_only_the_original_is_called_cifar10(tmp_path, original):

@@ -2,6 +2,8 @@
 
 import copy
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,10 @@ from ternary_spike.configuration.recipe import FIELDS
 from ternary_spike.configuration.register import Option
 from ternary_spike.configuration.run_table import COLUMNS, OPTIONAL
 from ternary_spike.configuration.schema import checked, load_schema
+from ternary_spike.data.augmentation import Augmentation
+from ternary_spike.models.resnet import require_stem_batch_norm
 from ternary_spike.planning import settings
+from ternary_spike.planning.network_options import STEM_BATCH_NORM, network_arguments
 from ternary_spike.planning.run import RUNNABLE
 from tests.helpers.sheets import sheet, training_alone, write_sheet
 
@@ -79,6 +84,44 @@ def test_without_a_mistake_there_is_a_plan(tmp_path):
     assert [run.status for run in runs if run.dataset == "digits"] == [RUNNABLE] * 2
     assert len(runs) == 5
     assert len(plan(tmp_path, CONFIG | {"controls": True})) == 6
+
+
+@pytest.mark.parametrize("dataset, size", [("digits", (1, 16, 16)), ("cifar10dvs", (10, 2, 48, 48))])
+def test_pictures_for_autoaugment_are_refused_as_the_training_would_refuse_them(tmp_path, dataset, size):
+    said = refusal(tmp_path, CONFIG | {"datasets": [dataset], "recipe_changes": {"autoaugment": "cifar10"}})
+    chosen = recipe.load(RECIPE_FOLDER / f"{dataset}.yaml", {"autoaugment": "cifar10"})
+    with pytest.raises(UserError) as error:
+        Augmentation(chosen, size)
+    assert said.endswith(f": {error.value}")
+
+
+def test_the_stem_s_batch_norm_is_what_the_networks_take():
+    for choice in STEM_BATCH_NORM:
+        require_stem_batch_norm(choice)
+    with pytest.raises(ValueError) as planned:
+        network_arguments({"stem_batch_norm": "never"})
+    with pytest.raises(ValueError) as made:
+        require_stem_batch_norm("never")
+    assert str(planned.value) == str(made.value)
+
+
+def test_a_plan_is_looked_at_without_waiting_for_torch():
+    """Every call of the workflow does that, and importing torch takes seconds."""
+    code = f"""
+import sys
+sys.modules |= dict.fromkeys(("torch", "torchvision", "tonic", "pandas"))  # whoever imports one of these fails
+import yaml
+from ternary_spike.configuration.schema import checked, load_schema
+from ternary_spike.planning.settings import configured_plan
+schema = {{name: load_schema(f"workflow/schemas/{{name}}.schema.yaml") for name in ("config", "experiments")}}
+config = yaml.safe_load(open("config/config.yaml")) | {{"rivals": True, "controls": True}}
+config = checked(config, schema["config"], "")
+tables, sheets = ["config/experiments.csv", "config/rivals.csv"], "config/methods"
+plan = configured_plan(config, tables[0], "config/recipes", sheets, schema["experiments"], rivals=tables[1])
+print({{run.dataset for run in plan}} == {set(CONFIG["data"]) - {"digits"} | {"cifar100"}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 # a value of a kind that the key does not take, by what the schema says of the key

@@ -40,6 +40,12 @@ ARRAYS = {
     *((f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")),
     *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
 }
+# torchvision's folder of each dataset, below the root, and the files in it; torchvision itself takes seconds to import,
+# and whoever only asks whether they are there must not wait for it
+LAYOUTS = {
+    "cifar10": ("cifar-10-batches-py", (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch", "batches.meta")),
+    "cifar100": ("cifar-100-python", ("train", "test", "meta")),
+}
 ROOTS = {
     "torchvision": "the folder that holds, or will hold, torchvision's folder of batches",
     "subset": "the folder that holds a smaller set in torchvision's layout",
@@ -67,11 +73,11 @@ DATASETS = {
 
 def missing(dataset: Dataset, source: str, root: Path, options: dict[str, Any]) -> str | None:
     """One clause that says what is missing below ``root``, or None."""
-    folder, wanted = root, [f"{split}.npz" for split in JPEG_COPY_SHA256]
-    if source != "jpeg-npz":
-        reader = _reader(dataset)
-        folder = root / reader.base_folder
-        wanted = list(_checksums(reader)) if source == "torchvision" else [MD5SUMS]
+    if source == "jpeg-npz":
+        folder, wanted = root, tuple(f"{split}.npz" for split in JPEG_COPY_SHA256)
+    else:
+        below, files = LAYOUTS[dataset.name]
+        folder, wanted = root / below, files if source == "torchvision" else (MD5SUMS,)
     absent = [name for name in wanted if not (folder / name).is_file()]
     return f"{dataset.name}: {folder} has no {', no '.join(absent)}" if absent else None
 

@@ -8,6 +8,8 @@ from ternary_spike.models.normalisations import BATCH_NORM, NORMALISATIONS
 NORMALISATION, OF_NORMALISATION = "normalisation", "normalisation."
 #: an option of the normalisation is written behind its name and a dot: normalisation.KEY
 NETWORK_OPTIONS = ("stem_batch_norm", NORMALISATION)
+#: what the networks take, the default first; they themselves would import torch
+STEM_BATCH_NORM = ("per_step", "over_time")
 
 
 def of_network(options: Mapping[str, str]) -> dict[str, str]:
@@ -37,8 +39,8 @@ def network_arguments(options: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         ValueError: as :func:`normalisation`, or if another option has no such value.
     """
-    from ternary_spike.models.resnet import require_stem_batch_norm
-
-    stem_batch_norm = options.get("stem_batch_norm", "per_step")
-    require_stem_batch_norm(stem_batch_norm)
+    stem_batch_norm = options.get("stem_batch_norm", STEM_BATCH_NORM[0])
+    if stem_batch_norm not in STEM_BATCH_NORM:
+        allowed = " or ".join(map(repr, STEM_BATCH_NORM))
+        raise ValueError(f"stem_batch_norm must be {allowed}, not {stem_batch_norm!r}")
     return {"stem_batch_norm": stem_batch_norm, **normalisation(options)}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ternary_spike.configuration.method_sheet import LEVELS, MethodSheet
-from ternary_spike.configuration.register import ELSEWHERE
+from ternary_spike.configuration.register import ELSEWHERE, Registry
 from ternary_spike.data import registry
 from ternary_spike.methods.registry import METHODS
 from ternary_spike.models.normalisations import NORMALISATIONS
@@ -25,10 +25,10 @@ def require_parts(sheet: MethodSheet) -> None:
             raise UserError(f"{sheet.path}: {key}: {error}") from None
 
     if sheet.neuron:
-        require("neuron", lambda: NEURONS[sheet.neuron].load())
+        require("neuron", lambda: _require_there(NEURONS, sheet.neuron))
         require("neuron_options", lambda: NEURONS.options(sheet.neuron, sheet.neuron_options, text=True))
     if sheet.training:
-        require("training", lambda: METHODS[sheet.training].load())
+        require("training", lambda: _require_there(METHODS, sheet.training))
         require("training_options", lambda: METHODS.options(sheet.training, sheet.training_options, text=True))
     if unknown := sorted(set(sheet.network_options) - set(of_network(sheet.network_options))):
         known = f"{', '.join(NETWORK_OPTIONS)} and {NORMALISATION}.KEY"
@@ -38,6 +38,13 @@ def require_parts(sheet: MethodSheet) -> None:
     require("network_options.stem_batch_norm", lambda: network_arguments(stem))
     require("network_options.normalisation", lambda: network_arguments(options))
     _require_no_better_level(sheet)
+
+
+def _require_there(registered: Registry, name: str) -> None:
+    """Raise ValueError if there is no such part. Only a user's own is imported to see: the others would take torch."""
+    part = registered[name]
+    if ELSEWHERE.fullmatch(name):
+        part.load()
 
 
 def _require_no_better_level(sheet: MethodSheet) -> None:

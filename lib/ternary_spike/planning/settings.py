@@ -96,7 +96,7 @@ def configured_plan(
         row_schema: JSON schema of the table's rows.
         rivals: the run table of prior methods, read where the configuration wants them.
         look: whether to look for the data and at what the settings say together. Without, for a job of a plan that was
-            looked at when it was made, every run counts as runnable, and torch is not waited for.
+            looked at when it was made, every run counts as runnable.
 
     Raises:
         UserError: if anything in them is wrong, or they contradict each other.
@@ -168,8 +168,6 @@ def _require_source(run: Run) -> None:
 
 
 def _require_fitting(run: Run, recipe: recipes.Recipe, data: Dataset, processes: int) -> None:
-    from ternary_spike.data.augmentation import Augmentation
-
     _require_source(run)
     size = data.prepared_size(run.data.options)
     require_image_size(run.architecture, size)
@@ -199,4 +197,10 @@ def _require_fitting(run: Run, recipe: recipes.Recipe, data: Dataset, processes:
             f"recipe {run.recipe}: batch_size is {recipe.batch_size}, but must be at least gpus.{run.dataset}, "
             f"which is {processes}"
         )
-    Augmentation(recipe, (*(() if frames is None else (frames,)), data.channels, size, size))
+    # as data.augmentation says it, which would import torch
+    if recipe.autoaugment != "none" and (frames is not None or data.channels != 3):
+        shape = (*(() if frames is None else (frames,)), data.channels, size, size)
+        raise UserError(
+            f"recipe {recipe.name}: autoaugment works on square RGB pictures, but these are "
+            f"{' x '.join(map(str, shape))}; set autoaugment to none"
+        )
