@@ -11,13 +11,14 @@ them. So of a registry the functions count, and its entries do not: what the run
 
 import ast
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from ternary_spike.system.parsed_code import kept_beside
 
 PACKAGE = "ternary_spike"
 TRAINING = ("training.loop", "data.prepared")
@@ -39,6 +40,7 @@ INDIFFERENT = {
     "system.files": "reads and writes what others computed, and verifies it",
     "system.lazily": "imports a module when it is asked for",
     "system.locks": "keeps two processes apart",
+    "system.parsed_code": "keeps what was found of the code",
     "system.progress": "shows how far a stage is",
     "system.provenance": "writes down what ran",
     "training.checkpoints": "keeps what the training computed, and verifies it",
@@ -62,22 +64,25 @@ SERVICES = frozenset({"system.errors", "system.files"})
 VERSIONED = frozenset({"torch"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Module:
-    """A module's source: its syntax tree, and the full names that it imports, of which some may be no modules."""
+    """What counts of a module's source.
 
-    tree: ast.Module
+    Attributes:
+        parse: gives its syntax tree.
+        imports: the full names that it imports, of which some may be no modules.
+        text: all of it that counts.
+        words: every text in it but comments and docstrings.
+    """
+
+    parse: Callable[[], ast.Module]
     imports: tuple[str, ...]
+    text: str
+    words: frozenset[str]
 
-    @cached_property
-    def text(self) -> str:
-        """What counts of it."""
-        return serialised(self.tree)
-
-    @cached_property
-    def words(self) -> frozenset[str]:
-        """Every text in it but comments and docstrings."""
-        return frozenset(_words(self.tree))
+    @classmethod
+    def of(cls, tree: ast.Module, imports: tuple[str, ...]) -> "Module":
+        return cls(lambda: tree, imports, serialised(tree), frozenset(_words(tree)))
 
 
 def run_code_hash(
@@ -159,7 +164,8 @@ def closure(modules: Iterable[str], folder: Path | None = None, left_out: Collec
         seen.add(name)
         if (path := _source(roots, name)) is None:
             continue
-        found[name] = _module(name, path, path.stat().st_mtime_ns, path.stat().st_size)
+        state = path.stat()
+        found[name] = _module(name, path, state.st_mtime_ns, state.st_size)
         waiting += found[name].imports
         if "." in name:  # importing a module runs the package around it
             waiting.append(name.rpartition(".")[0])
@@ -192,12 +198,23 @@ def _source(roots: Mapping[str, Path | None], name: str) -> Path | None:
 
 @cache
 def _module(name: str, path: Path, *_stamp: int) -> Module:
-    """A parsed file; the stamp, its time and size, parses it anew when it has changed."""
-    tree = ast.parse(path.read_bytes(), filename=str(path))
+    """A file; the stamp, its time and size, reads it anew when it has changed."""
+    source = path.read_bytes()
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    if path.name == "__init__.py":  # which names a package offers, and from where, changes none of them
-        tree.body = [node for node in tree.body if not _sets_dunder_names(node)]
-    return Module(tree, tuple(_imports(tree, package)))
+
+    def parse() -> ast.Module:
+        tree = ast.parse(source, filename=str(path))
+        if path.name == "__init__.py":  # which names a package offers, and from where, changes none of them
+            tree.body = [node for node in tree.body if not _sets_dunder_names(node)]
+        return tree
+
+    def find() -> list:
+        tree = parse()
+        return [sorted(set(_imports(tree, package))), serialised(tree), sorted(set(_words(tree)))]
+
+    where = f"{package} {path.name == '__init__.py'}\n".encode()
+    imports, text, words = kept_beside(__file__).found(where + source, find)
+    return Module(parse, tuple(imports), text, frozenset(words))
 
 
 def _sets_dunder_names(node: ast.stmt) -> bool:
@@ -222,10 +239,10 @@ def _without_entries(registry: Module) -> Module:
     entries = _full(ENTRIES)
     kept = [
         node
-        for node in registry.tree.body
+        for node in registry.parse().body
         if not isinstance(node, ast.Assign | ast.AnnAssign) and getattr(node, "module", None) not in entries
     ]
-    return Module(ast.Module(kept, []), registry.imports)
+    return Module.of(ast.Module(kept, []), registry.imports)
 
 
 def _words(tree: ast.Module) -> Iterator[str]:
@@ -244,11 +261,11 @@ def _without_branches(module: Module, said: frozenset[str]) -> Module:
             names = _names_of_branch(node.test)
             return node if names is None or names & said else node.orelse
 
-    pruned = Pruned().visit(deepcopy(module.tree))
+    pruned = Pruned().visit(module.parse())
     for node in pruned.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple):
             node.value.elts = [e for e in node.value.elts if not _is_text(e) or e.value in said]
-    return Module(pruned, module.imports)
+    return Module.of(pruned, module.imports)
 
 
 def _names_of_branch(test: ast.expr) -> set[str] | None:
@@ -262,6 +279,7 @@ def _names_of_branch(test: ast.expr) -> set[str] | None:
 
 
 def _hash(modules: Mapping[str, Module]) -> str:
+    kept_beside(__file__).keep()
     digest = hashlib.sha256()
     for name in sorted(modules):
         digest.update(f"{name}\n{modules[name].text}\n".encode())
