@@ -3,7 +3,7 @@
 import pytest
 
 from ternary_spike.configuration import run_table
-from ternary_spike.planning import plan, plan_file
+from ternary_spike.planning import plan, plan_file, wanted
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import csv_text, write_listed, write_text
 
@@ -237,7 +237,7 @@ def test_the_recipe_hash_sees_values_and_changes_only(folder):
 
 
 def test_the_plan_on_disk_reads_as_it_was_written(folder):
-    rows = [run.row() for run in made(folder, {"epochs": 3})]
+    rows = [run.row() | wanted.columns(run, {}) for run in made(folder, {"epochs": 3})]
     rows[1]["seed"] = 2**63 - 1  # the largest that the configuration allows
     rows[0] |= {"images_per_second": "10", "projected_hours": "1.5", "disk_megabytes": "2"}
     plan_file.write_rows(folder / "plan.csv", rows)

@@ -3,11 +3,14 @@
 import json
 import os
 import random
+import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
+from ternary_spike.system.files import read_json, write_json
 from tests.workflow.running import HEAD, SMOKE_ROWS, SMOKE_RUNS, smoke
 
 NEW_ROW = "digits,resnet6w4,1,trainable,,,digits,0,demo,false\n"
@@ -145,3 +148,48 @@ def test_other_data_trains_its_runs(finished):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"checksum": "0" * 64}))
     planned = smoke(finished, "--dry-run", "--rerun-triggers", "mtime", "params", "input", "code")
     assert planned.jobs("train") == SMOKE_RUNS
+
+
+def more_seeds(folder):
+    """The first row with three seeds in place of one."""
+    table = folder / "table.csv"
+    table.write_text(table.read_text().replace(",digits,0,demo", ",digits,0;1;2,demo", 1))
+
+
+def test_new_seeds_are_planned_in_a_clone_whose_results_came_without_snakemake_s_records(finished):
+    fresh_clone(finished)
+    later = time.time()
+    for path in (finished / "results").rglob("*"):
+        os.utime(path, (later, later))
+    untouched = smoke(finished, "--dry-run")
+    assert "Nothing to be done" in untouched.text, untouched.text
+    more_seeds(finished)
+    planned = smoke(finished, "--dry-run")
+    assert planned.text.count("rule train:") == 2 and re.search(r"^make_plan +1$", planned.text, re.M), planned.text
+    # and without any training: the plan and the tables are those of three seeds
+    asked = smoke(finished, "--dry-run", "--", "report")
+    assert re.search(r"^make_plan +1$", asked.text, re.M) and "rule collect:" in asked.text, asked.text
+    assert "rule train:" not in asked.text
+
+
+def test_tables_that_are_not_of_the_files_beside_them_are_made_again(finished):
+    """As after a call that was killed before them, whose results were then copied or touched."""
+    record = next((finished / "results/smoke/runs").glob("*/seed0/energy.json"))
+    write_json(record, read_json(record) | {"samples": 1})
+    for path in (finished / "results").rglob("*"):
+        os.utime(path)
+    planned = smoke(finished, "--dry-run")
+    assert "rule collect:" in planned.text and "rule notebook:" in planned.text, planned.text
+    assert not planned.jobs("train")
+
+
+def test_a_report_makes_nothing_of_a_run_again_whatever_has_changed(finished):
+    surrogate = finished / "lib/ternary_spike/membrane/surrogate.py"
+    edit(surrogate, "\ndef ", "\nADDED = 1\n\n\ndef ")
+    energy(finished)
+    edit(finished / "config/recipes/digits.yaml", "momentum: 0.9", "momentum: 0.8")
+    touch(finished)
+    planned = smoke(finished, "--dry-run", "--", "report")
+    assert planned.status == 0 and "rule collect:" in planned.text, planned.text
+    made = set(re.findall(r"rule (\w+):", planned.text))
+    assert made <= {"collect", "settings", "rule_graph", "trace", "amplitudes", "notebook", "report"}

@@ -17,7 +17,7 @@ from ternary_spike.configuration import run_table
 from ternary_spike.configuration.schema import checked, load_schema
 from ternary_spike.configuration.words import typed, word
 from ternary_spike.data import registry
-from ternary_spike.planning import failures, settings
+from ternary_spike.planning import failures, settings, wanted
 from ternary_spike.planning import plan as planning
 from ternary_spike.planning.partial_report import after_failure
 from ternary_spike.planning.run_files import expected_files
@@ -94,6 +94,17 @@ TRAINING_CACHE = "omit-software" if "SNAKEMAKE_OUTPUT_CACHE" in os.environ else 
 WARM_MODULES = ("torch", "numpy", "yaml", "safetensors.torch", "tqdm")
 # what Snakemake sets for a job of one thread: libraries read it when they are imported
 ENVIRONMENT_OF_A_JOB = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")}
+# pictures on which operations are counted
+ENERGY_SAMPLES = 1000
+# what decides a stage's result besides its run and its code; its record says so too, and the tables compare the two
+STAGE_SETTINGS = {
+    "train": {"deterministic": str(config["deterministic"]).lower()},
+    "verify": {"samples": str(config["verify_samples"])},
+    "energy": {"samples": str(ENERGY_SAMPLES)}
+    | {f"{key}_picojoule": str(value) for key, value in config["energy_picojoule"].items()},
+    "execute": {"samples": str(config["execute_samples"])},
+    "export": {"samples": str(config["verify_samples"])},
+}
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
@@ -321,13 +332,19 @@ def run_files(run):
 
 def finished_only():
     """Whether to report on what is finished: asked for by the configuration or by naming the rule `report`."""
-    return config["finished_only"] or REPORT_ALONE in workflow.dag_settings.targets
+    call = workflow.dag_settings  # not known yet while the rules are read
+    return config["finished_only"] or (call is not None and REPORT_ALONE in call.targets)
 
 
-def finished_files(wildcards):
-    """Files of every run that can run here or, to report on what there is, of those that are finished."""
-    files = [file for run in PLAN if run.status == planning.RUNNABLE for file in run_files(run)]
-    return [file for file in files if Path(file).exists()] if finished_only() else files
+def files_of_runs(wildcards):
+    """Files of every run that can run here; none for a report on what there is, for which nothing may be made.
+
+    No rule is then asked for any file of a run, so that none is deleted and made again, whatever has changed since. The
+    tables have what there is; whether they are of that, their own record of it says.
+    """
+    if finished_only():
+        return []
+    return [file for run in PLAN if run.status == planning.RUNNABLE for file in run_files(run)]
 
 
 def notebook_pages(wildcards):
@@ -365,12 +382,20 @@ def plan_arguments():
     words += [f"--{key}" for key in ("offline", "controls") if config[key]]
     words += ["--rivals", str(RIVALS)] if config["rivals"] else []
     words += ["--measure"] if config["measure_costs"] else []
+    for stage, values in STAGE_SETTINGS.items():
+        words += option_words("--stage-setting", values, f"{stage}.")
     return shlex.join(words)
 
 
-def plan_rows():
+@cache
+def plan_of_rows():
+    """The rows of plan.csv, without costs."""
+    return [run.row() | wanted.columns(run, STAGE_SETTINGS) for run in PLAN]
+
+
+def plan_rows(wildcards):
     """A short text that changes when the plan does."""
-    return hashlib.sha256(json.dumps([run.row() for run in PLAN], sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(plan_of_rows(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def announce_plan():
@@ -397,8 +422,8 @@ def announce_environments():
 
 
 def settings_text():
-    """The configuration as JSON, which is YAML as well."""
-    return json.dumps(config, sort_keys=True)
+    """The configuration as JSON, which is YAML as well; whether a call is about all of it is no part of it."""
+    return json.dumps({**config, "finished_only": False}, sort_keys=True)
 
 
 def clear_failures():

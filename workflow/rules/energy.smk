@@ -1,7 +1,5 @@
 # Counting the folded network's operations and what they cost.
 
-ENERGY_SAMPLES = 1000
-
 
 rule energy:
     input:

@@ -2,6 +2,8 @@
 
 
 rule settings:
+    input:
+        settings_are_current,
     output:
         f"{RESULTS}/config.json",
     log:
@@ -70,6 +72,7 @@ rule notebook:
         f"{RESULTS}/trace.csv",
         f"{RESULTS}/amplitudes.csv",
         kept_tables,
+        page_is_current,
         source=f"{REPOSITORY}/notebooks/{{notebook}}.py",
         tables=f"{RESULTS}/tables",
     output:
@@ -92,7 +95,7 @@ rule notebook:
         results=subpath(input.tables, parent=True),
         kept=KEPT,
         out=subpath(output[0], parent=True),
-        code=lambda wildcards: code_of("report", "report.notebooks"),
+        code=lambda wildcards: code_of(*made_from.NOTEBOOKS),
     shell:
         "python -m ternary_spike notebook --notebook {input.source:q} --results {params.results} --kept {params.kept:q}"
         " --out {params.out} > {log.text} 2>&1"
@@ -101,6 +104,7 @@ rule notebook:
 rule report:
     input:
         notebook_pages,
+        report_is_current,
         tables=f"{RESULTS}/tables",
         graph=f"{RESULTS}/report/rulegraph.dot",
     output:
@@ -119,7 +123,7 @@ rule report:
         results=subpath(input.tables, parent=True),
         kept=KEPT,
         out=subpath(output[0], parent=True),
-        code=lambda wildcards: code_of("report.site"),
+        code=lambda wildcards: code_of(*made_from.REPORT),
     shell:
         "python -m ternary_spike report --results {params.results} --kept {params.kept:q} --out {params.out}"
         " > {log} 2>&1"

@@ -2,6 +2,8 @@
 
 
 rule make_plan:
+    input:
+        plan_is_current,
     output:
         report(
             f"{RESULTS}/plan.csv",
@@ -21,7 +23,7 @@ rule make_plan:
         recipes=RECIPES,
         # a function, since braces in a text would be wildcards
         arguments=lambda wildcards: plan_arguments(),
-        rows=plan_rows(),
+        rows=plan_rows,
         cache=f"{config['results']}/costs.json",
         device=config["device"],
     message:
@@ -49,7 +51,8 @@ rule plan:
 
 rule collect:
     input:
-        finished_files,
+        files_of_runs,
+        tables_are_current,
         plan=f"{RESULTS}/plan.csv",
     output:
         report(
@@ -66,6 +69,6 @@ rule collect:
         "../../envs/report.yaml"
     params:
         results=subpath(input.plan, parent=True),
-        code=lambda wildcards: code_of("tables.collect", "claims"),
+        code=lambda wildcards: code_of(*made_from.TABLES),
     shell:
         "python -m ternary_spike collect --plan {input.plan} --results {params.results} --out {output} > {log} 2>&1"

@@ -14,9 +14,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from ternary_spike import claims
+    from ternary_spike.planning import made_from
     from ternary_spike.tables import collect
 
-    found = collect.tables(collect.read_plan(args.plan), args.results)
+    plan = collect.read_plan(args.plan)
+    # before anything is read: what is replaced meanwhile makes the tables older than it, never newer
+    made_of = made_from.of_tables(args.results, zip(plan["id"], plan["seed"].tolist(), strict=True))
+    found = collect.tables(plan, args.results)
     found["claims"] = claims.judge(found)
-    for path in collect.write_tables(found, args.out):
+    for path in collect.write_tables(found, args.out, made_of):
         print(path)

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ternary_spike.configuration import run_table
-from ternary_spike.planning import plan_file
+from ternary_spike.planning import plan_file, wanted
 
 HELP = "list every run: whether its data is there, and what it would cost on this machine"
 LIMIT_SECONDS = 90  # a measurement that has begun is finished
@@ -36,6 +36,13 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the recipes: epochs=3"
     )
+    parser.add_argument(
+        "--stage-setting",
+        action="append",
+        default=[],
+        metavar="STAGE.KEY=VALUE",
+        help="of a later stage, for its check",
+    )
     parser.add_argument("--controls", action="store_true", help="with the rows that the paper does not have")
     parser.add_argument("--rivals", type=Path, metavar="TABLE", help="with the prior methods of a second run table")
     parser.add_argument("--offline", action="store_true", help="data that would be downloaded is missing")
@@ -55,13 +62,30 @@ def run(args: Namespace) -> None:
     if not args.experiments or not args.recipes:
         raise UserError("plan needs --experiments and --recipes, or --show with a plan that was written before")
     runs = _runs(args)
-    rows = [run.row() for run in runs]
+    rows = [run.row() | wanted.columns(run, _stage_settings(args)) for run in runs]
     if args.measure:
         for row, cost in zip(rows, _costs(args, runs), strict=True):
             row.update(cost)
     if args.out:
         plan_file.write_rows(args.out, rows)
     print(plan_file.described(rows))
+
+
+def _stage_settings(args: Namespace) -> dict[str, dict[str, str]]:
+    """What --stage-setting says, by stage."""
+    from ternary_spike.cli._options import key_values
+    from ternary_spike.planning.run_files import STAGES
+    from ternary_spike.system.errors import UserError
+
+    found: dict[str, dict[str, str]] = {}
+    for key, value in key_values(args.stage_setting, "--stage-setting").items():
+        stage, dot, name = key.partition(".")
+        if not dot or stage not in STAGES:
+            raise UserError(
+                f"--stage-setting {key}={value}: write it as STAGE.KEY=VALUE; stages are {', '.join(STAGES)}"
+            )
+        found.setdefault(stage, {})[name] = value
+    return found
 
 
 def _runs(args: Namespace) -> list:

@@ -15,6 +15,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from ternary_spike.planning import made_from
     from ternary_spike.report.site import build
+    from ternary_spike.system.files import remove, write_json
 
-    print(build(args.results, args.out, args.kept))
+    made_of = made_from.of_report(args.results, args.kept)
+    remove(args.out / made_from.RECORD)
+    page = build(args.results, args.out, args.kept)
+    write_json(args.out / made_from.RECORD, made_of)
+    print(page)

@@ -151,7 +151,7 @@ def _changed(
     if original["epochs"] == 0:  # nothing is trained, so nothing is shortened
         changes = {key: value for key, value in changes.items() if key != "epochs"}
     changed = recipes.load(path, {**(method.recipe if method else {}), **changes}).as_dict()
-    real = {key: changed[key] for key in changes if changed[key] != original[key]}
+    real = {key: changed[key] for key in sorted(changes) if changed[key] != original[key]}
     words = []
     for key, value in real.items():
         if key == "epochs":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ternary_spike.configuration.run_table import COLUMNS, LONGEST_NAME, _list, options
+from ternary_spike.planning import wanted
 from ternary_spike.planning.run import NOT_RUN, RUNNABLE
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import csv_text, require_listed, write_listed
@@ -14,10 +15,10 @@ from ternary_spike.system.files import csv_text, require_listed, write_listed
 PLAN_COLUMNS = (
     *("id", "seed", "dataset", "architecture", "timesteps", "neuron", "method", "method_label", "own_recipe"),
     *("variant", "neuron_options", "recipe", "changes", "reduced", "tables", "control", "data", "source", "source_run"),
-    *("status", "reason"),
+    *("status", "reason", "settings", "code"),
 )
-# plans of earlier versions lack these: every run was trained in the paper's way
-LATER_COLUMNS = ("method", "method_label", "own_recipe", "source_run")
+# plans of earlier versions lack these: every run was trained in the paper's way, and nothing said with which settings
+LATER_COLUMNS = ("method", "method_label", "own_recipe", "source_run", "settings", "code")
 COSTS = ("images_per_second", "projected_hours", "disk_megabytes")
 
 
@@ -62,6 +63,11 @@ def read_rows(path: Path) -> list[dict[str, str]]:
             ) from None
         if not 0 < len(row["id"].encode()) <= LONGEST_NAME:
             raise UserError(f"{path}: id is {row['id'][:40]!r}…, not the name of a folder; run the `plan` stage again")
+        for column in wanted.CELLS:
+            try:
+                wanted.read(row[column], column)
+            except ValueError as error:
+                raise UserError(f"{path}: {error}; run the `plan` stage again") from None
         if (run := (row["id"], int(row["seed"]))) in seen:
             raise UserError(f"{path} has the run {run[0]} with seed {run[1]} twice; run the `plan` stage again")
         seen.add(run)

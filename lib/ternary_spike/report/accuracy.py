@@ -10,6 +10,7 @@ from ternary_spike.report import show
 from ternary_spike.report.figures import Shown, figure, subplots
 from ternary_spike.report.palette import COLOURS, INK, MARKERS, ordered
 from ternary_spike.report.results import Results
+from ternary_spike.tables.columns import OTHER_CODE
 
 
 def _place(row: pd.Series) -> str:
@@ -86,6 +87,8 @@ def _verdict(row: pd.Series) -> str:
     parts = []
     if not show.missing(row.get("verdict")):
         parts.append(show.badge(row["verdict"]))
+        if OTHER_CODE in str(row.get("state")):
+            parts.append(escape(str(row["state"])))
     elif not show.missing(row.get("state")) and row["state"] != "done":
         parts.append(escape(str(row["state"])))
     elif not show.missing(row.get("basis")) and show.missing(row.get("reduced")):

@@ -24,6 +24,7 @@ from ternary_spike.report.results import Results
 from ternary_spike.report.templating import environment
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import write_text
+from ternary_spike.tables.columns import OTHER_CODE, OTHER_SETTINGS
 from ternary_spike.tables.verdicts import EXACT, FULL, NOT_TESTED, SCALE
 
 HERE = Path(__file__).parent
@@ -194,6 +195,7 @@ class _Site:
             finished=int(self.runs["last_epoch_percent"].notna().sum()),
             ids=len(self.summary),
             reasons=[(state, int(count)) for state, count in reasons.items()],
+            others=[(run, state) for run, state in zip(done["id"], done["state"], strict=True) if _of_others(state)],
             reductions=list(dict.fromkeys(text for text in done["reduced"] if text)),
             datasets=list(dict.fromkeys(label for label in done["data_label"] if label)),
             comparison=Markup(self._comparison(done)),
@@ -290,6 +292,11 @@ class _Site:
         style = (HERE / "assets" / "style.css").read_text(encoding="utf-8")
         (folder / "style.css").write_text(f"{palette.css()}\n{style}\n{_highlighting()}", encoding="utf-8")
         shutil.copyfile(HERE / "assets" / "sort.js", folder / "sort.js")
+
+
+def _of_others(state: str) -> bool:
+    """Whether a finished run was not made wholly by the present code and settings."""
+    return OTHER_CODE in state or OTHER_SETTINGS in state
 
 
 def _filled(row: pd.Series) -> dict:

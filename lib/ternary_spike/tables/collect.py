@@ -10,17 +10,17 @@ from pathlib import Path
 import pandas as pd
 
 from ternary_spike.configuration import run_table
-from ternary_spike.planning import plan_file
+from ternary_spike.planning import made_from, plan_file
 from ternary_spike.planning.matching import RECORD as MATCH
 from ternary_spike.system.errors import UserError
-from ternary_spike.system.files import SUMS, read_json, replaced_together, write_sums, write_text
+from ternary_spike.system.files import SUMS, read_json, replaced_together, write_json, write_sums, write_text
 from ternary_spike.tables.columns import COLUMNS
 from ternary_spike.tables.controls import control_runs, differences
 from ternary_spike.tables.membrane_distances import membrane_distances
 from ternary_spike.tables.paper_tables import accuracy_table, energy_table
 from ternary_spike.tables.rivals import rival_runs
 from ternary_spike.tables.run_rows import read_run
-from ternary_spike.tables.stage_code import leave_out_mixed
+from ternary_spike.tables.stage_code import leave_out_others
 
 
 def read_plan(path: Path) -> pd.DataFrame:
@@ -127,7 +127,7 @@ def tables(plan: pd.DataFrame, results: Path) -> dict[str, pd.DataFrame]:
     """
     results = Path(results)
     of_runs = [read_run(row, results) for _, row in plan.iterrows()]
-    leave_out_mixed(of_runs)
+    leave_out_others(of_runs)
 
     def joined(name: str) -> pd.DataFrame:
         return _framed(name, [row for rows in of_runs for row in getattr(rows, name)])
@@ -168,10 +168,11 @@ def _framed(name: str, rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS[name]))
 
 
-def write_tables(found: dict[str, pd.DataFrame], out: Path) -> list[Path]:
+def write_tables(found: dict[str, pd.DataFrame], out: Path, made_of: dict | None = None) -> list[Path]:
     """Write each table as ``<name>.csv``, full double precision, no value is an empty cell; last, their sums.
 
-    All of them or none: the old ones are replaced when the new ones are on the disk.
+    All of them or none: the old ones are replaced when the new ones are on the disk. With ``made_of``, as
+    :func:`ternary_spike.planning.made_from.of_tables` gives it, that is written beside them.
 
     Raises:
         UserError: if the folder cannot be written or the disk is full; the old tables are then still there.
@@ -180,5 +181,8 @@ def write_tables(found: dict[str, pd.DataFrame], out: Path) -> list[Path]:
         paths = [folder / f"{name}.csv" for name in found]
         for path, frame in zip(paths, found.values(), strict=True):
             write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+        if made_of is not None:
+            write_json(folder / made_from.RECORD, made_of)
+            paths.append(folder / made_from.RECORD)
         write_sums(folder / SUMS, paths)
     return [Path(out) / path.name for path in paths]

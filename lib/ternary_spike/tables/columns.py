@@ -2,6 +2,8 @@
 
 #: columns that say why a row has no numbers; empty where it has
 NOT_FOLDABLE, NOT_COUNTED = "not_foldable", "not_counted"
+#: what a state says of results that the plan wants otherwise, or made by the present code
+OTHER_SETTINGS, OTHER_CODE = "other settings", "other code"
 
 _RUN = {
     "id": "run id: dataset, network, T, neuron, method and variant",
@@ -14,12 +16,14 @@ _RUN = {
     "tables": "the paper's tables that the run belongs to",
     "control": "whether the paper lacks the run",
     "state": (
-        "done, or why there is no number: not run: reason, failed: reason, incomplete, failed: reason; then what a "
-        "finished run cannot give: not foldable: reason, not counted: reason, "
-        "or a stage that different code did for its seeds"
+        "done, or why there is no number: not run: reason, failed: reason, incomplete, failed: reason, other settings: "
+        "in what it is not the run that is planned; then what a finished run cannot give: not foldable: reason, "
+        "not counted: reason, or a stage with other settings or that different code did for its seeds; and which "
+        "stages were done by other code than the plan's"
     ),
     "reduced": "how the run differs from one of the paper's; empty for a full run",
 }
+RUN_COLUMNS = tuple(_RUN)
 _SEED = {"id": _RUN["id"], "seed": "seed"}
 
 

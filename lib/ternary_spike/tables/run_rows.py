@@ -1,11 +1,11 @@
 """One run's rows of the tables, from the files that its stages left.
 
-A row says of a planned run what it gave, or why it gave nothing: "not run: reason", "failed: reason". Of a run that is
-done it says what it cannot give: "done; not foldable: reason", "done; not counted: reason". A damaged file spoils its
-own run's rows and nobody else's.
+A row says of a planned run what it gave, or why it gave nothing: "not run: reason", "failed: reason", "other
+settings: KEY is A, wanted B". Of a run that is done it says what it cannot give: "done; not foldable: reason", "done;
+not counted: reason". A damaged file spoils its own run's rows and nobody else's.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,16 +16,12 @@ from ternary_spike import paper
 from ternary_spike.planning.run_files import STAGES, expected_files, run_folder
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import read_json, require_sha256
+from ternary_spike.tables import other_settings, stage_rows
 from ternary_spike.tables.columns import COLUMNS, NOT_COUNTED, NOT_FOLDABLE
 from ternary_spike.tables.membrane_distances import membrane_distances
 from ternary_spike.tables.reductions import reductions
 
 IDENTITY = ("dataset", "architecture", "timesteps", "neuron")
-#: settings of a neuron layer that emits -1, 0 and 1 (or 0 and 1); whatever else it had would scale its spikes
-NORMALISED = {"signed", "threshold", "decay"}
-#: of the several ways to an energy, the one that stands for a network where a single figure is shown: the paper's
-HEADLINE_METHOD = {"method": "paper's formula, mean over neurons", "encoder": "every timestep"}
-COUNTED_METHOD = {"method": "exact count", "encoder": "every timestep"}
 
 
 @dataclass
@@ -36,6 +32,7 @@ class RunRows:
         run: its row of runs.csv.
         evaluation: evaluation.json, None if there is none or it has no layer.
         codes: the hash of the code that made a stage's result, by stage; empty where it names none.
+        other: why a stage's result is not what the plan wants, by stage.
     """
 
     run: dict
@@ -48,6 +45,7 @@ class RunRows:
     history: list[dict] = field(default_factory=list)
     evaluation: dict | None = None
     codes: dict[str, str] = field(default_factory=dict)
+    other: dict[str, str] = field(default_factory=dict)
 
 
 def read_run(row: pd.Series, results: Path) -> RunRows:
@@ -62,44 +60,49 @@ def read_run(row: pd.Series, results: Path) -> RunRows:
         return found
     folder = run_folder(results, row["id"], row["seed"])
     try:
-        _read_stages(found, folder)
+        _read_stages(found, folder, row)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
         what = str(error) if isinstance(error, ValueError) else f"a file of it lacks {error}"
         found.run["state"] = f"incomplete, failed: {what}"
+    if note := other_settings.of_code(row, found.codes):
+        found.run["state"] += f"; {note}"
     missing = [name for name in expected_files(row["neuron"], first_seed=False) if not (folder / name).exists()]
     found.run["missing"] = " ".join(missing)
     return found
 
 
-def _read_stages(found: RunRows, folder: Path) -> None:
+def _read_stages(found: RunRows, folder: Path, row: pd.Series) -> None:
     """Add what the stages after training left; what was added before a damaged file stays."""
     key = {"id": found.run["id"], "seed": found.run["seed"]}
     record = _read(folder / "run.json")
+    found.codes["train"] = record["provenance"]["code_hash"] or ""
 
     def read(stage: str) -> dict | None:
         content = _read_of(folder / STAGES[stage][0], record)
         if content is not None:
             found.codes[stage] = (content.get("provenance") or {}).get("code_hash") or ""
+            if why := other_settings.of_stage(row, stage, content, found.run["test_samples"]):
+                found.other[stage] = why
         return content
 
     if (evaluation := read("evaluate")) is not None:
-        layers = _layers(key, evaluation)
+        layers = stage_rows.layers(key, evaluation)
         found.run["evaluated_percent"] = evaluation["accuracy_percent"]
         membrane_distances({(key["id"], key["seed"]): evaluation})  # raises if its histograms are damaged
         if layers:
-            found.run["rate_percent"] = _over_neurons(layers, "rate_percent")
-            found.run["entropy_bits"] = _over_neurons(layers, "entropy_bits")
+            found.run["rate_percent"] = stage_rows.over_neurons(layers, "rate_percent")
+            found.run["entropy_bits"] = stage_rows.over_neurons(layers, "entropy_bits")
             found.evaluation = evaluation
         found.layers += layers
     if (folded := read("fold")) is not None and NOT_FOLDABLE in folded:
         found.run["state"] += f"; not foldable: {folded[NOT_FOLDABLE]}"
     if (checked := read("verify")) is not None:
-        found.equivalence.append(_of_folded(key, checked, lambda: _equivalence(checked, folded)))
+        found.equivalence.append(stage_rows.of_folded(key, checked, lambda: stage_rows.equivalence(checked, folded)))
     if (executed := read("execute")) is not None:
-        found.execution.append(_of_folded(key, executed, lambda: _execution(executed)))
+        found.execution.append(stage_rows.of_folded(key, executed, lambda: stage_rows.execution(executed)))
     if (exported := read("export")) is not None:
         numbers = COLUMNS["onnx"].keys() - {*key, NOT_FOLDABLE}
-        found.onnx.append(_of_folded(key, exported, lambda: {name: exported[name] for name in numbers}))
+        found.onnx.append(stage_rows.of_folded(key, exported, lambda: {name: exported[name] for name in numbers}))
     if (counted := read("energy")) is not None:
         _add_energy(found, key, counted)
     found.history += [{**cells, **key} for cells in _read_csv(folder / "history.csv", record)]
@@ -108,34 +111,21 @@ def _read_stages(found: RunRows, folder: Path) -> None:
         found.energy_layers.append({**cells, **key, NOT_COUNTED: reason if isinstance(reason, str) else ""})
 
 
-def _of_folded(key: dict, result: dict, numbers: Callable[[], dict]) -> dict:
-    """A row of a table about folded networks: numbers, or why there is no folded network."""
-    if NOT_FOLDABLE in result:
-        return {**key, NOT_FOLDABLE: result[NOT_FOLDABLE]}
-    return {**key, **numbers(), NOT_FOLDABLE: ""}
-
-
 def _add_energy(found: RunRows, key: dict, counted: dict) -> None:
     """Add the rows of energy.json: one for each method, or a single one that says why nothing was counted."""
     if NOT_COUNTED in counted:
         found.run["state"] += f"; not counted: {counted[NOT_COUNTED]}"
         found.energy.append({**key, "samples": counted["samples"], "constants": "", NOT_COUNTED: counted[NOT_COUNTED]})
         return
-    found.run["synops"] = _chosen(counted["methods"], COUNTED_METHOD)["synops"]
-    found.run["energy_microjoule"] = _chosen(counted["methods"], HEADLINE_METHOD)["energy_microjoule"]
-    constants = _constants(counted)
+    exact, headline = (stage_rows.chosen(counted["methods"], way) for way in (stage_rows.COUNTED, stage_rows.HEADLINE))
+    found.run["synops"], found.run["energy_microjoule"] = exact["synops"], headline["energy_microjoule"]
+    constants = stage_rows.constants(counted)
     shared = {**key, "samples": counted["samples"], "constants": constants, NOT_COUNTED: ""}
     for method in counted["methods"]:
         name = method["method"]
         if constants != paper.CONSTANTS:  # then the formula is not the paper's
             name = name.replace("paper's formula", "formula at other constants")
         found.energy.append({**shared, **method, "method": name})
-
-
-def _constants(counted: dict) -> str:
-    """The energies of the operations that the estimates of energy.json were made with, in words."""
-    given = counted.get("constants_picojoule")  # records without them were made with the paper's
-    return paper.energies_in_words(**{key: float(value) for key, value in given.items()}) if given else paper.CONSTANTS
 
 
 def _read(path: Path):
@@ -229,113 +219,47 @@ def _training(row: pd.Series, results: Path) -> dict:
             return {**base, "state": state, "reduced": row["reduced"]}
         if other := [key for key in ("id", "seed", *IDENTITY) if run[key] != row[key]]:
             raise ValueError(f"run.json is another run's: its {other[0]} is {run[other[0]]}, not {row[other[0]]}")
-        data, accuracy, cost, provenance = run["data"], run["accuracy"], run["cost"], run["provenance"]
+        if other := other_settings.of_training(row, run, results):
+            return {**base, "state": other, "reduced": row["reduced"]}
         return {
             **base,
             "state": f"incomplete, failed: {failure}" if failure else "done",
             "reduced": "; ".join(reductions(row, run)),
-            "data_label": data["label"],
-            "data_checksum": data["checksum"],
-            "train_samples": data["train_samples"],
-            "test_samples": data["test_samples"],
-            "last_epoch_percent": accuracy["last_epoch_percent"],
-            "best_epoch_percent": accuracy["best_epoch_percent"],
-            "best_epoch": accuracy["best_epoch"],
-            "epochs": run["recipe"]["epochs"],
-            "recipe": run["recipe"]["name"],
-            "wall_seconds": cost["wall_seconds"],
-            "images_per_second": cost["images_per_second"],
-            "peak_memory_bytes": cost["peak_memory_bytes"],
-            "resumed": cost["resumed"],
-            "commit": provenance["commit"] or f"unknown: {provenance.get('commit_unknown', 'no reason recorded')}",
-            "dirty": provenance["dirty"],
-            "code_hash": provenance["code_hash"],
-            "device": provenance["hardware"]["device"],
-            "cpu": provenance["hardware"]["cpu"],
-            "cores": provenance["hardware"]["cores"],
-            "threads": provenance["threads"],
-            "python": provenance["versions"].get("python", ""),
-            "torch": provenance["versions"].get("torch", ""),
-            "started": provenance["started"],
-            "finished": provenance["finished"],
-            "warnings": "; ".join(run["warnings"]),
-            "citation": (run.get("sheet") or {}).get("citation", ""),  # of the table of rivals
+            **_of_record(run),
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = str(error) if isinstance(error, ValueError) else f"run.json lacks {error}"
         return {**base, "state": f"failed: {what}", "reduced": row["reduced"]}
 
 
-def _layers(key: dict, evaluation: dict) -> list[dict]:
-    rows = []
-    for position, layer in enumerate(evaluation["layers"], start=1):
-        amplitude = layer["amplitude"]
-        several = isinstance(amplitude, list)
-        rows.append(
-            {
-                **key,
-                "position": position,
-                "layer": layer["layer"],
-                "neurons": layer["neurons"],
-                "amplitude": sum(amplitude) / len(amplitude) if several else amplitude,
-                "amplitude_min": min(amplitude) if several else amplitude,
-                "amplitude_max": max(amplitude) if several else amplitude,
-                "rate_percent": 100 * layer["rate"],
-                "rate_positive_percent": 100 * layer["rate_positive"],
-                "rate_negative_percent": 100 * layer["rate_negative"],
-                "entropy_bits": layer["entropy_bits"],
-                "entropy_per_neuron_bits": layer["entropy_per_neuron_bits"],
-                "membrane_mean": layer["membrane"]["mean"],
-                "membrane_std": layer["membrane"]["std"],
-            }
-        )
-    return rows
-
-
-def _over_neurons(layers: list[dict], column: str) -> float:
-    """Mean of a layer column, each layer counted by its neurons."""
-    return sum(layer[column] * layer["neurons"] for layer in layers) / sum(layer["neurons"] for layer in layers)
-
-
-def _equivalence(found: dict, folded: dict) -> dict:
-    """A row of equivalence.csv."""
-    row = {"samples": found["samples"], "bound": found["bound"], "passed": found["passed"]}
-    for precision in ("float64", "float32"):
-        part = found[precision]
-        row |= {
-            f"{precision}_spikes": part["spikes"],
-            f"{precision}_differing_spikes": part["differing_spikes"],
-            f"{precision}_largest_relative_logit_difference": part["largest_relative_logit_difference"],
-            f"{precision}_class_agreement_percent": part["class_agreement_percent"],
-        }
-    layers = [operation for operation in folded["operations"] if operation["kind"] == "spikes"]
-    amplitudes = [layer for layer in layers if layer["settings"].keys() - NORMALISED]
-    return row | {"neuron_layers": len(layers), "layers_with_amplitude": len(amplitudes)}
-
-
-def _execution(found: dict) -> dict:
-    """A row of execution.csv: the executor's operations for each image."""
-    operations, samples = found["operations"], found["samples"]
+def _of_record(run: dict) -> dict:
+    """What run.json gives a row of runs.csv."""
+    data, accuracy, cost, provenance = run["data"], run["accuracy"], run["cost"], run["provenance"]
     return {
-        "samples": samples,
-        "spikes": found["spikes"],
-        "differing_spikes": found["differing_spikes"],
-        "largest_relative_logit_difference": found["largest_relative_logit_difference"],
-        "spike_additions_per_image": sum(operations["additions"].values()) / samples,
-        "encoder_multiplications_per_image": operations["multiplications"]["encoder"] / samples,
-        "decay_multiplications_per_image": operations["multiplications"]["decay"] / samples,
-        "other_additions_per_image": (
-            operations["bias_additions"] + operations["current_additions"] + operations["membrane_additions"]
-        )
-        / samples,
-        "exponent_shifts_per_image": operations["exponent_shifts"] / samples,
-        "comparisons_per_image": operations["comparisons"] / samples,
+        "data_label": data["label"],
+        "data_checksum": data["checksum"],
+        "train_samples": data["train_samples"],
+        "test_samples": data["test_samples"],
+        "last_epoch_percent": accuracy["last_epoch_percent"],
+        "best_epoch_percent": accuracy["best_epoch_percent"],
+        "best_epoch": accuracy["best_epoch"],
+        "epochs": run["recipe"]["epochs"],
+        "recipe": run["recipe"]["name"],
+        "wall_seconds": cost["wall_seconds"],
+        "images_per_second": cost["images_per_second"],
+        "peak_memory_bytes": cost["peak_memory_bytes"],
+        "resumed": cost["resumed"],
+        "commit": provenance["commit"] or f"unknown: {provenance.get('commit_unknown', 'no reason recorded')}",
+        "dirty": provenance["dirty"],
+        "code_hash": provenance["code_hash"],
+        "device": provenance["hardware"]["device"],
+        "cpu": provenance["hardware"]["cpu"],
+        "cores": provenance["hardware"]["cores"],
+        "threads": provenance["threads"],
+        "python": provenance["versions"].get("python", ""),
+        "torch": provenance["versions"].get("torch", ""),
+        "started": provenance["started"],
+        "finished": provenance["finished"],
+        "warnings": "; ".join(run["warnings"]),
+        "citation": (run.get("sheet") or {}).get("citation", ""),  # of the table of rivals
     }
-
-
-def _chosen(methods: list[dict], wanted: dict) -> dict:
-    """The estimate of energy.json that was made in a given way. Raises ValueError if there is none."""
-    for method in methods:
-        if all(method[key] == value for key, value in wanted.items()):
-            return method
-    raise ValueError(f"energy.json has no estimate by {' and '.join(wanted.values())}")

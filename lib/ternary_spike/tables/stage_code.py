@@ -1,11 +1,13 @@
-"""Results of one run's seeds that different code made: they are not averaged, and not shown.
+"""What the tables leave out: a stage's results with other settings, and those that different code made for the seeds.
 
-Training says by which code it ran too, but a training is not repeated lightly; the tables show its code for each seed.
+Neither is averaged nor shown. Training says by which code it ran too, but a training is not repeated lightly; the
+tables show its code for each seed.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ternary_spike.tables.columns import RUN_COLUMNS
 from ternary_spike.tables.run_rows import RunRows
 
 SHOWN = 8  # digits of a hash
@@ -25,11 +27,13 @@ PRODUCTS = {
     "fold": Products(("equivalence", "execution", "onnx", *ENERGY.rows), ENERGY.cells),
     "verify": Products(("equivalence",)),
     "energy": ENERGY,
+    "execute": Products(("execution",)),
+    "export": Products(("onnx",)),
 }
 
 
-def leave_out_mixed(of_runs: Iterable[RunRows]) -> None:
-    """Take out, in place, what a stage gave where different code made it for the seeds of one run; ``state`` says so.
+def leave_out_others(of_runs: Iterable[RunRows]) -> None:
+    """Take out, in place, what a stage gave that is not what is wanted, or not one thing; ``state`` says so.
 
     Records of earlier versions name no code; among themselves they are taken to be alike.
     """
@@ -37,13 +41,31 @@ def leave_out_mixed(of_runs: Iterable[RunRows]) -> None:
     for rows in of_runs:
         seeds.setdefault(rows.run["id"], []).append(rows)
     for group in seeds.values():
+        _leave_out_other_data(group)
         for stage, products in PRODUCTS.items():
+            for rows in group:
+                if stage in rows.other:
+                    _take_out(rows, products, rows.other[stage])
             codes = {rows.run["seed"]: rows.codes[stage] for rows in group if stage in rows.codes}
             if len(set(codes.values())) > 1:
                 made = ", ".join(f"seed {seed} by {code[:SHOWN] or 'unknown'}" for seed, code in codes.items())
                 why = f"{stage}: made by different code ({made}), so there is no mean; call with --forcerun {stage}"
                 for rows in group:
                     _take_out(rows, products, why)
+
+
+def _leave_out_other_data(group: list[RunRows]) -> None:
+    """Take out everything of a run whose seeds were trained on different data: nothing says which is meant."""
+    data = {rows.run["seed"]: rows.run["data_checksum"] for rows in group if "data_checksum" in rows.run}
+    if len(set(data.values())) < 2:
+        return
+    made = ", ".join(f"seed {seed} on {checksum[:SHOWN]}" for seed, checksum in data.items())
+    for rows in group:
+        kept = {key: rows.run.get(key, "") for key in ("seed", "source_run", *RUN_COLUMNS)}
+        state = (
+            f"its seeds were trained on different data ({made}), so there is no mean; train those on other data again"
+        )
+        vars(rows).update(vars(RunRows({**kept, "state": state})))
 
 
 def _take_out(found: RunRows, products: Products, why: str) -> None:
