@@ -125,6 +125,19 @@ def test_a_training_s_warning_is_on_its_page_and_among_the_costs(tmp_path):
     assert shown == ["digits-resnet8-T2-binary"] and len(pages) == 3
 
 
+def test_what_other_code_made_is_said_on_the_front_page_and_the_runs_own(tmp_path):
+    rows = [fixture.plan_row("digits", "resnet8", 2, neuron, 0) for neuron in ("binary", "ternary")]
+    rows[0]["code"] = json.dumps({"train": "0" * 16})
+    for row in rows:
+        fixture.write_run(tmp_path, row)
+    build(collected(tmp_path, lambda folder: fixture.write_plan(folder, rows)), tmp_path / "report")
+    said = "done; other code: train"
+    front = (tmp_path / "report/index.html").read_text()
+    assert f'<a href="runs/{rows[0]["id"]}.html">{rows[0]["id"]}</a>: {said}</li>' in front
+    assert f"{rows[1]['id']}</a>: " not in front
+    assert said in (tmp_path / f"report/runs/{rows[0]['id']}.html").read_text()
+
+
 def test_without_a_commit_everything_else_stands_there(tmp_path):
     name = "digits-resnet8-T2-binary"
 

@@ -59,6 +59,11 @@ def test_a_configuration_file_of_the_command_line_in_another_encoding(repository
     assert "mine.yaml: not UTF-8; save the file as UTF-8" in mistake(repository, "--configfile=mine.yaml")
 
 
+def test_a_target_behind_a_configuration_file(repository):
+    said = mistake(repository, "--configfile", "smoke.yaml", "report")
+    assert "report: there is no such configuration file; write a target before --configfile or behind --" in said
+
+
 def test_a_clone_whose_folder_parts_a_search_path(tmp_path):
     assert "':' parts the folders of PYTHONPATH" in mistake(copied(tmp_path / "10:30"))
 

@@ -32,6 +32,16 @@ def settings_are_current(wildcards):
     return anew_unless(path.exists() and path.read_text() == settings_text() + "\n")
 
 
+def trace_is_current(wildcards):
+    """Whether the neurons' trace is by the present code."""
+    return anew_unless(made_from.still_of_code(Path(f"{RESULTS}/trace.csv")))
+
+
+def amplitudes_are_current(wildcards):
+    """Whether the list of live amplitudes is by the present code."""
+    return anew_unless(made_from.still_of_code(Path(f"{RESULTS}/amplitudes.csv")))
+
+
 def tables_are_current(wildcards):
     """Whether the tables are of the files that there are."""
     present = made_from.of_tables(Path(RESULTS), [(run.id, run.seed) for run in PLAN])

@@ -36,6 +36,8 @@ rule rule_graph:
 
 
 rule trace:
+    input:
+        trace_is_current,
     output:
         f"{RESULTS}/trace.csv",
     log:
@@ -46,12 +48,14 @@ rule trace:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
-        code=code_hash(["measuring.trace", "neurons.lif"], indifferent=SERVICES),
+        code=made_from.code_of("trace.csv"),
     shell:
         "python -m ternary_spike trace --out {output} > {log} 2>&1"
 
 
 rule amplitudes:
+    input:
+        amplitudes_are_current,
     output:
         f"{RESULTS}/amplitudes.csv",
     log:
@@ -62,7 +66,7 @@ rule amplitudes:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 20 * attempt,
     params:
-        code=code_hash(["measuring.amplitudes"], indifferent=SERVICES),
+        code=made_from.code_of("amplitudes.csv"),
     shell:
         "python -m ternary_spike amplitudes --out {output} > {log} 2>&1"
 

@@ -21,6 +21,7 @@ def run(args: Namespace) -> None:
     from ternary_spike.measuring.amplitudes import gradient_shares, live_layers
     from ternary_spike.models.registry import ARCHITECTURES, Architecture
     from ternary_spike.models.resnet import SpikingResNet
+    from ternary_spike.planning import made_from
     from ternary_spike.reparam.folding import fold
     from ternary_spike.system.files import csv_text, write_listed
 
@@ -38,4 +39,5 @@ def run(args: Namespace) -> None:
             row = {"architecture": architecture, "position": position, "layer": layer, "live": layer in live}
             rows.append({**row, "gradient_share": max(share[layer] for share in shares)})
     write_listed(args.out, csv_text(rows))
+    made_from.write_code(args.out, "amplitudes.csv")
     print(f"{sum(row['live'] for row in rows)} of {len(rows)} neuron layers can use an amplitude, in {args.out}")

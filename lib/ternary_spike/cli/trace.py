@@ -19,6 +19,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     from ternary_spike.measuring.trace import input_current, trace
     from ternary_spike.neurons.lif import BinaryLIF, TernaryLIF, TrainableTernaryLIF
+    from ternary_spike.planning import made_from
     from ternary_spike.system.files import csv_text, write_listed
 
     neurons = {
@@ -29,4 +30,5 @@ def run(args: Namespace) -> None:
     current = input_current(args.timesteps)
     rows = [row for name, neuron in neurons.items() for row in trace(name, neuron, current)]
     write_listed(args.out, csv_text(rows))
+    made_from.write_code(args.out, "trace.csv")
     print(f"{len(rows)} steps in {args.out}")

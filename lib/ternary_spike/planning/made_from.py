@@ -14,13 +14,15 @@ from typing import Any
 from ternary_spike.planning.matching import RECORD as MATCH
 from ternary_spike.planning.plan_file import PLAN_COLUMNS
 from ternary_spike.planning.run_files import RUN_FILES, run_folder
-from ternary_spike.system.codehash import code_hash
+from ternary_spike.system.codehash import SERVICES, code_hash
 from ternary_spike.system.errors import UserError
-from ternary_spike.system.files import SUMS, csv_text, read_json, require_listed, sha256_of
+from ternary_spike.system.files import SUMS, csv_text, read_json, require_listed, sha256_of, write_json
 
 RECORD = "made_from.json"
 #: the modules whose code makes them
 TABLES, REPORT, NOTEBOOKS = ("tables.collect", "claims"), ("report.site",), ("report", "report.notebooks")
+#: and of what is made of code alone
+OF_CODE = {"trace.csv": ("measuring.trace", "neurons.lif"), "amplitudes.csv": ("measuring.amplitudes",)}
 
 
 def plan_says(path: Path, rows: Iterable[Mapping[str, Any]]) -> bool:
@@ -65,6 +67,29 @@ def of_report(results: Path, kept: Path | None) -> dict[str, Any]:
     found["files"] |= _sums([results / "tables" / SUMS], results)
     found["kept"] = {} if kept is None else _sums(sorted(Path(kept).glob(f"*/tables/{SUMS}")), Path(kept))
     return found
+
+
+def code_of(name: str) -> str:
+    """The hash of the code that makes one of :data:`OF_CODE`."""
+    return code_hash(OF_CODE[name], indifferent=SERVICES)
+
+
+def write_code(path: Path, name: str) -> None:
+    """Write down by which code a file was made, one of :data:`OF_CODE`. Raises UserError as files do."""
+    write_json(_beside(path), {"code": code_of(name)})
+
+
+def still_of_code(path: Path) -> bool:
+    """Whether one of :data:`OF_CODE` is there, whole, and made by the present code."""
+    try:
+        require_listed(path)
+        return read_json(_beside(path)) == {"code": code_of(path.name)}
+    except UserError:
+        return False
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{RECORD}")
 
 
 def still(folder: Path, present: Mapping[str, Any]) -> bool:
