@@ -3,17 +3,17 @@
 With x the input current, u the membrane potential before the reset, b the un-scaled spike, v the membrane potential
 kept after the reset and a the amplitude (Eqs. 4-5 for binary, 7-8 for ternary, 13-14 for trainable ternary neurons):
 
-    u[t] = tau * v[t-1] + x[t]                                       charge
-    b[t] = 1 where u[t] >= V_th; signed: -1 where u[t] <= -V_th; else 0      fire
-    v[t] = u[t] * (1 - |b[t]|)                                       hard reset to 0, by the un-scaled spike
-    y[t] = a * b[t]                                                  emit
+    u[t] = tau v[t-1] + x[t]                                         charge
+    b[t] = 1 where u[t] >= V_th, -1 where u[t] <= -V_th, else 0      fire; without -1 where binary
+    v[t] = u[t] (1 - |b[t]|)                                         hard reset to 0, by the un-scaled spike
+    y[t] = a b[t]                                                    emit
 
 The gradient is written out by hand. With g = dL/dy, G = dL/du and s = db/du the surrogate:
 
-    G[t] = a * g[t] * s(u[t]) + tau * G[t+1] * D(u[t])
-    D(u) = dv/du = 1 - |b| - |u b| s(u)     (gradient through the reset: the authors' code, our default)
-           or      1 - |b|                  (detached reset)
-    dL/dx[t] = G[t],   dL/da = sum over t of g[t] * b[t],   dL/dv[-1] = tau * G[0] * 1
+    G[t] = a g[t] s(u[t]) + tau G[t+1] D(u[t])
+    D(u) = dv/du = 1 - |b| - |u b| s(u)      gradient through the reset: the authors' code, our default
+    D(u) = 1 - |b|                           detached reset
+    dL/dx[t] = G[t],   dL/da = sum_t g[t] b[t],   dL/dv[-1] = tau G[0]
 
 Nothing but the input is kept between forward and backward: u is cheap to compute again, and memory is not. With h the
 part of u that fires (u where |b| = 1, else 0), b is the sign of h, v is u - h and |u b| is |h|, all without rounding.

@@ -70,7 +70,7 @@ class SpikingNeuron(nn.Module):
     signed: bool = False
     per_timestep: bool = False
     per_element: bool = False
-    #: attributes that cannot be set: nothing would read what is put there
+    #: attributes that cannot be set, since nothing would read what is put there
     fixed: tuple[str, ...] = ("signed",)
 
     def __init__(self) -> None:

@@ -1,8 +1,13 @@
 """From operations to joules: the paper's estimate (Table 5), the same with measured firing rates, and exact counts.
 
-The paper's formula is E = 12.5 pJ x #FLOPs + 77 fJ x #SOPs + 3.7 pJ x #Sign, where #FLOPs are the encoder's, counted at
-each timestep, #SOPs = s T A with the mean firing rate s and the operation count A, and #Sign = k s T N with N neurons
-and k = 1 comparison for a binary, 2 for a ternary spike. It leaves open which mean s is; three are computed here.
+The paper's formula charges F floating-point operations (its #FLOPs), S synaptic operations (#SOPs) and C comparisons
+(#Sign):
+
+    E = 12.5 pJ F + 77 fJ S + 3.7 pJ C,   S = s T A,   C = k s T N
+
+F are the encoder's, counted at each timestep; s is the mean firing rate, A the operation count, N the number of
+neurons, and k = 1 comparison for a binary, 2 for a ternary spike. It leaves open which mean s is; three are
+computed here.
 """
 
 import math

@@ -1,8 +1,13 @@
 """Folding: re-parameterisation of a trained network into one that emits normalised spikes (Eqs. 15-17).
 
-A trained layer emits a * b. What follows is linear up to the next membrane, so a moves into it:
+A trained layer emits a b. What follows is linear up to the next membrane, so a moves into it, as into the kernel K of a
+convolution:
 
-    convolution      K * (a b) = (a K) * b                                   Eq. 17
+    K * (a b) = (a K) * b   (Eq. 17)
+
+What becomes of each operation:
+
+    convolution      Eq. 17
     batch norm       gamma (x - mean) / sigma + beta, a factor and a bias for each output channel of the same K
     fully connected  a convolution whose kernel is as large as the picture
     average pooling  pool(a b) = a pool(b), so a passes through into the convolution behind it
