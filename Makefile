@@ -5,6 +5,7 @@ PYTHON ?= python3
 WORKERS ?= auto
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.ready-bench
+DOCS_READY := $(VENV)/.ready-docs
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 UV := PATH="$$PATH:$(abspath $(VENV))/bin" uv
 SNAKEMAKE := $(RUN) snakemake
@@ -14,7 +15,7 @@ TORCH_VERSIONS ?= 2.10 2.11 2.13 2.14
 LIBRARY_TESTS := tests/membrane tests/neurons/test_lif.py tests/reparam/test_folding.py \
   $(patsubst %,tests/models/test_%.py,layers convolution normalise_and_fire resnet)
 
-.PHONY: setup demo controls rivals test test-full test-slurm test-versions bench gpu-hour lint lock clean help
+.PHONY: setup demo controls rivals docs test test-full test-slurm test-versions bench gpu-hour lint lock clean help
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | column -t -s '|'
@@ -30,6 +31,10 @@ $(READY): requirements.txt
 
 $(BENCH_READY): $(READY) requirements-bench.txt
 	$(UV) pip install --python $(VENV)/bin/python --require-hashes -r requirements-bench.txt
+	@touch $@
+
+$(DOCS_READY): $(READY) requirements-docs.txt
+	$(UV) pip install --python $(VENV)/bin/python --no-deps --require-hashes -r requirements-docs.txt
 	@touch $@
 
 demo: $(READY)  ## the three neurons on handwritten digits, to a report: minutes on two cores
@@ -67,6 +72,11 @@ bench: $(BENCH_READY)  ## speed and memory of the neurons beside other libraries
 	$(RUN) python benchmarks/precision.py --out results/bench
 	$(RUN) python benchmarks/threads.py --out results/bench
 
+docs: $(DOCS_READY)  ## the documentation site, its notebook executed: minutes; a warning is an error
+	rm -rf docs/api/generated build/site
+	$(RUN) python -m sphinx --quiet --fail-on-warning --keep-going -c docs/site -d build/doctrees docs build/site
+	@echo "Site: $(CURDIR)/build/site/index.html"
+
 gpu-hour:  ## on a machine with a GPU and torch alone: tests, speed, then the paper's trainings, in MINUTES=25
 	PYTHONPATH=lib:. $(PYTHON) benchmarks/gpu_hour.py --out results/gpu-hour --minutes $(or $(MINUTES),25) $(if $(DATA),--data $(DATA))
 
@@ -77,11 +87,16 @@ lint: $(READY)  ## style of code and rules
 	$(SNAKEMAKE) --lint --quiet
 	$(SNAKEMAKE) --lint --quiet --configfile config/demo.yaml
 
-lock:  ## requirements.txt anew from pyproject.toml
+lock:  ## requirements.txt and requirements-docs.txt anew from pyproject.toml
 	{ echo '# Every package of the environment, pinned with hashes. Made from pyproject.toml by `make lock`.'; \
 	  $(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --extra stages --extra onnx --extra report --extra workflow --extra dev; } > requirements.new
 	mv requirements.new requirements.txt
+	{ echo '# What the documentation site takes beyond requirements.txt. Made from pyproject.toml by `make lock`.'; \
+	  $(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --extra docs --constraint requirements.txt $$(sed -n 's/^\([A-Za-z0-9_.-]*\)==.*/--no-emit-package \1/p' requirements.txt); \
+	} > requirements.new
+	mv requirements.new requirements-docs.txt
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

@@ -27,7 +27,7 @@ def test_every_direct_dependency_has_its_reason_and_nothing_else_has():
 
 
 def test_every_pin_has_a_hash():
-    for name in ("requirements.txt", "requirements-bench.txt"):
+    for name in ("requirements.txt", "requirements-bench.txt", "requirements-docs.txt"):
         blocks = re.split(r"^(?=[A-Za-z0-9])", (ROOT / name).read_text(), flags=re.M)[1:]
         assert len(blocks) > 20
         for block in blocks:
