@@ -1,5 +1,6 @@
 """What the README shows is what runs."""
 
+import csv
 import re
 import subprocess
 import sys
@@ -28,6 +29,30 @@ def test_the_librarys_lines_run_with_torch_alone():
     check += "assert neuron.amplitude.grad is not None\n"
     done = subprocess.run([sys.executable, "-c", forbid + block + check], capture_output=True, text=True, cwd="/")
     assert done.returncode == 0, done.stderr
+
+
+def test_it_is_short_and_says_what_this_is_in_its_first_lines():
+    lines = README.splitlines()
+    assert len(lines) <= 120
+    first = " ".join(lines[2:5])
+    assert all(word in first for word in ("spiking neurons", "library", "reproduction of the paper"))
+    assert len(re.findall(r"^!\[", README, flags=re.M)) == 1
+
+
+def test_what_it_says_of_prior_methods_is_what_the_files_say():
+    with (ROOT / "results/reference/rivals-digits/tables/rivals.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] and row["verdict"]]
+    assert {(row["timesteps"], row["n"]) for row in rows} == {("2", "3")}
+    combined = sum(row["kind"] == "combination" for row in rows)
+    above, below, open_ = (
+        sum(row["verdict"].startswith(word) for row in rows) for word in ("above", "below", "not decided")
+    )
+    assert above + below + open_ == len(rows)
+    said = (
+        f"of {len(rows)} rows of prior methods, {combined} of them combined with ternary spikes, {above} are above the "
+    )
+    said += f"ternary spike, {below} below and {open_} not decided"
+    assert said in " ".join(README.split())
 
 
 def test_links_and_pictures_exist():
