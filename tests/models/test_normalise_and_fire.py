@@ -55,7 +55,8 @@ def compare_resnet20_with_a_plain_one(neuron, stem_batch_norm, order, timesteps=
     for name, layer in named_neurons(plain).items():
 
         def hook(module, inputs, spikes, name=name):
-            spikes.register_hook(lambda grad: sums.__setitem__(name, (grad * spikes.detach()).abs().sum()))
+            emitted = spikes.detach()  # a tensor that its own hook holds would never be freed, nor the graph behind it
+            spikes.register_hook(lambda grad: sums.__setitem__(name, (grad * emitted).abs().sum()))
 
         layer.register_forward_hook(hook)
     scores, plain_scores = model(a), plain(b)
