@@ -82,166 +82,6 @@ def assert_same(eager, compiled):
         torch.testing.assert_close(compiled[2], eager[2], rtol=1e-4, atol=1e-2)
 
 
-@pytest.mark.usefixtures("compiler")
-def test_compiled_equals_eager_for_every_shape_and_layout_with_one_compilation():
-    torch.manual_seed(0)
-    for first in (5000, 7168):  # compiles, for any shape and for rows of 1,024
-        both(torch.randn(2, first), Dynamics(), torch.tensor(1.2))
-    with torch._dynamo.config.patch(error_on_recompile=True):  # from here on a compilation would fall back, and show
-        for shape in SHAPES:
-            x = torch.randn(shape)
-            x.flatten()[::3] = 0.5  # exactly at the threshold
-            assert_same(*both(x, Dynamics(), torch.tensor(1.2)))
-        x = torch.randn(2, 2, 64, 8, 8).permute(0, 1, 4, 2, 3)
-        assert_same(*both(x, Dynamics(), torch.tensor(1.2)))
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize("surrogate", SURROGATES)
-@pytest.mark.usefixtures("compiler")
-def test_compiled_knows_every_surrogate_and_reset(surrogate, signed):
-    torch.manual_seed(0)
-    for timesteps, detach in ((1, False), (4, True)):
-        x = torch.randn(timesteps, 4500, dtype=torch.float64)
-        x[:, :9] = torch.tensor([0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 0.25, 2.0, -2.0], dtype=torch.float64)
-        dynamics = Dynamics(signed, surrogate=surrogate, window=0.75, detach_reset=detach)
-        eager, compiled = both(x, dynamics, torch.tensor(0.7, dtype=torch.float64))
-        assert torch.equal(eager[0], compiled[0])
-        torch.testing.assert_close(compiled[1], eager[1], rtol=1e-12, atol=1e-14)
-        torch.testing.assert_close(compiled[2], eager[2], rtol=1e-11, atol=1e-11)
-
-
-@pytest.mark.full
-@pytest.mark.usefixtures("compiler")
-def test_compiled_half_precision_and_state():
-    torch.manual_seed(0)
-    assert_same(*both(torch.randn(2, 5000).bfloat16(), Dynamics()))
-    x, v = torch.randn(3, 5000), torch.randn(5000)
-    backends.use("compiled")
-    spikes, last = multi_step(x, Dynamics(), v=v)
-    assert backends.current() == "compiled"
-    plain, last_plain = plain_loop(x, v=v)
-    assert torch.equal(spikes, plain) and torch.equal(last, last_plain)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.usefixtures("compiler")
-def test_a_compiled_network_trains_as_an_eager_one(order):
-    results = []
-    for backend in backends.BACKENDS:
-        torch.manual_seed(0)
-        model = SpikingResNet("resnet8w8", "trainable", 2, image_size=16).double().to(memory_format=order)
-        backends.use(backend)
-        scores = model(torch.randn(8, 3, 16, 16, dtype=torch.float64))
-        scores.square().sum().backward()
-        assert backends.current() == backend
-        results.append([scores.detach(), *(p.grad for p in model.parameters()), *model.buffers()])
-    for a, b in zip(*results, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
-
-
-def test_a_network_takes_two_kernels_for_whatever_shapes(compiled):
-    """Forward and backward pass: not one for each layer, nor for those with a shortcut, nor for another batch."""
-    model = SpikingResNet("resnet20w8", "trainable", 2).to(memory_format=torch.channels_last)
-    for batch in (2, 3):
-        model(torch.randn(batch, 3, 32, 32)).sum().backward()
-    assert len(compiled) == 2
-
-
-def test_another_temperature_takes_no_kernel_of_its_own(compiled):
-    """A network's forward and backward pass; and its gradients are those of eager at each temperature."""
-    found = {}
-    for backend in backends.BACKENDS:
-        backends.use(backend)
-        torch.manual_seed(0)
-        model = SpikingResNet("resnet6w4", "ternary", 2, neuron_options={"surrogate": "tanh", "window": 0.5}).double()
-        x = torch.randn(4, 3, 32, 32, dtype=torch.float64)
-        for b in (3.0, 1.2, 7.5):
-            for neuron in named_neurons(model).values():
-                neuron.set_temperature(b)
-            model.zero_grad()
-            model(x).square().sum().backward()
-            found.setdefault(b, []).append([p.grad for p in model.parameters()])
-    assert len(compiled) == 2
-    for eager, made in found.values():
-        torch.testing.assert_close(made, eager, rtol=1e-9, atol=1e-11)
-    assert not torch.allclose(found[3.0][0][0], found[1.2][0][0])
-
-
-def test_a_sequence_that_may_be_missing_takes_no_kernel_of_its_own(compiled):
-    kernel = Kernel(normalised_forward, (Dynamics(),), optional="shortcut")
-    y, shortcut = torch.randn(2, 2, 100, 64)[:, None]
-    shared = {"scale": torch.rand(1, 64) + 0.5, "shift": torch.randn(1, 64), "amplitude": torch.tensor([0.8])}
-    for given in (shortcut, None, shortcut):
-        results = []
-        for backend in backends.BACKENDS:
-            backends.use(backend)
-            results.append(backends.compute(kernel, {"y": y, "shortcut": given}, shared).outputs["spikes"])
-        assert torch.equal(*results)
-    assert len(compiled) == 1
-
-
-def test_sizes_that_happen_to_be_equal_and_autocast_take_no_kernels_of_their_own(compiled):
-    def step(batch, channels, rows):
-        y = torch.randn(2, batch, channels, rows, 9, requires_grad=True)
-        norm, neuron = BatchNorm2d(channels), TernaryLIF()
-        normalise_and_fire(norm, neuron, y).sum().backward()
-
-    step(9, 9, 9)
-    assert len(compiled) == 2
-    step(5, 20, 8)
-    step(9, 20, 9)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        step(9, 9, 9)
-    assert len(compiled) == 2
-
-
-@pytest.mark.parametrize(
-    "order, autocast",
-    [
-        (torch.channels_last, False),
-        (torch.contiguous_format, True),
-        pytest.param(torch.contiguous_format, False, marks=pytest.mark.full),
-        pytest.param(torch.channels_last, True, marks=pytest.mark.full),
-    ],
-)
-def test_the_whole_model_is_one_graph_in_either_layout_and_under_autocast(order, autocast):
-    """What a compiler is given computes what the model does; what it makes of it is the next test's."""
-    torch.manual_seed(0)
-    model = EveryOperation("trainable").to(memory_format=order)
-    twin = copy.deepcopy(model)
-    image = torch.randn(3, 3, 8, 8)
-    scores = []
-    for function in (model, torch.compile(twin, fullgraph=True, backend="aot_eager")):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-            scores.append(function(image))
-        scores[-1].float().square().sum().backward()
-    assert scores[0].dtype == scores[1].dtype
-    torch.testing.assert_close(*scores)
-    for (name, a), b in zip(model.named_parameters(), twin.parameters(), strict=True):
-        # under autocast parts are rounded to bfloat16 in other places; a blind amplitude's gradient is nothing but that
-        if not (autocast and name.endswith("amplitude")):
-            assert (a.grad - b.grad).norm() <= (2e-2 if autocast else 1e-5) * a.grad.norm() + 1e-7, name
-
-
-@pytest.mark.full
-@pytest.mark.usefixtures("compiler")
-def test_the_whole_model_can_be_compiled_by_its_user():
-    torch.manual_seed(0)
-    model = SpikingResNet("resnet6w4", "trainable", 2, image_size=8).double()
-    twin = SpikingResNet("resnet6w4", "trainable", 2, image_size=8).double()
-    twin.load_state_dict(model.state_dict())
-    image = torch.randn(3, 3, 8, 8, dtype=torch.float64)
-    for function in (model, torch.compile(twin, fullgraph=True)):
-        function(image).square().sum().backward()
-    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
-    for a, b in zip(model.buffers(), twin.buffers(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
-
-
 def test_eager_pieces_equal_one_piece(monkeypatch):
     torch.manual_seed(0)
     x = torch.randn(3, 4, 6, 5, 5, dtype=torch.float64)
@@ -370,16 +210,6 @@ def test_a_callers_mistake_is_not_taken_for_a_missing_compiler():
     assert backends.current() == "compiled" and not backends.notices
 
 
-@pytest.mark.parametrize("order", [torch.contiguous_format, pytest.param(torch.channels_last, marks=pytest.mark.full)])
-def test_the_whole_model_can_be_compiled_for_sizes_that_vary(order):
-    torch.manual_seed(0)
-    model = EveryOperation("ternary").to(memory_format=order)
-    compiled = torch.compile(copy.deepcopy(model), fullgraph=True, dynamic=True, backend="aot_eager")
-    for batch in (3, 5):
-        image = torch.randn(batch, 3, 8, 8).to(memory_format=order)
-        torch.testing.assert_close(compiled(image), model(image))
-
-
 def test_unknown_backend_raises():
     with pytest.raises(ValueError, match="unknown backend 'jit': choose one of eager, compiled"):
         backends.use("jit")
@@ -437,3 +267,176 @@ def test_pieces_need_little_memory_beyond_input_output_and_gradients(neuron):
             held += event.nbytes()
             peak = max(peak, held)
     assert peak / x.numel() <= 8.27  # a piece's intermediates, and none of the piece before
+
+
+# what takes longer comes later: tests/test_mutations.py stops at the first that fails
+
+
+def test_sizes_that_happen_to_be_equal_and_autocast_take_no_kernels_of_their_own(compiled):
+    def step(batch, channels, rows):
+        y = torch.randn(2, batch, channels, rows, 9, requires_grad=True)
+        norm, neuron = BatchNorm2d(channels), TernaryLIF()
+        normalise_and_fire(norm, neuron, y).sum().backward()
+
+    step(9, 9, 9)
+    assert len(compiled) == 2
+    step(5, 20, 8)
+    step(9, 20, 9)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        step(9, 9, 9)
+    assert len(compiled) == 2
+
+
+def test_a_network_takes_two_kernels_for_whatever_shapes(compiled):
+    """Forward and backward pass: not one for each layer, nor for those with a shortcut, nor for another batch."""
+    model = SpikingResNet("resnet20w8", "trainable", 2).to(memory_format=torch.channels_last)
+    for batch in (2, 3):
+        model(torch.randn(batch, 3, 32, 32)).sum().backward()
+    assert len(compiled) == 2
+
+
+def test_another_temperature_takes_no_kernel_of_its_own(compiled):
+    """A network's forward and backward pass; and its gradients are those of eager at each temperature."""
+    found = {}
+    for backend in backends.BACKENDS:
+        backends.use(backend)
+        torch.manual_seed(0)
+        model = SpikingResNet("resnet6w4", "ternary", 2, neuron_options={"surrogate": "tanh", "window": 0.5}).double()
+        x = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+        for b in (3.0, 1.2, 7.5):
+            for neuron in named_neurons(model).values():
+                neuron.set_temperature(b)
+            model.zero_grad()
+            model(x).square().sum().backward()
+            found.setdefault(b, []).append([p.grad for p in model.parameters()])
+    assert len(compiled) == 2
+    for eager, made in found.values():
+        torch.testing.assert_close(made, eager, rtol=1e-9, atol=1e-11)
+    assert not torch.allclose(found[3.0][0][0], found[1.2][0][0])
+
+
+def test_a_sequence_that_may_be_missing_takes_no_kernel_of_its_own(compiled):
+    kernel = Kernel(normalised_forward, (Dynamics(),), optional="shortcut")
+    y, shortcut = torch.randn(2, 2, 100, 64)[:, None]
+    shared = {"scale": torch.rand(1, 64) + 0.5, "shift": torch.randn(1, 64), "amplitude": torch.tensor([0.8])}
+    for given in (shortcut, None, shortcut):
+        results = []
+        for backend in backends.BACKENDS:
+            backends.use(backend)
+            results.append(backends.compute(kernel, {"y": y, "shortcut": given}, shared).outputs["spikes"])
+        assert torch.equal(*results)
+    assert len(compiled) == 1
+
+
+@pytest.mark.parametrize(
+    "order, autocast",
+    [
+        (torch.channels_last, False),
+        (torch.contiguous_format, True),
+        pytest.param(torch.contiguous_format, False, marks=pytest.mark.full),
+        pytest.param(torch.channels_last, True, marks=pytest.mark.full),
+    ],
+)
+def test_the_whole_model_is_one_graph_in_either_layout_and_under_autocast(order, autocast):
+    """What a compiler is given computes what the model does; what it makes of it is the next test's."""
+    torch.manual_seed(0)
+    model = EveryOperation("trainable").to(memory_format=order)
+    twin = copy.deepcopy(model)
+    image = torch.randn(3, 3, 8, 8)
+    scores = []
+    for function in (model, torch.compile(twin, fullgraph=True, backend="aot_eager")):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            scores.append(function(image))
+        scores[-1].float().square().sum().backward()
+    assert scores[0].dtype == scores[1].dtype
+    torch.testing.assert_close(*scores)
+    for (name, a), b in zip(model.named_parameters(), twin.parameters(), strict=True):
+        # under autocast parts are rounded to bfloat16 in other places; a blind amplitude's gradient is nothing but that
+        if not (autocast and name.endswith("amplitude")):
+            assert (a.grad - b.grad).norm() <= (2e-2 if autocast else 1e-5) * a.grad.norm() + 1e-7, name
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("compiler")
+def test_the_whole_model_can_be_compiled_by_its_user():
+    torch.manual_seed(0)
+    model = SpikingResNet("resnet6w4", "trainable", 2, image_size=8).double()
+    twin = SpikingResNet("resnet6w4", "trainable", 2, image_size=8).double()
+    twin.load_state_dict(model.state_dict())
+    image = torch.randn(3, 3, 8, 8, dtype=torch.float64)
+    for function in (model, torch.compile(twin, fullgraph=True)):
+        function(image).square().sum().backward()
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
+    for a, b in zip(model.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.usefixtures("compiler")
+def test_compiled_equals_eager_for_every_shape_and_layout_with_one_compilation():
+    torch.manual_seed(0)
+    for first in (5000, 7168):  # compiles, for any shape and for rows of 1,024
+        both(torch.randn(2, first), Dynamics(), torch.tensor(1.2))
+    with torch._dynamo.config.patch(error_on_recompile=True):  # from here on a compilation would fall back, and show
+        for shape in SHAPES:
+            x = torch.randn(shape)
+            x.flatten()[::3] = 0.5  # exactly at the threshold
+            assert_same(*both(x, Dynamics(), torch.tensor(1.2)))
+        x = torch.randn(2, 2, 64, 8, 8).permute(0, 1, 4, 2, 3)
+        assert_same(*both(x, Dynamics(), torch.tensor(1.2)))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.usefixtures("compiler")
+def test_compiled_knows_every_surrogate_and_reset(surrogate, signed):
+    torch.manual_seed(0)
+    for timesteps, detach in ((1, False), (4, True)):
+        x = torch.randn(timesteps, 4500, dtype=torch.float64)
+        x[:, :9] = torch.tensor([0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 0.25, 2.0, -2.0], dtype=torch.float64)
+        dynamics = Dynamics(signed, surrogate=surrogate, window=0.75, detach_reset=detach)
+        eager, compiled = both(x, dynamics, torch.tensor(0.7, dtype=torch.float64))
+        assert torch.equal(eager[0], compiled[0])
+        torch.testing.assert_close(compiled[1], eager[1], rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(compiled[2], eager[2], rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("compiler")
+def test_compiled_half_precision_and_state():
+    torch.manual_seed(0)
+    assert_same(*both(torch.randn(2, 5000).bfloat16(), Dynamics()))
+    x, v = torch.randn(3, 5000), torch.randn(5000)
+    backends.use("compiled")
+    spikes, last = multi_step(x, Dynamics(), v=v)
+    assert backends.current() == "compiled"
+    plain, last_plain = plain_loop(x, v=v)
+    assert torch.equal(spikes, plain) and torch.equal(last, last_plain)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.usefixtures("compiler")
+def test_a_compiled_network_trains_as_an_eager_one(order):
+    results = []
+    for backend in backends.BACKENDS:
+        torch.manual_seed(0)
+        model = SpikingResNet("resnet8w8", "trainable", 2, image_size=16).double().to(memory_format=order)
+        backends.use(backend)
+        scores = model(torch.randn(8, 3, 16, 16, dtype=torch.float64))
+        scores.square().sum().backward()
+        assert backends.current() == backend
+        results.append([scores.detach(), *(p.grad for p in model.parameters()), *model.buffers()])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, pytest.param(torch.channels_last, marks=pytest.mark.full)])
+def test_the_whole_model_can_be_compiled_for_sizes_that_vary(order):
+    torch.manual_seed(0)
+    model = EveryOperation("ternary").to(memory_format=order)
+    compiled = torch.compile(copy.deepcopy(model), fullgraph=True, dynamic=True, backend="aot_eager")
+    for batch in (3, 5):
+        image = torch.randn(batch, 3, 8, 8).to(memory_format=order)
+        torch.testing.assert_close(compiled(image), model(image))

@@ -39,130 +39,12 @@ def plain_copy(model):
     return twin
 
 
-def compare_resnet20_with_a_plain_one(neuron, stem_batch_norm, order, timesteps=2):
-    """Scores, every gradient and the running statistics, to 1e-12 in float64; amplitudes off 1."""
-    torch.manual_seed(0)
-    model = SpikingResNet("resnet20", neuron, timesteps, stem_batch_norm=stem_batch_norm).double()
-    for layer in named_neurons(model).values():
-        if layer.amplitude is not None:
-            nn.init.uniform_(layer.amplitude, 0.6, 1.4)
-    plain = plain_copy(model)
-    model.to(memory_format=order)
-    image = torch.randn(2, 3, 32, 32, dtype=F64)
-    a, b = image.clone().requires_grad_(), image.clone().requires_grad_()
-
-    sums = {}  # of |gradient x spike|, to which rounding in an amplitude's gradient is relative
-    for name, layer in named_neurons(plain).items():
-
-        def hook(module, inputs, spikes, name=name):
-            emitted = spikes.detach()  # a tensor that its own hook holds would never be freed, nor the graph behind it
-            spikes.register_hook(lambda grad: sums.__setitem__(name, (grad * emitted).abs().sum()))
-
-        layer.register_forward_hook(hook)
-    scores, plain_scores = model(a), plain(b)
-    torch.testing.assert_close(scores, plain_scores, rtol=1e-12, atol=1e-12)
-    for y in (scores, plain_scores):
-        (y * torch.linspace(-1, 1, 20, dtype=F64).view(2, 10)).sum().backward()
-
-    def close(ours, theirs, scale, name):
-        assert (ours - theirs).abs().max() <= 1e-12 * scale, name
-
-    close(a.grad, b.grad, b.grad.abs().max(), "image")
-    amplitudes = {id(layer.amplitude): name for name, layer in named_neurons(plain).items()}
-    for (name, p), q in zip(model.named_parameters(), plain.parameters(), strict=True):
-        close(p.grad, q.grad, sums[amplitudes[id(q)]] if id(q) in amplitudes else q.grad.abs().max(), name)
-    for (name, p), q in zip(model.named_buffers(), plain.buffers(), strict=True):
-        close(p, q, q.abs().max(), name)
-
-
-@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("stem_batch_norm", ["per_step", "over_time"])
-@pytest.mark.parametrize("neuron", ["binary", "ternary", "trainable"])
-def test_the_whole_resnet20_equals_a_plain_one(neuron, stem_batch_norm, order):
-    compare_resnet20_with_a_plain_one(neuron, stem_batch_norm, order)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize(("neuron", "order"), [("trainable", torch.channels_last), ("binary", torch.contiguous_format)])
-def test_the_whole_resnet20_compiled_equals_a_plain_one(neuron, order):
-    if not backends.compiler_works("cpu"):
-        pytest.skip("no C++ compiler here")
-    backends.use("compiled")
-    try:
-        compare_resnet20_with_a_plain_one(neuron, "per_step", order, timesteps=4)
-        assert backends.current() == "compiled" and not backends.notices
-    finally:
-        backends.use("eager")
-        backends.notices.clear()
-
-
 def parts(per_step=False, channels=6, amplitude=1.3):
     torch.manual_seed(0)
     bn = BatchNorm2d(channels, per_step).double()
     nn.init.uniform_(bn.weight, 0.5, 1.5)
     nn.init.normal_(bn.bias)
     return bn, TrainableTernaryLIF(amplitude).double()
-
-
-@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
-def test_the_kernels_for_a_shortcut_serve_layers_without_one(compiled, order):
-    y, shortcut, grad = (
-        torch.randn(4, 32, 8, 8, dtype=F64).to(memory_format=order).expand(2, -1, -1, -1, -1) for _ in range(3)
-    )
-    for added in (None, shortcut):
-        results = []
-        for backend in backends.BACKENDS:
-            backends.use(backend)
-            bn, neuron = parts(channels=32)
-            leaf = y.clone().requires_grad_()
-            spikes = normalise_and_fire(bn, neuron, leaf, added)
-            spikes.backward(grad)
-            results.append((spikes.detach(), leaf.grad, bn.weight.grad, bn.bias.grad, neuron.amplitude.grad))
-        assert torch.equal(results[0][0], results[1][0])
-        torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
-    assert len(compiled) == 2
-
-
-@pytest.mark.parametrize("name, signed", [("binary", False), ("ternary", True), ("trainable", True)])
-@pytest.mark.parametrize("timesteps", [1, 2, 4])
-def test_every_surrogate_reset_and_input_matches_the_plain_loop(timesteps, name, signed):
-    cases = itertools.product(SURROGATES, (False, True), ("static", "alone", "with a shortcut"), (False, True))
-    for surrogate, detach_reset, kind, per_step in cases:
-        bn, _ = parts(per_step)
-        constants = {
-            "threshold": 0.4,
-            "decay": 0.3,
-            "surrogate": surrogate,
-            "window": 0.7,
-            "detach_reset": detach_reset,
-        }
-        neuron = make_neuron(name, **constants).double()
-        twin, plain = copy.deepcopy(bn), copy.deepcopy(neuron)
-        shape = (3, 6, 5, 4) if kind == "static" else (timesteps, 3, 6, 5, 4)
-        y, shortcut = (torch.randn(shape, dtype=F64) for _ in range(2))
-        ours, theirs = ([t.clone().requires_grad_() for t in (y, shortcut)] for _ in range(2))
-        if kind == "static":
-            spikes = normalise_and_fire_static(bn, neuron, ours[0], timesteps)
-            current = twin(theirs[0].expand(timesteps, *shape))
-        elif kind == "alone":
-            spikes, current = normalise_and_fire(bn, neuron, ours[0]), twin(theirs[0])
-        else:
-            spikes, current = normalise_and_fire(bn, neuron, *ours), twin(theirs[0]) + theirs[1]
-        expected, _ = plain_loop(current, signed, **constants, amplitude=plain.amplitude)
-        assert torch.equal(spikes, expected), (surrogate, detach_reset, kind, per_step)
-        grad = torch.randn(spikes.shape, dtype=F64)
-        spikes.backward(grad)
-        expected.backward(grad)
-        for a, b in zip(
-            (*ours, *bn.parameters(), *neuron.parameters()),
-            (*theirs, *twin.parameters(), *plain.parameters()),
-            strict=True,
-        ):
-            assert (a.grad is None) == (b.grad is None) == (a is ours[1] and kind != "with a shortcut")
-            if a.grad is not None:
-                torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
-        for a, b in zip(bn.buffers(), twin.buffers(), strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
 def test_only_the_convolutions_output_and_the_shortcut_are_kept():
@@ -313,3 +195,124 @@ def test_autocast_keeps_the_statistics_and_the_membrane_in_float32(per_step):
     # the normalised current is not rounded to bfloat16: the spikes are those of float32, but for rounding at the edge
     assert (spikes != expected).float().mean() < 1e-3
     torch.testing.assert_close(bn.running_var, twin.running_var, rtol=1e-5, atol=1e-6)
+
+
+# what takes longer comes later: tests/test_mutations.py stops at the first that fails
+
+
+@pytest.mark.parametrize("name, signed", [("binary", False), ("ternary", True), ("trainable", True)])
+@pytest.mark.parametrize("timesteps", [1, 2, 4])
+def test_every_surrogate_reset_and_input_matches_the_plain_loop(timesteps, name, signed):
+    cases = itertools.product(SURROGATES, (False, True), ("static", "alone", "with a shortcut"), (False, True))
+    for surrogate, detach_reset, kind, per_step in cases:
+        bn, _ = parts(per_step)
+        constants = {
+            "threshold": 0.4,
+            "decay": 0.3,
+            "surrogate": surrogate,
+            "window": 0.7,
+            "detach_reset": detach_reset,
+        }
+        neuron = make_neuron(name, **constants).double()
+        twin, plain = copy.deepcopy(bn), copy.deepcopy(neuron)
+        shape = (3, 6, 5, 4) if kind == "static" else (timesteps, 3, 6, 5, 4)
+        y, shortcut = (torch.randn(shape, dtype=F64) for _ in range(2))
+        ours, theirs = ([t.clone().requires_grad_() for t in (y, shortcut)] for _ in range(2))
+        if kind == "static":
+            spikes = normalise_and_fire_static(bn, neuron, ours[0], timesteps)
+            current = twin(theirs[0].expand(timesteps, *shape))
+        elif kind == "alone":
+            spikes, current = normalise_and_fire(bn, neuron, ours[0]), twin(theirs[0])
+        else:
+            spikes, current = normalise_and_fire(bn, neuron, *ours), twin(theirs[0]) + theirs[1]
+        expected, _ = plain_loop(current, signed, **constants, amplitude=plain.amplitude)
+        assert torch.equal(spikes, expected), (surrogate, detach_reset, kind, per_step)
+        grad = torch.randn(spikes.shape, dtype=F64)
+        spikes.backward(grad)
+        expected.backward(grad)
+        for a, b in zip(
+            (*ours, *bn.parameters(), *neuron.parameters()),
+            (*theirs, *twin.parameters(), *plain.parameters()),
+            strict=True,
+        ):
+            assert (a.grad is None) == (b.grad is None) == (a is ours[1] and kind != "with a shortcut")
+            if a.grad is not None:
+                torch.testing.assert_close(a.grad, b.grad, rtol=1e-10, atol=1e-12)
+        for a, b in zip(bn.buffers(), twin.buffers(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_the_kernels_for_a_shortcut_serve_layers_without_one(compiled, order):
+    y, shortcut, grad = (
+        torch.randn(4, 32, 8, 8, dtype=F64).to(memory_format=order).expand(2, -1, -1, -1, -1) for _ in range(3)
+    )
+    for added in (None, shortcut):
+        results = []
+        for backend in backends.BACKENDS:
+            backends.use(backend)
+            bn, neuron = parts(channels=32)
+            leaf = y.clone().requires_grad_()
+            spikes = normalise_and_fire(bn, neuron, leaf, added)
+            spikes.backward(grad)
+            results.append((spikes.detach(), leaf.grad, bn.weight.grad, bn.bias.grad, neuron.amplitude.grad))
+        assert torch.equal(results[0][0], results[1][0])
+        torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
+    assert len(compiled) == 2
+
+
+def compare_resnet20_with_a_plain_one(neuron, stem_batch_norm, order, timesteps=2):
+    """Scores, every gradient and the running statistics, to 1e-12 in float64; amplitudes off 1."""
+    torch.manual_seed(0)
+    model = SpikingResNet("resnet20", neuron, timesteps, stem_batch_norm=stem_batch_norm).double()
+    for layer in named_neurons(model).values():
+        if layer.amplitude is not None:
+            nn.init.uniform_(layer.amplitude, 0.6, 1.4)
+    plain = plain_copy(model)
+    model.to(memory_format=order)
+    image = torch.randn(2, 3, 32, 32, dtype=F64)
+    a, b = image.clone().requires_grad_(), image.clone().requires_grad_()
+
+    sums = {}  # of |gradient x spike|, to which rounding in an amplitude's gradient is relative
+    for name, layer in named_neurons(plain).items():
+
+        def hook(module, inputs, spikes, name=name):
+            emitted = spikes.detach()  # a tensor that its own hook holds would never be freed, nor the graph behind it
+            spikes.register_hook(lambda grad: sums.__setitem__(name, (grad * emitted).abs().sum()))
+
+        layer.register_forward_hook(hook)
+    scores, plain_scores = model(a), plain(b)
+    torch.testing.assert_close(scores, plain_scores, rtol=1e-12, atol=1e-12)
+    for y in (scores, plain_scores):
+        (y * torch.linspace(-1, 1, 20, dtype=F64).view(2, 10)).sum().backward()
+
+    def close(ours, theirs, scale, name):
+        assert (ours - theirs).abs().max() <= 1e-12 * scale, name
+
+    close(a.grad, b.grad, b.grad.abs().max(), "image")
+    amplitudes = {id(layer.amplitude): name for name, layer in named_neurons(plain).items()}
+    for (name, p), q in zip(model.named_parameters(), plain.parameters(), strict=True):
+        close(p.grad, q.grad, sums[amplitudes[id(q)]] if id(q) in amplitudes else q.grad.abs().max(), name)
+    for (name, p), q in zip(model.named_buffers(), plain.buffers(), strict=True):
+        close(p, q, q.abs().max(), name)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("stem_batch_norm", ["per_step", "over_time"])
+@pytest.mark.parametrize("neuron", ["binary", "ternary", "trainable"])
+def test_the_whole_resnet20_equals_a_plain_one(neuron, stem_batch_norm, order):
+    compare_resnet20_with_a_plain_one(neuron, stem_batch_norm, order)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("neuron", "order"), [("trainable", torch.channels_last), ("binary", torch.contiguous_format)])
+def test_the_whole_resnet20_compiled_equals_a_plain_one(neuron, order):
+    if not backends.compiler_works("cpu"):
+        pytest.skip("no C++ compiler here")
+    backends.use("compiled")
+    try:
+        compare_resnet20_with_a_plain_one(neuron, "per_step", order, timesteps=4)
+        assert backends.current() == "compiled" and not backends.notices
+    finally:
+        backends.use("eager")
+        backends.notices.clear()
