@@ -90,7 +90,7 @@ lint: $(READY)  ## style of code and rules
 lock:  ## requirements.txt and requirements-docs.txt anew from pyproject.toml
 	{ echo '# Every package of the environment, pinned with hashes. Made from pyproject.toml by `make lock`.'; \
 	  $(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --extra stages --extra onnx --extra report --extra workflow --extra dev; } > requirements.new
+	  --extra stages --extra onnx --extra report --extra archive --extra workflow --extra dev; } > requirements.new
 	mv requirements.new requirements.txt
 	{ echo '# What the documentation site takes beyond requirements.txt. Made from pyproject.toml by `make lock`.'; \
 	  $(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ternary_spike.report import palette
-from ternary_spike.report.results import Results
+from ternary_spike.report.results import READ, Results
 
 #: width of a paper's text in inches
 TEXT_WIDTH = 6.75
@@ -90,14 +90,14 @@ def end_labels(
         direct_label(axes, x, y, name, label, xytext=(6, target - own_height))
 
 
-def svg_text(drawn: Figure, alt: str = "", caption: str = "") -> str:
-    """A figure as SVG, the same text each time; alternative text and caption are in its metadata.
+def svg_text(drawn: Figure, alt: str = "", caption: str = "", source: str | None = None) -> str:
+    """A figure as SVG, the same text each time; alternative text, caption and the runs it shows are in its metadata.
 
     Outlines are written to a hundredth of a point: a picture of many steps is then half as large, in its file, in its
     page and in the executed notebook.
     """
     stream = io.StringIO()
-    metadata = {"Date": None, "Creator": None, "Title": alt, "Description": caption}
+    metadata = {"Date": None, "Creator": None, "Title": alt, "Description": caption, "Source": source}
     drawn.savefig(stream, format="svg", metadata=metadata)
     rounded = lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip(".")  # noqa: E731
     return re.sub(r'\sd="[^"]*"', lambda path: re.sub(r"-?\d+\.\d{3,}", rounded, path[0]), stream.getvalue())
@@ -151,10 +151,26 @@ def figure(
         write_below(drawn, note)
     folder = results.folder / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    svg = svg_text(drawn, alt, caption)
+    svg = svg_text(drawn, alt, caption, sources(runs))
     (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     drawn.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "ModDate": None})
     return Shown(framed(inline(svg, name, alt), name, caption))
+
+
+def sources(runs: pd.DataFrame | None = None) -> str:
+    """The runs that a figure came from, as ``<preset>/runs/<id>`` with spaces between; "none" if it came from none.
+
+    Args:
+        runs: rows of the trainings that it shows. Without, all of the tables that its notebook has read so far.
+    """
+    shown = None if runs is None or "id" not in runs else {*runs["id"]}
+    found = [
+        f"{'reference/' if folder.resolve().parent.name == 'reference' else ''}{folder.resolve().name}/runs/{run}"
+        for folder, ids in READ.items()
+        for run in ids
+        if shown is None or run in shown
+    ]
+    return " ".join(sorted(found)) or "none"
 
 
 #: points of the letters of what is written below a picture, and their mean width in relation to that

@@ -12,6 +12,9 @@ from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import SUMS, read_json, require_listed
 from ternary_spike.tables.columns import TEXT
 
+#: ids of the trained runs in the tables that this process has read, by their preset's folder: what figures may show
+READ: dict[Path, set[str]] = {}
+
 
 class Results:
     """The results of a preset, results/<preset>.
@@ -33,7 +36,10 @@ class Results:
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by its name, ``tables/<name>.csv``; empty text is "", a missing number NaN."""
-        return self._csv(self.folder / "tables" / f"{name}.csv", "collect", self.folder / "tables" / SUMS)
+        frame = self._csv(self.folder / "tables" / f"{name}.csv", "collect", self.folder / "tables" / SUMS)
+        ids = {*frame["id"]} if "id" in frame else set()
+        READ.setdefault(self.folder, set()).update(run for run in ids if run and (self.folder / "runs" / run).is_dir())
+        return frame
 
     def trace(self) -> pd.DataFrame:
         """The three neurons on one input, step by step."""
