@@ -86,7 +86,7 @@ def test_files_that_the_documents_name_are_there():
         f"{document.relative_to(ROOT)}: {name}"
         for document in documents
         for name in re.findall(
-            r"(?:lib/ternary_spike|workflow|tests|config|notebooks)/[\w/.]+\.\w+", document.read_text()
+            r"(?<!\w/)(?:lib/ternary_spike|workflow|tests|config|notebooks)/[\w/.]+\.\w+", document.read_text()
         )
         if not (ROOT / name).exists()
     ]
