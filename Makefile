@@ -99,5 +99,5 @@ lock:  ## requirements.txt and requirements-docs.txt anew from pyproject.toml
 	mv requirements.new requirements-docs.txt
 
 clean:  ## remove the environment and caches; results stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist docs/api/generated
 	find lib tests -name __pycache__ -prune -exec rm -rf {} +
