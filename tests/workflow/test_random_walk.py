@@ -101,14 +101,20 @@ DISTURBANCES = ("clone", "forget", "touch")
 
 @dataclass
 class Walk:
-    """A clone, the world in it, and of every file that calls have made, by its content, the world that made it."""
+    """A clone, the world in it, and of every file that calls have made, by its content, the world that made it.
+
+    ``made_at`` and ``forgotten`` count steps: Snakemake remembers how those files were made that came after it was last
+    made to forget.
+    """
 
     base: Path
     rng: random.Random
     world: World = World()
     folder: Path = Path()
     clones: int = 0
+    forgotten: int = 0
     made_in: dict[str, World] = field(default_factory=dict)
+    made_at: dict[str, int] = field(default_factory=dict)
     finished: dict[Path, str] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
 
@@ -129,6 +135,7 @@ class Walk:
     def clone(self) -> None:
         """Another folder gets the results, without what Snakemake knows of them, and with times as they happen."""
         self.clones += 1
+        self.forgotten = len(self.done)
         before, self.folder = self.folder, copied(self.base / str(self.clones), notebooks=())
         self.world.write(self.folder)
         shutil.copytree(before / "results", self.folder / "results", symlinks=True)
@@ -136,6 +143,7 @@ class Walk:
         shutil.rmtree(before)
 
     def forget(self) -> None:
+        self.forgotten = len(self.done)
         shutil.rmtree(self.folder / ".snakemake", ignore_errors=True)
 
     def touch(self) -> None:
@@ -149,6 +157,7 @@ class Walk:
         assert outcome.status == 0, self.told(outcome.text)
         self.look()
         self.check()
+        self.check_repeated()
 
     def report(self) -> None:
         before = self.content()
@@ -190,6 +199,7 @@ class Walk:
                 assert now.get(path) == checksum, self.told(f"{path} was finished and is lost")
         for checksum in now.values():
             self.made_in.setdefault(checksum, self.world)
+            self.made_at.setdefault(checksum, len(self.done))
         if not killed:
             self.finished = {path: checksum for path, checksum in now.items() if path.name == "run.json"}
 
@@ -215,6 +225,19 @@ class Walk:
         picojoule = f"{1000 * self.world.synop:g} fJ an addition"
         for row in self.table("energy"):
             assert picojoule in row["constants"], self.told(str(row))
+
+    def check_repeated(self) -> None:
+        """After a run, what Snakemake remembers the making of is as it is wanted: it was made again if need be."""
+        now = self.world
+        for run, seed in now.runs:
+            folder = self.folder / "results/walk/runs" / run / f"seed{seed}"
+            for name in ("run.json", "evaluation.json", "energy.json"):
+                checksum = sum_of(folder / name)
+                made = self.made_in[checksum]
+                same = made.training_code == now.training_code and made.momentum == now.momentum
+                if name == "energy.json":
+                    same = same and (made.energy_code, made.synop) == (now.energy_code, now.synop)
+                assert same or self.made_at[checksum] <= self.forgotten, self.told(f"{folder / name} is of {made}")
 
     def check_run(self, row: dict[str, str]) -> None:
         path = self.folder / "results/walk/runs" / row["id"] / f"seed{row['seed']}" / "run.json"
