@@ -15,7 +15,7 @@ TORCH_VERSIONS ?= 2.10 2.11 2.13 2.14
 LIBRARY_TESTS := tests/membrane tests/neurons/test_lif.py tests/reparam/test_folding.py \
   $(patsubst %,tests/models/test_%.py,layers convolution normalise_and_fire resnet)
 
-.PHONY: setup demo controls rivals docs test test-full test-slurm test-versions bench gpu-hour lint lock clean help
+.PHONY: setup demo controls rivals docs test test-full test-slurm test-versions bench gpu-hour lint package lock clean help
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | column -t -s '|'
@@ -80,17 +80,22 @@ docs: $(DOCS_READY)  ## the documentation site, its notebook executed: minutes; 
 gpu-hour:  ## on a machine with a GPU and torch alone: tests, speed, then the paper's trainings, in MINUTES=25
 	PYTHONPATH=lib:. $(PYTHON) benchmarks/gpu_hour.py --out results/gpu-hour --minutes $(or $(MINUTES),25) $(if $(DATA),--data $(DATA))
 
-lint: $(READY)  ## style of code and rules
+lint: $(READY)  ## style of code and rules, types of the public API
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) snakefmt --check --no-format-shell Snakefile workflow
+	$(RUN) mypy
 	$(SNAKEMAKE) --lint --quiet
 	$(SNAKEMAKE) --lint --quiet --configfile config/demo.yaml
+
+package: $(READY)  ## wheel and source distribution, in dist/
+	$(UV) build --python $(VENV)/bin/python --no-build-isolation --quiet --clear
+	@ls dist/*
 
 lock:  ## requirements.txt and requirements-docs.txt anew from pyproject.toml
 	{ echo '# Every package of the environment, pinned with hashes. Made from pyproject.toml by `make lock`.'; \
 	  $(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --extra stages --extra onnx --extra report --extra archive --extra workflow --extra dev; } > requirements.new
+	  --extra stages --extra workflow --extra dev; } > requirements.new
 	mv requirements.new requirements.txt
 	{ echo '# What the documentation site takes beyond requirements.txt. Made from pyproject.toml by `make lock`.'; \
 	  $(UV) pip compile --quiet pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -99,5 +104,5 @@ lock:  ## requirements.txt and requirements-docs.txt anew from pyproject.toml
 	mv requirements.new requirements-docs.txt
 
 clean:  ## remove the environment and caches; results stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist docs/api/generated
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist docs/api/generated
 	find lib tests -name __pycache__ -prune -exec rm -rf {} +

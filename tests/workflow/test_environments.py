@@ -64,7 +64,7 @@ def test_one_environment_alone_has_torch():
 
 @pytest.mark.parametrize(
     "extras, path",
-    [(("stages", "onnx"), "envs/stages.yaml"), (("report",), "envs/report.yaml")],
+    [(("training", "onnx"), "envs/stages.yaml"), (("report",), "envs/report.yaml")],
     ids=["stages", "report"],
 )
 def test_the_extras_of_the_package_say_the_same(extras, path):

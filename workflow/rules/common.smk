@@ -25,12 +25,7 @@ from ternary_spike.planning.run_code import run_code_hash
 from ternary_spike.system import warm
 from ternary_spike.system.codehash import SERVICES, code_hash
 from ternary_spike.system.errors import UserError
-
-
-def repository_path(name):
-    """A path of the configuration: relative to the working directory, or else to the repository."""
-    here = Path(name)
-    return here if here.exists() or here.is_absolute() else Path(REPOSITORY) / name
+from ternary_spike.system.shipped import located
 
 
 def schema(name):
@@ -63,13 +58,13 @@ try:
     config = checked(config, schema("config"), "configuration")
     PLUGINS = settings.plugin_folders(config["plugins"], Path(REPOSITORY))
     sys.path += PLUGINS
-    RECIPES = repository_path(config["recipes"])
-    METHODS = repository_path(config["method_sheets"])
-    RIVALS = repository_path(config["rival_experiments"])
+    RECIPES = located(config["recipes"])
+    METHODS = located(config["method_sheets"])
+    RIVALS = located(config["rival_experiments"])
     RESULTS = f"{config['results']}/{config['preset']}"
     PLAN = settings.configured_plan(
         config,
-        repository_path(config["experiments"]),
+        located(config["experiments"]),
         RECIPES,
         METHODS,
         schema("experiments"),

@@ -19,7 +19,7 @@ rule make_plan:
     conda:
         "../../envs/stages.yaml"
     params:
-        experiments=repository_path(config["experiments"]),
+        experiments=located(config["experiments"]),
         recipes=RECIPES,
         # a function, since braces in a text would be wildcards
         arguments=lambda wildcards: plan_arguments(),

@@ -1,4 +1,4 @@
-"""The command line: ``python -m ternary_spike VERB``, a verb for each stage of the workflow and for use by hand.
+"""The command line, ``ternary-spike VERB``: a verb for each stage of the workflow and for use by hand.
 
 Every module in this folder is a verb, with ``HELP``, ``arguments(parser)`` and ``run(args)``; only the chosen verb's
 packages are imported.
@@ -15,10 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+import ternary_spike
 from ternary_spike.system.errors import UserError
 
 #: verbs whose work takes hardly longer than importing torch, which a warm interpreter has done already
 SHORT = ("amplitudes", "energy", "evaluate", "execute", "export", "fold", "trace", "verify")
+SCRIPT = "ternary-spike"  # what an installed package is called by
 MISTAKE = 2  # exit status of a user's mistake
 INTERRUPTED = 130
 
@@ -37,6 +39,11 @@ def _help_of(verb: str) -> str:
     return ""
 
 
+def _called() -> str:
+    """How the command line was called, for its help."""
+    return SCRIPT if Path(sys.argv[0]).stem == SCRIPT else "python -m ternary_spike"
+
+
 class _Parser(argparse.ArgumentParser):
     """Ends with one line and the usual status where an option is wrong."""
 
@@ -47,34 +54,35 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: list[str] | None = None) -> None:
     """Run one verb; a user's mistake ends in one line on standard error and status 2, never in a traceback."""
     argv = sys.argv[1:] if argv is None else argv
-    parser = _Parser(
-        prog="python -m ternary_spike", description="Ternary spiking neurons and the reproduction of their paper."
-    )
+    parser = _Parser(prog=_called(), description="Ternary spiking neurons and the reproduction of their paper.")
+    parser.add_argument("--version", action="version", version=f"{SCRIPT} {ternary_spike.__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a mistake")
     subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     chosen = next((word for word in argv if not word.startswith("-")), None)
+    debug = "--debug" in argv
     module = None
-    for verb in verbs():
-        text = _help_of(verb)
-        sub = subparsers.add_parser(verb, help=text, description=text)
-        if verb == chosen:
-            module = importlib.import_module(f"{__name__}.{verb}")
-            module.arguments(sub)
-    args = parser.parse_args(argv)
     try:
+        for verb in verbs():
+            text = _help_of(verb)
+            sub = subparsers.add_parser(verb, help=text, description=text)
+            if verb == chosen:
+                module = importlib.import_module(f"{__name__}.{verb}")
+                module.arguments(sub)
+        args = parser.parse_args(argv)
         module.run(args)
     except (UserError, ValueError) as error:
-        if args.debug:
+        if debug:
             raise
         sys.exit(_mistake(str(error)))
     except OSError as error:
-        if args.debug:
+        if debug:
             raise
         sys.exit(_mistake(f"{error.filename or 'the system'}: {error.strerror or error}"))
     except ModuleNotFoundError as error:
-        if args.debug or (error.name or "").startswith("ternary_spike"):
+        if debug or (error.name or "").startswith("ternary_spike"):
             raise
-        sys.exit(_mistake(f"the package {error.name!r} is missing here; install what `{args.verb}` needs (envs/)"))
+        cure = f"install what `{chosen}` needs, {SCRIPT}[stages], or in a checkout what envs/ has"
+        sys.exit(_mistake(f"the package {error.name!r} is missing here; {cure}"))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

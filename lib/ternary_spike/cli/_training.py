@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ternary_spike.cli._options import add_machine, identifier, key_values, seed, timesteps
-from ternary_spike.configuration.run_table import file_part
 from ternary_spike.methods.registry import METHODS, PAPERS_WAY
 from ternary_spike.models.normalisations import BATCH_NORM, NORMALISATIONS
 from ternary_spike.models.registry import ARCHITECTURES
 from ternary_spike.neurons.registry import NEURONS
 from ternary_spike.planning.network_options import NORMALISATION, OF_NORMALISATION, network_arguments
 from ternary_spike.system.errors import UserError
+from ternary_spike.system.shipped import located
 
 
 def require_whole_group(environment: Mapping[str, str]) -> None:
@@ -42,7 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--architecture", required=True, help=architectures)
     parser.add_argument("--neuron", help=f"{', '.join(NEURONS)}, {own}; by default the method sheet's")
     parser.add_argument("--timesteps", type=timesteps, required=True, help="T; must be the frames of event data")
-    parser.add_argument("--recipe", type=Path, required=True, help="YAML file with the schedule and augmentation")
+    parser.add_argument("--recipe", type=located, required=True, help="YAML file with the schedule and augmentation")
     parser.add_argument("--seed", type=seed, required=True, help="decides initialisation, order and augmentation")
     parser.add_argument(
         "--neuron-option", action="append", default=[], metavar="KEY=VALUE", help="option of the neurons: threshold=1.0"
@@ -54,7 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--method-sheet",
-        type=Path,
+        type=located,
         help="YAML file of a published method: its neuron, way to train, options and changes of the recipe",
     )
     parser.add_argument(
@@ -101,6 +101,7 @@ def training_plan(args: Namespace, threshold_found: bool = False):
     import torch
 
     from ternary_spike.configuration import recipe
+    from ternary_spike.configuration.run_table import file_part
     from ternary_spike.data.prepared import read_manifest
     from ternary_spike.system import allocator, devices
     from ternary_spike.training.state import TrainingPlan

@@ -3,8 +3,7 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from ternary_spike.configuration import run_table
-from ternary_spike.planning import plan_file, wanted
+from ternary_spike.system.shipped import located
 
 HELP = "list every run: whether its data is there, and what it would cost on this machine"
 LIMIT_SECONDS = 90  # a measurement that has begun is finished
@@ -17,9 +16,9 @@ def arguments(parser: ArgumentParser) -> None:
     def numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in words(text))
 
-    parser.add_argument("--experiments", type=Path, help="the run table, CSV")
-    parser.add_argument("--recipes", type=Path, help="folder of the recipes")
-    parser.add_argument("--method-sheets", type=Path, help="folder of the method sheets that the table names")
+    parser.add_argument("--experiments", type=located, help="the run table, CSV")
+    parser.add_argument("--recipes", type=located, help="folder of the recipes")
+    parser.add_argument("--method-sheets", type=located, help="folder of the method sheets that the table names")
     parser.add_argument(
         "--data", action="append", default=[], metavar="NAME=KIND[:ROOT]", help="where a dataset comes from"
     )
@@ -44,7 +43,7 @@ def arguments(parser: ArgumentParser) -> None:
         help="of a later stage, for its check",
     )
     parser.add_argument("--controls", action="store_true", help="with the rows that the paper does not have")
-    parser.add_argument("--rivals", type=Path, metavar="TABLE", help="with the prior methods of a second run table")
+    parser.add_argument("--rivals", type=located, metavar="TABLE", help="with the prior methods of a second run table")
     parser.add_argument("--offline", action="store_true", help="data that would be downloaded is missing")
     parser.add_argument("--measure", action="store_true", help="measure training steps, two minutes at most")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="where to measure")
@@ -54,6 +53,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
+    from ternary_spike.planning import plan_file, wanted
     from ternary_spike.system.errors import UserError
 
     if args.show:
@@ -90,6 +90,7 @@ def _stage_settings(args: Namespace) -> dict[str, dict[str, str]]:
 
 def _runs(args: Namespace) -> list:
     from ternary_spike.cli._options import key_values
+    from ternary_spike.configuration import run_table
     from ternary_spike.data import registry
     from ternary_spike.planning.data_source import DataSource
     from ternary_spike.planning.plan import make_plan

@@ -3,13 +3,18 @@
 import argparse
 from pathlib import Path
 
+from ternary_spike.system.shipped import located
+
 HELP = "assemble the report from tables, figures and executed notebooks"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, required=True, help="results folder of a preset, results/<preset>")
     parser.add_argument(
-        "--kept", type=Path, default=Path("results/reference"), help="results that are kept with the repository"
+        "--kept",
+        type=located,
+        default="results/reference",
+        help="results that are kept with the repository, or with the package",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the report, results/<preset>/report")
 

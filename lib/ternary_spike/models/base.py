@@ -100,8 +100,8 @@ def named_neurons(model: nn.Module) -> dict[str, nn.Module]:
     Raises:
         ValueError: if a unit has spiking neurons and does not name them.
     """
-    found = {}
-    for where, unit in model.units():
+    found = {}  # type: ignore[var-annotated]
+    for where, unit in model.units():  # type: ignore[operator]
         here = unit.neurons(where) if hasattr(unit, "neurons") else {}
         known = {module for neuron in here.values() for module in neuron.modules()}
         if any(isinstance(module, SpikingNeuron) and module not in known for module in unit.modules()):

@@ -47,7 +47,7 @@ class Architectures(Registry):
 
     def __getitem__(self, name: str) -> Part:
         """The part of a name, its ``data`` with the width that the name says; see :class:`Registry`."""
-        known, width = re.fullmatch(r"(.*?)(?:w([1-9][0-9]{0,3}))?", name, re.DOTALL).groups()
+        known, width = re.fullmatch(r"(.*?)(?:w([1-9][0-9]{0,3}))?", name, re.DOTALL).groups()  # type: ignore[union-attr]
         if ELSEWHERE.fullmatch(name) or name in self:
             return super().__getitem__(name)
         if known not in self or self._parts[known].data is None:

@@ -89,7 +89,7 @@ class SpikingResNet(SpikingNetwork):
         if self.stem_pool is not None:
             found.append(("stem.pool", self.stem_pool))
         for s, stage in enumerate(self.stages):
-            found += [(f"stage{s + 1}.block{b + 1}", block) for b, block in enumerate(stage)]
+            found += [(f"stage{s + 1}.block{b + 1}", block) for b, block in enumerate(stage)]  # type: ignore
         return found
 
 

@@ -161,7 +161,10 @@ class SpikingNeuron(nn.Module):
         if self.kernel is None or self.observer is not None:
             spikes, last = self._loop(x, v)
         else:
-            spikes, last = multi_step(x, self.kernel, self.amplitude, v, return_state, self.temperature)
+            # with return_state there is a last membrane potential, else None, which no caller sees
+            spikes, last = multi_step(  # type: ignore[assignment]
+                x, self.kernel, self.amplitude, v, return_state, self.temperature
+            )
         return (spikes, last) if return_state else spikes
 
     def step(self, x: Tensor, v: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -180,4 +183,4 @@ class SpikingNeuron(nn.Module):
             spikes.append(b)
         if self.observer is not None:
             self.observer(torch.stack(potentials), torch.stack(spikes))
-        return torch.stack([self.emit(b) for b in spikes]).to(x.dtype), v
+        return torch.stack([self.emit(b) for b in spikes]).to(x.dtype), v  # type: ignore[return-value]

@@ -43,6 +43,7 @@ INDIFFERENT = {
     "system.parsed_code": "keeps what was found of the code",
     "system.progress": "shows how far a stage is",
     "system.provenance": "writes down what ran",
+    "system.shipped": "finds files that a user names",
     "training.checkpoints": "keeps what the training computed, and verifies it",
     "training.record": "reads and checks what the training wrote",
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+import ternary_spike
 from ternary_spike.system import cores
 
 PACKAGES = ("torch", "torchvision", "numpy", "tonic", "scikit-learn", "safetensors")
@@ -21,24 +22,26 @@ def now() -> str:
 
 
 def commit(folder: Path = Path(__file__).parent) -> dict:
-    """The commit of the code that runs, as the part of a record that says so.
+    """The version and the commit of the code that runs, as the part of a record that says so.
 
     Args:
         folder: that holds this module's file.
 
     Returns:
-        "commit" and "dirty", whether files differ from it. Where git cannot tell, both are None and "commit_unknown"
-        is the reason.
+        "version" of the package; "commit" and "dirty", whether files differ from it. Where git cannot tell, both are
+        None and "commit_unknown" is the reason: so it is for a package that was installed.
     """
+    version = {"version": ternary_spike.__version__}
     try:
         revision = _git(folder, "rev-parse", "HEAD")
         # a package installed into an environment that lies inside some other checkout is not that checkout's code
         if not _git(folder, "ls-files", Path(__file__).name):
             raise _NoAnswer("this copy of the code belongs to no checkout")
         # untracked files do not count: results and environments lie in the checkout too
-        return {"commit": revision, "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+        dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+        return {**version, "commit": revision, "dirty": dirty}
     except _NoAnswer as reason:
-        return {"commit": None, "dirty": None, "commit_unknown": str(reason)}
+        return {**version, "commit": None, "dirty": None, "commit_unknown": str(reason)}
 
 
 def commit_warnings(origin: dict) -> list[str]:
@@ -114,7 +117,7 @@ def command(argv: list[str] | None = None) -> list[str]:
 
 
 def provenance(device: torch.device, started: str) -> dict:
-    """The provenance of a result: commit, versions, hardware, threads, command, start and end."""
+    """The provenance of a result: version, commit, versions of packages, hardware, threads, command, start and end."""
     return {
         **commit(),
         "versions": versions(),
