@@ -43,5 +43,5 @@ def test_the_versions_that_are_tested_begin_where_the_range_does_and_hold_the_pi
     (tested,) = re.findall(r"^TORCH_VERSIONS \?= (.+)$", (ROOT / "Makefile").read_text(), flags=re.M)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (lowest,) = re.findall(r"torch>=(\S+)", " ".join(project["dependencies"]))
-    (pinned,) = re.findall(r"torch==(\d+\.\d+)", " ".join(project["optional-dependencies"]["stages"]))
+    (pinned,) = re.findall(r"torch==(\d+\.\d+)", " ".join(project["optional-dependencies"]["training"]))
     assert tested.split()[0] == lowest and pinned in tested.split()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import ternary_spike
 from ternary_spike.system import provenance
 
 
@@ -23,6 +24,7 @@ def git(folder: Path, *arguments: str) -> None:
 def unknown(folder: Path) -> str:
     found = provenance.commit(folder)
     assert found["commit"] is None and found["dirty"] is None
+    assert found["version"] == ternary_spike.__version__  # which an installed package has to say in its stead
     (warning,) = provenance.commit_warnings(found)
     assert found["commit_unknown"] in warning and "commit unknown" in warning
     return found["commit_unknown"]
