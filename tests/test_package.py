@@ -140,7 +140,7 @@ def test_the_wheel_with_torch_alone_has_the_neurons(distributions, tmp_path):
 
 
 def every_verb(here: Installed) -> set[str]:
-    """Call every verb that needs no network or clone on one small training in the preset ``small``; the verbs' names."""
+    """Call every verb that needs no network or clone, on one small training in the preset ``small``; their names."""
     results = here.cwd / "results/small"
     data, run = results / "data/digits", results / f"runs/{SUMMARY}/seed0"
     shorter = ("--set", "epochs=1", "--set", "train_samples=200")
