@@ -46,6 +46,7 @@ def test_a_checkout_has_its_commit(copy):
     git(copy, "add", "provenance.py")
     git(copy, "commit", "-q", "-m", "b")
     found = provenance.commit(copy)
+    assert found["version"] == ternary_spike.__version__
     assert len(found["commit"]) == 40 and found["dirty"] is False and provenance.commit_warnings(found) == []
     (copy / "provenance.py").write_text("")
     assert provenance.commit(copy) == found | {"dirty": True}
