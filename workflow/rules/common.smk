@@ -17,7 +17,7 @@ from ternary_spike.configuration import run_table
 from ternary_spike.configuration.schema import checked, load_schema
 from ternary_spike.configuration.words import typed, word
 from ternary_spike.data import registry
-from ternary_spike.planning import failures, settings, wanted
+from ternary_spike.planning import failures, kept_checkpoints, settings, sole_workflow, wanted
 from ternary_spike.planning import plan as planning
 from ternary_spike.planning.partial_report import after_failure
 from ternary_spike.planning.run_files import expected_files
@@ -75,6 +75,9 @@ except UserError as error:
     stop(error)
 
 RUNS = {run.folder: run for run in PLAN}
+# looked at before the jobs are planned: a plan that was made while another copy of the repository worked is stale
+OTHER_COPY = sole_workflow.other(RESULTS) if workflow.is_main_process else None
+HELD = []
 DATA = {run.data.name: run.data for run in PLAN}
 RUN = f"{RESULTS}/runs/{{run}}/seed{{seed}}"
 LOGS = f"{RESULTS}/logs"
@@ -164,7 +167,8 @@ def shell_prefix():
 
     path = "" if CONDA else f'PATH={quoted(Path(sys.executable).parent)}:"$PATH" '
     return (
-        f"set -euo pipefail; export PYTHONNOUSERSITE=1 WORKFLOW_PYTHON={quoted(sys.executable)} {path}"
+        f"set -euo pipefail; export PYTHONNOUSERSITE=1 {kept_checkpoints.IN_WORKFLOW}=1 "
+        f"WORKFLOW_PYTHON={quoted(sys.executable)} {path}"
         f"PYTHONPATH={quoted(':'.join([LIBRARY, *PLUGINS]))}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
         f"{literal(failures.SHELL_FUNCTION)}"
     )
@@ -421,6 +425,20 @@ def settings_text():
     return json.dumps({**config, "finished_only": False}, sort_keys=True)
 
 
+def hold_results():
+    """Keep other copies of the repository from making results in this folder while this call does."""
+    if workflow.is_main_process:
+        try:
+            HELD.append(sole_workflow.hold(RESULTS, OTHER_COPY))
+        except UserError as error:
+            stop(error)
+
+
+def release_checkpoints():
+    """Remove the checkpoints of trainings whose results have been accepted."""
+    kept_checkpoints.release(RESULTS, [(run.id, run.seed) for run in PLAN])
+
+
 def clear_failures():
     """Forget what failed in earlier calls: this one tries again."""
     if not finished_only():
@@ -454,6 +472,7 @@ def start_warm_interpreter():
 
 def print_outcome():
     """Name the report, if this call was about it."""
+    release_checkpoints()
     if Path(f"{RESULTS}/report/index.html").exists():
         print(f"Report: {RESULTS}/report/index.html", file=sys.stderr)
 
@@ -469,6 +488,7 @@ def report_what_there_is(logs):
     A call of its own, because a rule's inputs are fixed when a call starts. It cannot start this handler again: with
     finished_only it does nothing here. Who pressed Ctrl-C wants no report.
     """
+    release_checkpoints()
     if finished_only() or interrupted(logs):
         return
     command = [

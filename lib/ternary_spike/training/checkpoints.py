@@ -15,11 +15,17 @@ from typing import TextIO
 import torch
 from torch import Tensor
 
+from ternary_spike.planning.kept_checkpoints import CHECKPOINT as FILE
+from ternary_spike.planning.kept_checkpoints import FINISHED
 from ternary_spike.system import locks
 from ternary_spike.system.errors import UserError
 from ternary_spike.system.files import read_tensors, sweep, write_tensors
 
-FILE = "checkpoint.safetensors"
+__all__ = ["FILE", "FINISHED", "InUse", "exclusive", "key_of", "load", "save", "sole_writer"]
+
+
+class InUse(UserError):
+    """Another process trains this run."""
 
 
 def key_of(decisive: dict) -> str:
@@ -36,7 +42,8 @@ def exclusive(folder: Path) -> Iterator[bool]:
         it left in the lock's file.
 
     Raises:
-        UserError: if another process holds it.
+        InUse: if another process holds it.
+        UserError: if nothing can be written or locked there.
     """
     folder = Path(folder)
     try:
@@ -60,14 +67,14 @@ def _take(lock: TextIO, folder: Path) -> bool:
     try:
         locked = locks.hold(lock)
     except BlockingIOError:
-        raise UserError(
+        raise InUse(
             f"{folder} is in use: process {holder or 'unknown'} is training this run; wait for it or end it, "
             "then try again"
         ) from None
     except OSError as error:
         raise UserError(f"cannot lock {lock.name}: {error.strerror}; put the checkpoints on another disk") from None
     if not locked and _runs_here(holder):
-        raise UserError(
+        raise InUse(
             f"{folder} is in use: process {holder} is training this run, says {lock.name}; wait for it, or delete "
             "that file if the process is another one by now"
         )
@@ -96,13 +103,13 @@ def sole_writer(out: Path) -> Iterator[None]:
     """Hold the lock of a folder of results, wherever the checkpoints lie; it leaves no file there.
 
     Raises:
-        UserError: if another process holds it.
+        InUse: if another process holds it.
     """
     handle = os.open(out, os.O_RDONLY)
     try:
         locks.hold(handle)
     except BlockingIOError:
-        raise UserError(f"{out} is in use: another process is training into it; wait for it or name another") from None
+        raise InUse(f"{out} is in use: another process is training into it; wait for it or name another") from None
     except OSError:  # a network disk that locks no folders
         pass
     try:

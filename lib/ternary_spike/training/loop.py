@@ -53,7 +53,12 @@ def _stop_requests():
 
 
 def train(
-    plan: TrainingPlan, checkpoint_root: Path, out: Path, device: torch.device, report: Callable[[str], None] = print
+    plan: TrainingPlan,
+    checkpoint_root: Path,
+    out: Path,
+    device: torch.device,
+    report: Callable[[str], None] = print,
+    keep_checkpoint: bool = False,
 ) -> dict | None:
     """Train one run and write ``weights.safetensors``, ``history.csv`` and, last, ``run.json``.
 
@@ -66,6 +71,8 @@ def train(
         out: folder of the results.
         device: where to compute.
         report: takes one line of progress for people.
+        keep_checkpoint: leave the last epoch's checkpoint, from which the same call writes the same results again in
+            seconds, until :mod:`~ternary_spike.planning.kept_checkpoints` takes it away.
 
     Returns:
         The content of run.json; None in all processes but the first of a distributed training.
@@ -108,8 +115,11 @@ def train(
             seconds = run.seconds + time.monotonic() - clock
             made = {"seconds": seconds, "started": started, "code_hash": code_hash, "decisive": decisive}
             record = _write_results(run, manifest, out, **made)
-            for name in (checkpoints.FILE, HISTORY):
-                (folder / name).unlink(missing_ok=True)
+            if keep_checkpoint:
+                (folder / checkpoints.FINISHED).touch()
+            else:
+                for name in (checkpoints.FINISHED, checkpoints.FILE, HISTORY):
+                    (folder / name).unlink(missing_ok=True)
     processes.close()
     return record
 
