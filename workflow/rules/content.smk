@@ -8,7 +8,7 @@ from ternary_spike.planning import made_from
 THIS_CALL = ".snakemake/this_call"
 if workflow.is_main_process:
     with suppress(OSError):
-        Path(THIS_CALL).write_text(uuid.uuid4().hex + "\n")
+        Path(THIS_CALL).write_text(f"{uuid.uuid4().hex}\n")
 
 
 def anew_unless(current):
