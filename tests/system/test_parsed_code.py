@@ -17,6 +17,12 @@ print(codehash.code_hash(["report.site"]))
 """
 
 
+@pytest.fixture(autouse=True)
+def kept(monkeypatch):
+    """As where Python writes compiled files too: whoever runs the tests may have said no to that."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+
+
 class Counted:
     def __init__(self) -> None:
         self.calls = 0
