@@ -14,6 +14,7 @@ from ternary_spike import claims
 from ternary_spike.cli import main
 from ternary_spike.report import show
 from ternary_spike.report.notebooks import execute
+from ternary_spike.report.results import Results
 from ternary_spike.report.site import build
 from ternary_spike.system.errors import UserError
 from ternary_spike.tables import collect
@@ -100,6 +101,12 @@ def test_front_page_says_what_ran_and_what_came_out(demo):
     for fact in ("0" * 40, "made-up processor", "0, 1, 2", "112 s of training in 9 runs", "0.0.test"):
         assert fact in text
     assert "agrees with the paper" not in text
+
+
+def test_the_ledger_has_a_place_for_every_claim(demo):
+    ledger = (demo / "report" / "claims.html").read_text()
+    ids = list(Results(demo).table("claims")["id"])
+    assert ids and [name for name in ids if f'id="{name}"' not in ledger] == []
 
 
 def test_links_lead_somewhere(demo):

@@ -35,7 +35,7 @@ ORDER = (
     "folding", "table1", "table2", "table3", "table4", "table5", "cost", "speed",
 )  # fmt: skip
 GROUPS = (
-    "theory", "neurons", "energy", "the paper against itself", "table 1", "table 2", "table 3", "table 4",
+    "theory", "neurons", "energy", "the paper against itself", "table 1", "table 2", "table 3", "table 4", "quotations",
 )  # fmt: skip
 
 
