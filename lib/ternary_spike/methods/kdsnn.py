@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ternary_spike.methods.base import Membranes, Method, Run
-from ternary_spike.methods.sources import network_of
+from ternary_spike.methods.sources import network_of, require_same_shape
 from ternary_spike.models.base import SpikingNetwork
 from ternary_spike.system.errors import UserError
 
@@ -104,12 +104,7 @@ class FeatureDistillation(Method):
 
     def _distance(self, stage: str, dtype: torch.dtype) -> Tensor:
         rates, wanted = self.spikes.pop(stage).to(dtype).mean(0), self.taught.pop(stage).to(dtype).mean(0)
-        if rates.shape != wanted.shape:
-            ours, theirs = ("x".join(map(str, features.shape[1:])) for features in (rates, wanted))
-            raise UserError(
-                f"the features at the end of {stage} are {ours} in the network and {theirs} in its source; choose a "
-                "source of an architecture with the same widths and strides, or method kdsnn"
-            )
+        require_same_shape(f"the features at the end of {stage} are", rates, wanted, ", or method kdsnn")
         return (rates - wanted.clamp(max=self.ceiling)).square().flatten(1).sum(1).mean()
 
 

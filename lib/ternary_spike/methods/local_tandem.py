@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ternary_spike.methods.base import Membranes, Method, Run
 from ternary_spike.methods.calibration import percentile_of
-from ternary_spike.methods.sources import network_of
+from ternary_spike.methods.sources import network_of, require_same_shape
 from ternary_spike.models.base import named_neurons
 from ternary_spike.system.errors import UserError
 
@@ -91,12 +91,7 @@ class LocalTandemLearning(Method):
 
     def _distance(self, name: str, dtype: torch.dtype) -> Tensor:
         rates, activations = self.rates.pop(name).to(dtype), self.activations.pop(name).to(dtype)
-        if rates.shape != activations.shape:
-            ours, theirs = ("x".join(map(str, values.shape[1:])) for values in (rates, activations))
-            raise UserError(
-                f"layer {name} is {ours} in the network and {theirs} in its source; choose a source of an architecture "
-                "with the same widths and strides"
-            )
+        require_same_shape(f"layer {name} is", rates, activations)
         return F.mse_loss(rates, targets(activations, self.percent))
 
 

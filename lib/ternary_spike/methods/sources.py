@@ -31,6 +31,23 @@ def network_of(run: Run) -> SpikingNetwork:
     return network
 
 
+def require_same_shape(what: str, in_network: Tensor, in_source: Tensor, or_else: str = "") -> None:
+    """Raise UserError if what is compared, [B, ...], has another shape in the source; ``or_else`` is one more way out.
+
+    Args:
+        what: its name with a verb, "layer stem1 is".
+        in_network, in_source: compared value by value.
+        or_else: the end of the message.
+    """
+    if in_network.shape == in_source.shape:
+        return
+    ours, theirs = ("x".join(map(str, values.shape[1:])) for values in (in_network, in_source))
+    raise UserError(
+        f"{what} {ours} in the network and {theirs} in its source; choose a source of an architecture with the same "
+        f"widths and strides{or_else}"
+    )
+
+
 def take_over_weights(run: Run) -> None:
     """Give the network every parameter and running statistic of its source but those of spiking neuron layers.
 

@@ -15,7 +15,7 @@ from ternary_spike.models.element_wise import ElementWiseBlock
 from ternary_spike.models.layer_list import Layer, layers, pool_padding
 from ternary_spike.models.layers import AvgPool2d
 from ternary_spike.models.network_input import check_input
-from ternary_spike.models.normalisations import BATCH_NORM, NO_NORMALISATION, make_normalisation
+from ternary_spike.models.normalisations import BATCH_NORM, make_normalisation, require_none_wanted
 from ternary_spike.models.registry import parse_architecture, require_image_size
 from ternary_spike.models.weight_standardisation import SPIKE_SCALE, scale, standardise
 from ternary_spike.neurons.registry import make_neuron
@@ -62,10 +62,8 @@ class ChainNetwork(SpikingNetwork):
     ) -> None:
         super().__init__(timesteps, in_channels, image_size)
         spec = parse_architecture(architecture)
-        if spec.norm in ("none", "weights") and normalisation not in (BATCH_NORM, NO_NORMALISATION):
-            raise ValueError(
-                f"normalisation is {normalisation!r}, but {architecture} has no normalisation; leave it out"
-            )
+        if spec.norm in ("none", "weights"):
+            require_none_wanted(normalisation, architecture)
         num_classes = whole("num_classes", num_classes)
         require_image_size(architecture, self.image_size)
         norm = partial(make_normalisation, normalisation, per_step=spec.per_step, **(normalisation_options or {}))

@@ -52,6 +52,12 @@ NORMALISATIONS = Registry(
 )
 
 
+def require_none_wanted(normalisation: str, architecture: str) -> None:
+    """Raise ValueError if a row names a normalisation of a network that has none; the default's name says nothing."""
+    if normalisation not in (BATCH_NORM, NO_NORMALISATION):
+        raise ValueError(f"normalisation is {normalisation!r}, but {architecture} has no normalisation; leave it out")
+
+
 def make_normalisation(
     name: str, channels: int, branches: int = 1, per_step: bool = False, **options: Any
 ) -> "nn.Module":

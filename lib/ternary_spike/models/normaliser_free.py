@@ -15,7 +15,7 @@ from ternary_spike.membrane.arguments import whole
 from ternary_spike.models.base import SpikingNetwork
 from ternary_spike.models.known_modules import NotFoldable
 from ternary_spike.models.layers import AvgPool2d, Conv2d
-from ternary_spike.models.normalisations import BATCH_NORM, NO_NORMALISATION
+from ternary_spike.models.normalisations import BATCH_NORM, require_none_wanted
 from ternary_spike.models.registry import parse_architecture, require_image_size, side_behind
 from ternary_spike.models.residual_variants import with_bias
 from ternary_spike.models.weight_standardisation import SPIKE_SCALE, standardise
@@ -100,10 +100,7 @@ class NormaliserFreeResNet(SpikingNetwork):
         normalisation_options: dict | None = None,
     ) -> None:
         super().__init__(timesteps, in_channels, image_size)
-        if normalisation not in (BATCH_NORM, NO_NORMALISATION):
-            raise ValueError(
-                f"normalisation is {normalisation!r}, but {architecture} has no normalisation; leave it out"
-            )
+        require_none_wanted(normalisation, architecture)
         spec = parse_architecture(architecture)
         if spec.width < 2:
             raise ValueError(
