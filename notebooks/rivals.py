@@ -70,8 +70,9 @@ def source(found):
 # leave open is filled in; *candidate*, where the source could not be had. Equal conditions are the paper's recipe, made
 # for its own neurons: a method that needs another optimiser, a longer schedule or more timesteps stands low here, some
 # at chance, and that says nothing of what it reaches by its authors' recipe. Training time is for each picture, beside
-# the ternary neuron's; methods whose layers no fused kernel computes pay for that here. How each is made, and what is
-# filled in, stands in `docs/methods.md`.
+# the ternary neuron's, the median over epochs as the clock had them: whatever else the machine did is in it, and of the
+# comparison that came with the repository that was much. Methods whose layers no fused kernel computes pay for that
+# here. How each is made, what is filled in, and how to measure steps alone stands in `docs/methods.md`.
 
 # %%
 method = report.Column("Method", lambda row: report.marked(row["neuron"], escape(row["name"])), lambda row: row["name"])
