@@ -55,6 +55,19 @@ def test_what_it_says_of_prior_methods_is_what_the_files_say():
     assert said in " ".join(README.split())
 
 
+def test_the_lead_on_real_pictures_is_what_the_files_say():
+    with (ROOT / "results/reference/rivals-w16/tables/rivals.csv").open() as file:
+        rows = {row["variant"]: row for row in csv.DictReader(file) if row["neuron"] == "binary" and not row["method"]}
+    leads = [
+        f"+{-float(row['difference_points']):.2f} ± {float(row['interval_points']):.2f}"
+        for row in (rows[""], rows["wide_window"])
+    ]
+    assert all(rows[name]["n"] == "3" for name in ("", "wide_window"))
+    assert f"ternary spikes are {leads[0]} points above binary ones, and {leads[1]} above binary ones" in " ".join(
+        README.split()
+    )
+
+
 def test_links_and_pictures_exist():
     targets = [t for t in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in t]
     assert targets
