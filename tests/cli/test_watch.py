@@ -200,7 +200,14 @@ def terminal(preset: Preset, columns: int) -> list[str]:
     ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
     command = [sys.executable, "-m", "ternary_spike", "watch", str(preset.results), "--every", "0.2"]
-    process = subprocess.Popen(command, stdout=slave, stderr=slave, env=environment | {"TERM": "xterm"})
+    process = subprocess.Popen(
+        command,
+        stdout=slave,
+        stderr=slave,
+        env=environment | {"TERM": "xterm"},
+        # whoever runs the tests in the background of a script has Ctrl-C ignored, and a process inherits that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     os.close(slave)
     written, end = b"", time.monotonic() + 60
     while written.count(b"6 runs: ") < 3 and time.monotonic() < end:
