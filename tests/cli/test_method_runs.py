@@ -19,13 +19,13 @@ from tests.helpers.tiny import prepare_tiny
 from tests.workflow.running import REPOSITORY, copied, smoke
 
 HEAD = "dataset,architecture,timesteps,neuron,method,own_recipe,variant,neuron_options,recipe,seeds,"
-HEAD += "tables,control,source\n"
-ROWS = """tiny,resnet6w4,2,relu,,,,,tiny,0,,false,
-tiny,resnet6w4,2,binary,,,,,tiny,0,2,false,
-tiny,resnet6w4,2,ternary,converted,,,,tiny,0,,false,tiny-resnet6w4-T2-relu
-tiny,resnet6w4,2,,each_step,,,,tiny,0,2,false,
-tiny,resnet6w4,2,ternary,each_step,false,,,tiny,0,2,false,
-tiny,resnet6w4,2,ternary,taught,,,,tiny,1,,false,tiny-resnet6w4-T2-ternary-converted
+HEAD += "tables,control,source,method_options\n"
+ROWS = """tiny,resnet6w4,2,relu,,,,,tiny,0,,false,,
+tiny,resnet6w4,2,binary,,,,,tiny,0,2,false,,
+tiny,resnet6w4,2,ternary,converted,,,,tiny,0,,false,tiny-resnet6w4-T2-relu,
+tiny,resnet6w4,2,,each_step,,,,tiny,0,2,false,,
+tiny,resnet6w4,2,ternary,each_step,false,wider,,tiny,0,2,false,,margin=0.75
+tiny,resnet6w4,2,ternary,taught,,,,tiny,1,,false,tiny-resnet6w4-T2-ternary-converted,
 """
 CONVERTED = training_alone("Converted", "Converted") | {"recipe": {"epochs": 0}}
 CONVERTED["sources"] = CONVERTED["sources"] | {"recipe.epochs": "paper: nothing is trained"}
@@ -44,7 +44,10 @@ def words_of(run, folder, data):
     words += ["--architecture", run.architecture, "--neuron", run.neuron, "--timesteps", run.timesteps]
     words += ["--keep-recipe"] if run.method and not run.method.own_recipe else []
     words += ["--method-sheet", sheets / run.method.path.name] if run.method else []
-    for option, values in (("--neuron-option", run.given_options), ("--set", run.changes)):
+    changed = run.method.changed if run.method else {}
+    for option, values in (
+        ("--neuron-option", run.given_options), ("--method-option", changed), ("--set", run.changes)
+    ):  # fmt: skip
         words += [word for key, value in values.items() for word in (option, f"{key}={value}")]
     words += ["--source", folder / "runs" / run.source_folder] if run.source_folder else []
     words += ["--device", "cpu", "--threads", "1", "--checkpoints", folder / "checkpoints" / run.folder, "--out", out]
@@ -90,10 +93,10 @@ def test_the_record_says_which_method_by_which_values(preset):
 
 def test_a_run_whose_row_leaves_the_method_s_recipe_out_has_the_row_s(preset):
     folder, _ = preset
-    name = "tiny-resnet6w4-T2-ternary-each_step-row_recipe"
+    name = "tiny-resnet6w4-T2-ternary-each_step-row_recipe-wider"
     record = record_of(folder, name)
     assert (record["recipe"]["momentum"], record["recipe"]["weight_decay"]) == (0.9, 1e-4)
-    assert record["method"].endswith(":AtEachTimestep") and record["method_options"] == {"margin": 0.5}
+    assert record["method"].endswith(":AtEachTimestep") and record["method_options"] == {"margin": 0.75}
     assert record["sheet"]["recipe"] == {} and record["sheet"]["own_recipe"] is False
     assert record_of(folder, "tiny-resnet6w4-T2-binary-each_step")["sheet"]["own_recipe"] is True
 
@@ -121,10 +124,11 @@ def test_no_table_shows_a_method_without_its_level_or_for_the_paper_s_own(preset
         "tiny-resnet6w4-T2-binary": "",
         "tiny-resnet6w4-T2-ternary-converted": "Converted (faithful)",
         "tiny-resnet6w4-T2-binary-each_step": "Each Step (partly)",
-        "tiny-resnet6w4-T2-ternary-each_step-row_recipe": "Each Step (partly; the row's recipe)",
+        "tiny-resnet6w4-T2-ternary-each_step-row_recipe-wider": "Each Step (partly; the row's recipe; margin=0.75)",
         "tiny-resnet6w4-T2-ternary-taught": "Taught (faithful)",
     }
-    assert dict(summary["method"]) == labels and dict(summary["variant"]) == labels
+    assert dict(summary["method"]) == labels
+    assert {name: variant.removesuffix(", wider") for name, variant in summary["variant"].items()} == labels
     assert set(summary["state"]) == {"done"} and not summary["reduced"].str.contains("recipe changed").any()
     runs = tables["runs"].set_index("id")
     assert runs.loc["tiny-resnet6w4-T2-ternary-taught", "source_run"] == "tiny-resnet6w4-T2-ternary-converted"
@@ -209,6 +213,8 @@ def test_the_rules_order_the_chain_and_name_sheet_and_source(tmp_path):
     assert "--method-sheet config/methods/each_step.yaml --device" in each
     assert "--neuron-option surrogate=triangle" in each
     assert "--neuron-option threshold=1.0" in each and "momentum" not in each
+    wider = commands["digits-resnet6w4-T2-ternary-each_step-row_recipe-wider"]
+    assert "--method-option margin=0.75" in wider and "--method-option" not in each
     # what trains nothing is not trained for the epochs that the configuration has for trainings
     name = next(name for name in commands if "converted" in name)
     converted = commands[name]

@@ -8,6 +8,7 @@ import pytest
 from ternary_spike.configuration import run_table
 from ternary_spike.planning import plan, plan_file
 from ternary_spike.planning.run import NOT_RUN, RUNNABLE
+from ternary_spike.planning.settings import require_consistent
 from ternary_spike.system.errors import UserError
 from tests.helpers.sheets import sheet, training_alone, write_sheet
 
@@ -103,6 +104,50 @@ def test_a_row_may_leave_a_method_s_recipe_out_and_its_id_says_so(folder):
     shortened = plan.make_plan(table, plan.Selection(), SOURCES, folder, {"momentum": 0.9}, lambda source: None)
     assert [run.id for run in shortened] == [f"{own.id}-momentum_0.9", kept.id]  # to the row's 0.9 it is no change
     assert {run.row()["own_recipe"] for run in made(folder) if run.method is None} == {""}
+
+
+def of_options(folder, *rows):
+    """Runs of rows that give variant, neuron, method and method's options."""
+    head = (
+        "dataset,architecture,timesteps,variant,neuron,method,method_options,neuron_options,recipe,seeds,tables,control"
+    )
+    lines = [head, *(f"digits,resnet6,2,{row},,short,0,2,false" for row in rows)]
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
+    table = run_table.read_experiments(folder / "table.csv", folder)
+    return plan.make_plan(table, plan.Selection(), SOURCES, folder, {}, lambda source: None)
+
+
+def test_a_row_may_give_a_method_other_options_and_its_name_says_so(folder):
+    own, other = of_options(folder, ",,each_step,", "wider,,each_step,margin=0.75")
+    assert other.id == "digits-resnet6-T2-binary-each_step-wider"
+    assert (own.method.training_options, other.method.training_options) == ({"margin": 0.5}, {"margin": "0.75"})
+    assert own.recipe_hash != other.recipe_hash and own.neuron_options == other.neuron_options
+    assert own.row()["method_label"] == "Each Step (partly)"
+    assert other.row()["method_label"] == "Each Step (partly; margin=0.75)"
+    require_consistent([own, other], {}, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (",,each_step,margin=0.75", "line 2: method_options need a variant that names them in the run's id"),
+        ("wider,,each_step,margin", "line 2: method_options is 'margin', but must be KEY=VALUE"),
+        ("wider,ternary,,margin=0.75", "line 2: method_options are .* but method is empty; leave them out"),
+        ("wider,,bare,margin=0.75", "line 2: method_options are .* but bare names no way to train; leave them out"),
+    ],
+)
+def test_options_that_no_training_has_get_one_line(folder, row, message):
+    unused = dict.fromkeys(("training", "training_options"))
+    sources = {key: text for key, text in sheet()["sources"].items() if not key.startswith("training")}
+    write_sheet(folder, "bare", sheet(**unused, sources=sources))
+    with pytest.raises(UserError, match=message):
+        of_options(folder, row)
+
+
+def test_an_option_that_the_method_does_not_have_names_the_run(folder):
+    runs = of_options(folder, "wider,,each_step,width=0.75")
+    with pytest.raises(UserError, match=r"run digits-resnet6-T2-binary-each_step-wider: method_options: .*width"):
+        require_consistent(runs, {}, "cpu")
 
 
 def test_a_row_without_a_method_has_no_recipe_of_one_to_leave_out(folder):

@@ -55,6 +55,7 @@ def test_rows_are_typed(folder):
         "method": None,
         "own_recipe": True,
         "source": "",
+        "method_options": {},
     }
 
 

@@ -75,6 +75,8 @@ def test_a_run_that_has_not_finished_stands_there_with_its_state(found):
         (("mpbn", "MPBN (faithful; the row's recipe)", "paper_neuron"), "MPBN (faithful)", "prior"),
         (("mpbn", "MPBN (faithful; the row's recipe)", "ternary"), "MPBN on ternary (faithful)", "combination"),
         (("soft_reset", "OTTT (partly)", ""), "OTTT (partly)", "prior"),
+        (("if", "RMP-SNN (partly; factor=0.7)", "lower"), "RMP-SNN (partly; factor=0.7)", "prior"),
+        (("ternary", "TET (partly; the row's recipe; a=1)", "x"), "TET on ternary (partly; a=1)", "combination"),
         (("binary", "IM-Loss (partly)", "paper_neuron"), "IM-Loss on binary (partly)", "prior"),
         (
             ("ternary", "A (b) c (candidate)", "wide_window"),

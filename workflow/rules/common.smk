@@ -260,6 +260,7 @@ def training_options(wildcards):
     # a search for the threshold has the same options, but not yet its result
     matched = run.target and "seed" in wildcards.keys()
     words += ["--matched", f"{RESULTS}/runs/{run.id}/match.json"] if matched else []
+    words += option_words("--method-option", run.method.changed if run.method else {})
     words += ["--keep-recipe"] if run.method and not run.method.own_recipe else []
     # the sheet itself follows as the rule's input: where a clone lies is no reason to train again
     words += ["--method-sheet"] if run.method else []

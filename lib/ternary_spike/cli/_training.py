@@ -118,7 +118,7 @@ def training_plan(args: Namespace, threshold_found: bool = False):
     chosen = recipe.load(args.recipe, {**(sheet.recipe if sheet else {}), **changes})
     model = _network(args, sheet, manifest, threshold_found)
     method = args.method or (sheet.training if sheet else "") or PAPERS_WAY
-    options = {**(sheet.training_options if sheet else {}), **key_values(args.method_option, "--method-option")}
+    options = sheet.training_options if sheet else key_values(args.method_option, "--method-option")
     name = [manifest.dataset, args.architecture, f"T{args.timesteps}", model["neuron"], *_way(args, sheet)]
     return TrainingPlan(
         args.id or "-".join(map(file_part, name)),
@@ -183,6 +183,7 @@ def _sheet(args: Namespace):
         raise UserError(f"--method {args.method}: --method-sheet says how to train; leave one of them out")
     sheet = method_sheet.load(args.method_sheet)
     require_parts(sheet)
+    sheet = sheet.with_options(key_values(args.method_option, "--method-option"))
     return sheet.without_recipe() if args.keep_recipe else sheet
 
 

@@ -7,7 +7,7 @@ options is checked where their registries are known, by :func:`ternary_spike.pla
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 PAPER = "paper"
 #: what stands behind a method's name in the ids of runs that leave its recipe out
 ROW_RECIPE = "row_recipe"
+#: and what their labels say
+THE_ROWS = "the row's recipe"
 #: every equation and constant was checked against public code or text; some were not and are named under filled_in;
 #: the source could not be had, so that the method is a guess
 FAITHFUL, PARTLY, CANDIDATE = LEVELS = ("faithful", "partly", "candidate")
@@ -67,6 +69,7 @@ class MethodSheet:
         recipe: values in place of the recipe's.
         sources: where each value comes from, by key (``neuron_options.threshold``): "origin: explanation".
         own_recipe: whether its recipe counts; a row of the run table may leave it out.
+        changed: options of the training, as text, that a row has in place of the sheet's.
     """
 
     path: Path
@@ -82,6 +85,7 @@ class MethodSheet:
     recipe: Mapping[str, Any]
     sources: Mapping[str, str]
     own_recipe: bool = True
+    changed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -95,12 +99,18 @@ class MethodSheet:
 
     @property
     def label(self) -> str:
-        """What people read: the method's name, never without its level."""
-        return f"{self.title} ({self.level})" if self.own_recipe else f"{self.title} ({self.level}; the row's recipe)"
+        """What people read: the method's name, never without its level, nor without what a row changes in it."""
+        changes = ", ".join(f"{key}={text}" for key, text in sorted(self.changed.items()))
+        recipe = "" if self.own_recipe else THE_ROWS
+        return f"{self.title} ({'; '.join(filter(None, [self.level, recipe, changes]))})"
 
     def without_recipe(self) -> "MethodSheet":
         """The same method, trained by the row's recipe as it stands."""
         return replace(self, recipe={}, own_recipe=False)
+
+    def with_options(self, options: Mapping[str, str]) -> "MethodSheet":
+        """The same method with these options of its training, as text, in place of the sheet's."""
+        return replace(self, training_options={**self.training_options, **options}, changed=dict(options))
 
     def neuron_of(self, neuron: str, options: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """Neuron and its options, as text, of a run by this method whose row names these, both possibly empty.

@@ -69,9 +69,10 @@ COLUMNS: dict[str, tuple[Callable[[str], Any], str]] = {
     "method": (str, "a file's name in the folder of method sheets, without .yaml, or nothing for the paper's way"),
     "own_recipe": (_own_unless_false, "true, false or nothing, which is true"),
     "source": (str, "the id of another row, or nothing"),
+    "method_options": (options, "KEY=VALUE, each key once, with ; between several"),
 }
 #: columns that a table may lack: every row is then as the paper has it
-OPTIONAL = ("method", "own_recipe", "source")
+OPTIONAL = ("method", "own_recipe", "source", "method_options")
 
 
 #: the table that every row of prior methods belongs to, beside those of the paper that quote it
@@ -130,8 +131,9 @@ def _typed(cells: Mapping[str, str], where: str) -> dict[str, Any]:
             row[column] = convert(text)
         except (ValueError, KeyError):
             raise UserError(f"{where}: {column} is {text!r}, but must be {form}") from None
-    if row["neuron_options"] and not row["variant"]:
-        raise UserError(f"{where}: neuron_options need a variant that names them in the run's id")
+    for column in ("neuron_options", "method_options"):
+        if row[column] and not row["variant"]:
+            raise UserError(f"{where}: {column} need a variant that names them in the run's id")
     if not row["seeds"]:
         raise UserError(f"{where}: seeds is empty; name at least one, such as 0")
     if len(set(row["seeds"])) < len(row["seeds"]):
@@ -163,9 +165,19 @@ def _of_method(row: dict[str, Any], sheet: MethodSheet | None, where: str) -> di
         if sheet is None:
             raise UserError(f"{where}: own_recipe is false, but method is empty, whose recipe that is; leave it out")
         sheet = sheet.without_recipe()
+    if row["method_options"]:
+        sheet = _with_options(sheet, row["method_options"], where)
     if not neuron:
         raise UserError(f"{where}: neuron is empty, but must be a name where no method names one")
     return {**row, "neuron": neuron, "neuron_options": options, "method": sheet}
+
+
+def _with_options(sheet: MethodSheet | None, options: Mapping[str, str], where: str) -> MethodSheet:
+    """A row's method with the options that the row has in place of the sheet's."""
+    if sheet is None or not sheet.training:
+        missing = "method is empty" if sheet is None else f"{sheet.name} names no way to train"
+        raise UserError(f"{where}: method_options are options of a method's training, but {missing}; leave them out")
+    return sheet.with_options(options)
 
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -19,6 +19,9 @@ from ternary_spike.planning.selection import Selection, selected
 from ternary_spike.planning.source_runs import finds_threshold, require_sources, source_of
 from ternary_spike.system.errors import UserError
 
+#: columns whose values a run has in its method's sheet, or by other names
+OF_OTHERS = ("seeds", "own_recipe", "source", "method_options")
+
 
 @dataclass(frozen=True)
 class _Wanted:
@@ -77,7 +80,7 @@ def make_plan(
                     reason=reason,
                     source=source if planned_source is None else planned_source.id,
                     source_seed=source_seeds[0] if source_seeds and seed not in source_seeds else seed,
-                    **{key: each.row[key] for key in COLUMNS if key not in ("seeds", "own_recipe", "source")},
+                    **{key: each.row[key] for key in COLUMNS if key not in OF_OTHERS},
                 )
             )
     return plan

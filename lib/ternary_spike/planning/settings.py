@@ -145,6 +145,8 @@ def require_consistent(plan: Iterable[Run], gpus: Mapping[str, int], device: str
             raise UserError(f"configuration: unknown dataset gpus.{dataset}; known are {', '.join(registry.names())}")
         if count > 1 and device == "cpu":
             raise UserError(f"configuration: gpus.{dataset} is {count}, but device is cpu; leave one of them out")
+    for run in plan:
+        _require_method_options(run)
     for sheet in {run.method.name: run.method for run in plan if run.method}.values():
         require_parts(sheet)
     for run in {run.id: run for run in reversed(plan)}.values():
@@ -153,6 +155,14 @@ def require_consistent(plan: Iterable[Run], gpus: Mapping[str, int], device: str
             _require_fitting(run, recipe, registry.describe(run.dataset), gpus.get(run.dataset, 1))
         except (UserError, ValueError) as error:
             raise UserError(f"run {run.id}: {error}") from None
+
+
+def _require_method_options(run: Run) -> None:
+    """Raise UserError where a row gives its method an option that this does not have, or with another value."""
+    try:
+        METHODS.options(run.training, run.method.changed if run.method else {}, text=True)
+    except ValueError as error:
+        raise UserError(f"run {run.id}: method_options: {error}") from None
 
 
 def _require_source(run: Run) -> None:

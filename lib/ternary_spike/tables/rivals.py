@@ -9,7 +9,7 @@ from statistics import median
 
 import pandas as pd
 
-from ternary_spike.configuration.method_sheet import LEVELS
+from ternary_spike.configuration.method_sheet import LEVELS, THE_ROWS
 from ternary_spike.models.published import LayerList
 from ternary_spike.models.registry import ARCHITECTURES
 from ternary_spike.neurons.registry import NEURONS
@@ -25,7 +25,7 @@ PAPERS = BINARY, TERNARY, TRAINABLE = tuple(NEURON_OF_METHOD.values())
 ABOVE, BELOW, UNDECIDED = RANKS = ("above ternary at this scale", "below ternary at this scale", SCALE[2])
 
 _PLACE = ("dataset", "architecture", "timesteps")
-_LABEL = re.compile(rf"(?P<title>.*) \((?P<level>{'|'.join(LEVELS)})(; .*)?\)")
+_LABEL = re.compile(rf"(?P<title>.*) \((?P<level>{'|'.join(LEVELS)})(; {THE_ROWS})?(?P<changes>; .*)?\)")
 _CARRIED = (
     *("state", "reduced", "data_label", "n", "last_epoch_mean_percent"),
     *(f"{name}_{what}" for name in ("rate", "synops", "energy") for what in ("mean", "std")),
@@ -99,10 +99,12 @@ def name_of(row: Mapping) -> str:
         level = NEURONS[row["neuron"]].level
         words = [row["neuron"], variant, "with" * bool(sums), sums, f"({level})" if level else ""]
         return " ".join(filter(None, words))
-    # a loss on the neuron as the paper has it needs no further word, nor a method on a neuron of its own
-    words = [row["neuron"] * (row["neuron"] in PAPERS), variant * (variant != "paper neuron"), sums]
+    # a loss on the neuron as the paper has it needs no further word, nor a method on a neuron of its own, nor a variant
+    # that is the method's with options that the label has
+    changes = label["changes"] or ""
+    words = [row["neuron"] * (row["neuron"] in PAPERS), variant * (variant != "paper neuron" and not changes), sums]
     on = ", ".join(filter(None, words))
-    return f"{label['title']}{' on ' if on else ''}{on} ({label['level']})"
+    return f"{label['title']}{' on ' if on else ''}{on} ({label['level']}{changes})"
 
 
 def adds_spikes(architecture: str) -> bool:
