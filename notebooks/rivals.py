@@ -226,6 +226,56 @@ for found, place, here in places(PLACE, "difference_points"):
     )
 
 # %% [markdown]
+# ## Conversion: how many timesteps it takes
+#
+# A converted network is trained without spikes and emits them afterwards, so that with few timesteps its spikes stand
+# for little of what it computes. Where the plan has one with several numbers of timesteps this is its curve; the dashed
+# line is the accuracy of the network that was converted, and the paper's neurons stand at their own T.
+
+# %%
+curves = 0
+for found in sets:
+    for place, here in report.conversions(found).groupby(PLACE[:2], sort=False):
+        curves += 1
+        done = finished(found)
+        beside = done[(done["kind"] == "paper") & (done[PLACE[:2]] == list(place)).all(axis=1)]
+        drawn, axes = report.subplots(height=2.8)
+        for name, mine in here.groupby("name", sort=False):
+            colour = report.COLOURS[mine["neuron"].iloc[0]]
+            means, half = mine["last_epoch_mean_percent"], mine["last_epoch_interval_points"].astype(float)
+            axes.errorbar(mine["timesteps"], means, half, color=colour, marker="o", capsize=2, label=name)
+            axes.axhline(mine["source_percent"].iloc[0], color=colour, lw=0.8, ls="--")
+        for _, row in beside.iterrows():
+            axes.plot(
+                row["timesteps"],
+                row["last_epoch_mean_percent"],
+                color=report.COLOURS[row["neuron"]],
+                marker=report.MARKERS[row["neuron"]],
+                ls="",
+                label=f"{row['name']}, T = {row['timesteps']}",
+            )
+        values = sorted({*here["timesteps"], *beside["timesteps"]})
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(values, [str(value) for value in values])
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel("Timesteps T")
+        axes.set_ylabel("Test accuracy, last epoch, %")
+        axes.legend(frameon=False, fontsize=7.5, loc="best")
+        display(
+            report.figure(
+                results,
+                drawn,
+                report.rivals_figure(results, found, "conversion", here.iloc[0], each_t=False),
+                f"Accuracy of converted networks by timesteps, {place[1]}",
+                f"{place[0]}, {place[1]}: mean over seeds, with its 95 % interval where there are several. "
+                f"{'; '.join(dict.fromkeys(here['reduced']))}",
+                found.done[found.done["id"].isin(here["id"])],
+            )
+        )
+if not curves:
+    display(report.note("No conversion has run with several numbers of timesteps."))
+
+# %% [markdown]
 # ## What the published rows say
 #
 # The rows that the paper quotes of the methods above, and the best of its own rows in the same table on the same data.

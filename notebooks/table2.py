@@ -12,6 +12,7 @@
 
 # %% tags=["parameters"]
 results = "../results/demo"
+kept = "../results/reference"
 
 # %% [markdown]
 # # Table 2: CIFAR-10 and CIFAR-100
@@ -32,7 +33,7 @@ results = report.Results(results)
 # error.
 
 # %%
-accuracy.whole(results, 2)
+accuracy.whole(results, 2, kept)
 
 # %%
 accuracy.picture(results, 2)

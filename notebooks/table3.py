@@ -12,6 +12,7 @@
 
 # %% tags=["parameters"]
 results = "../results/demo"
+kept = "../results/reference"
 
 # %% [markdown]
 # # Table 3: ImageNet against prior work
@@ -32,7 +33,7 @@ results = report.Results(results)
 # error.
 
 # %%
-accuracy.whole(results, 3)
+accuracy.whole(results, 3, kept)
 
 # %%
 accuracy.picture(results, 3)

@@ -12,6 +12,7 @@
 
 # %% tags=["parameters"]
 results = "../results/demo"
+kept = "../results/reference"
 
 # %% [markdown]
 # # Table 4: CIFAR10-DVS
@@ -32,7 +33,7 @@ results = report.Results(results)
 # error.
 
 # %%
-accuracy.whole(results, 4)
+accuracy.whole(results, 4, kept)
 
 # %%
 accuracy.picture(results, 4)

@@ -1,5 +1,6 @@
 """The sentence on the comparison under equal conditions: its figures are the tables', and the front page has it."""
 
+import re
 from html import unescape
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ternary_spike import claims
 from ternary_spike.report.equal_conditions import compared_sets, in_one_sentence
 from ternary_spike.report.reference import Kept, kept
 from ternary_spike.report.results import Results
+from ternary_spike.report.rivals import conversions, equal_conditions
 from ternary_spike.report.site import build
 from ternary_spike.tables import collect
 from tests.helpers.notebook import shown
@@ -72,3 +74,56 @@ def test_the_front_page_has_the_sentence_and_its_picture(sets, tmp_path):
     # without kept results there is no such section
     build(demo, tmp_path / "alone", tmp_path / "nothing")
     assert "Under equal conditions" not in (tmp_path / "alone/index.html").read_text()
+
+
+def rows_of_table2(page):
+    """Text of each row of Table 2 that has PLIF's quotation, without markup."""
+    rows = [unescape(re.sub(r"<[^>]+>", " ", row)) for row in re.findall(r"<tr.*?</tr>", page, re.DOTALL)]
+    return [re.sub(r"\s+", " ", row) for row in rows if "PLIF" in row and "93.50" in row]
+
+
+def test_a_quoted_row_says_what_its_method_reached_under_equal_conditions_on_pictures(sets, tmp_path):
+    """Of the digits, where PLIF is 2 points above ternary spikes, Table 2 says nothing."""
+    demo = collected(tmp_path / "demo", fixture.demo(tmp_path / "demo"))
+    table2 = NOTEBOOK.with_name("table2.py")
+    page = str(shown(table2, demo, sets)[0].html)
+    (row,) = rows_of_table2(page)
+    # two seeds one apart: standard error 0.5, one degree of freedom, 12.706 of it
+    assert "40.50 ± 6.35 plif (faithful), CIFAR-10 (JPEG copy), resnet20w16, T = 2, less ternary −20.00 ± 3.04" in row
+    assert "at reduced scale and on one dataset" in page and "pictures: " in page and "a-digits" not in page
+    (alone,) = rows_of_table2(str(shown(table2, demo, tmp_path / "nothing")[0].html))
+    assert "less ternary" not in alone
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """A network without spikes and its conversions with two numbers of timesteps, one of them with two seeds."""
+    folder = tmp_path_factory.mktemp("kept") / "conversions"
+    relu = fixture.plan_row("digits", "resnet8", 1, "relu", 0)
+    rows = [relu, fixture.plan_row("digits", "resnet8", 2, "ternary", 0)]
+    fixture.write_run(folder, relu, last=97.0)
+    fixture.write_run(folder, rows[1], last=99.0)
+    label = "RMP-SNN (partly; factor=0.7)"
+    for timesteps, seed, last in ((2, 0, 20.0), (32, 0, 80.0), (32, 1, 82.0)):
+        more = {"method": "rmp_snn", "method_label": label, "source_run": relu["id"], "variant": "lower"}
+        row = fixture.plan_row("digits", "resnet8", timesteps, "if", seed, **more)
+        rows.append(row | {"id": f"digits-resnet8-T{timesteps}-if-rmp_snn-lower"})
+        sheet = {"citation": "Han and others", "recipe": {}, "label": label}
+        fixture.write_run(folder, rows[-1], last=last, sheet=sheet, epochs=0)
+    return collected(folder, fixture.write_plan(folder, rows))
+
+
+def test_a_conversion_is_a_curve_over_its_timesteps_beside_what_was_converted(converted):
+    found = conversions(Results(converted))
+    assert list(found["timesteps"]) == [2, 32] and list(found["last_epoch_mean_percent"]) == [20.0, 81.0]
+    assert set(found["name"]) == {"RMP-SNN (partly; factor=0.7)"} and list(found["source_percent"]) == [97.0, 97.0]
+    # of its lengths the one that stands beside ternary spikes counts
+    assert equal_conditions([Results(converted)])["rmp"]["timesteps"] == 2
+    shown(NOTEBOOK, converted, converted.parent / "nothing")
+    svg = unescape((converted / "figures/rivals-conversion-digits-resnet8.svg").read_text())
+    assert "RMP-SNN (partly; factor=0.7)" in svg and "ternary, T = 2" in svg
+
+
+def test_without_several_lengths_of_a_conversion_there_is_no_curve(sets):
+    assert conversions(Results(sets / "a-digits")).empty
+    assert "No conversion has run with several" in str(shown(NOTEBOOK, sets / "a-digits", sets.parent / "nothing"))

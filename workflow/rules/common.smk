@@ -3,6 +3,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -362,8 +363,9 @@ def failed_notebook(name):
 
 
 def kept_tables(wildcards):
-    """The tables of kept results, for the notebooks that show them; this preset's own are their input anyway."""
-    if wildcards.notebook not in ("reference", "rivals"):
+    """The tables of kept results, for the notebooks that ask for them; this preset's own are their input anyway."""
+    source = Path(f"{REPOSITORY}/notebooks/{wildcards.notebook}.py")
+    if not source.exists() or not re.search(r"^kept = ", source.read_text(encoding="utf-8"), re.MULTILINE):
         return []
     folders = [str(path.parent) for path in sorted(Path(KEPT).glob("*/tables/summary.csv"))]
     own = Path(f"{RESULTS}/tables").resolve()

@@ -12,7 +12,7 @@ from ternary_spike.report.palette import COLOURS, INK, MARKERS, ordered
 from ternary_spike.report.precision import paired
 from ternary_spike.report.reference import kept, pairs
 from ternary_spike.report.results import Results
-from ternary_spike.report.rivals import published
+from ternary_spike.report.rivals import conversions, published
 from ternary_spike.report.scale import scale_leads, scale_runs, shared_reductions, trend
 from ternary_spike.report.show import (
     Column,
@@ -49,6 +49,7 @@ __all__ = [
     "by_layer",
     "claims",
     "compared_sets",
+    "conversions",
     "decimal",
     "direct_label",
     "end_labels",

@@ -1,15 +1,20 @@
 """What the notebooks of Tables 1-4 have in common: the table, its differences, and prior work."""
 
+from collections.abc import Mapping
 from html import escape
+from pathlib import Path
 
 import pandas as pd
 
 from ternary_spike import paper
 from ternary_spike.paper.quoted import quotations
 from ternary_spike.report import show
+from ternary_spike.report.equal_conditions import compared_sets, on_digits
 from ternary_spike.report.figures import Shown, figure, subplots
 from ternary_spike.report.palette import COLOURS, INK, MARKERS, ordered
+from ternary_spike.report.reference import kept as kept_sets
 from ternary_spike.report.results import Results
+from ternary_spike.report.rivals import equal_conditions, plain_name
 from ternary_spike.tables.columns import OTHER_CODE
 
 
@@ -42,11 +47,53 @@ def _ours(row: pd.Series, which: str) -> str:
     return show.in_words(row.get(f"{which}_mean_percent"), row.get(f"{which}_std_percent"))
 
 
-def whole(results: Results, number: int) -> Shown:
+def _alike(row: pd.Series, equal: Mapping[str, pd.Series]) -> str:
+    """Of a row of prior work, what its method reached where only the method differs, and its distance to ternary."""
+    found = equal.get(plain_name(str(row["method"]))) if row["kind"] == "literature" else None
+    if found is None:
+        return ""
+    reached = show.in_words(found["last_epoch_mean_percent"], found["last_epoch_interval_points"])
+    distance = show.in_words(found["difference_points"], found["interval_points"])
+    distance = "" if show.missing(found["difference_points"]) else f", less ternary {distance}"
+    where = f"{found['name']}, {show.place(found)}"
+    return f'{reached}<br><span class="detail">{escape(where)}{distance}</span>'
+
+
+def _equal_conditions(results: Results, kept: Path | str) -> tuple[list[show.Column], str]:
+    """The column of what prior methods reached under equal conditions, and what the caption says of it; or nothing.
+
+    Results on digits are left out: methods that need more epochs are at chance there, which says nothing beside a row.
+    """
+    sets = [each for each in compared_sets(results, kept_sets(kept)) if not on_digits(each)]
+    equal = equal_conditions(sets)
+    if not equal:
+        return [], ""
+    reductions = []
+    for each in sets:
+        texts = each.table("rivals").query("n > 0")["reduced"]
+        reductions += [f"{each.preset}: {text}" for text in dict.fromkeys(texts[texts != ""])][:1]
+    column = show.Column("Equal conditions, at reduced scale, %", lambda row: _alike(row, equal), long=True)
+    words = (
+        "; equal conditions: all methods on one network by one recipe, the paper's, which some are not made for, at "
+    )
+    words += (
+        "reduced scale and on one dataset, whatever the row's, ± half of the 95 % interval; not to be compared with "
+    )
+    words += "what is printed"
+    return [column], f"{words} ({'; '.join(reductions)})"
+
+
+def whole(results: Results, number: int, kept: Path | str | None = None) -> Shown:
     """The table as the paper prints it, with our best and last epoch, difference and verdict beside its own rows.
 
-    A row of prior work says what its quotation does not.
+    A row of prior work says what its quotation does not, and what its method reached under equal conditions.
+
+    Args:
+        results: the preset's.
+        number: of the table.
+        kept: the folder of kept results, for the methods that this preset has not run; None shows no such column.
     """
+    more, words = ([], "") if kept is None else _equal_conditions(results, kept)
     columns = [
         show.Column("Method", _method, lambda row: str(row["method"]), long=True),
         show.text("Network", "architecture"),
@@ -62,8 +109,9 @@ def whole(results: Results, number: int) -> Shown:
         show.Column("Seeds", lambda row: f"{row['n']:.0f}" if row.get("n", 0) > 0 else "", numeric=True),
         show.Column("Difference, points", _difference, numeric=True),
         show.Column("Verdict", _verdict, long=True),
+        *more,
     ]
-    caption = f"Table {number}: literature as quoted in the paper, the paper's rows, and ours"
+    caption = f"Table {number}: literature as quoted in the paper, the paper's rows, and ours{words}"
     rows = results.table(f"table{number}").assign(table=number)
     rows = rows.sort_values("dataset", key=lambda names: names.map(_order), kind="stable")
     return show.table(rows, columns, caption, f"table{number}", group=lambda row: row["dataset"])

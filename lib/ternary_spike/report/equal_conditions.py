@@ -25,8 +25,13 @@ def compared_sets(results: Results, kept: Iterable[Kept]) -> list[Results]:
         kept: what came with the repository.
     """
     found = [each for each in kept if each.preset != results.preset and (each.table("rivals")["n"] > 0).any()]
-    found.sort(key=lambda each: bool((each.done["dataset"] == "digits").all()))
+    found.sort(key=on_digits)
     return [results, *found] if len(results.table("rivals")) else found
+
+
+def on_digits(results: Results) -> bool:
+    """Whether all that has finished is on the handwritten digits."""
+    return bool((results.done["dataset"] == "digits").all())
 
 
 def rivals_figure(results: Results, found: Results, shows: str, row: pd.Series, each_t: bool = True) -> str:
