@@ -18,10 +18,11 @@ def made_by(folder, stage: str, code: str | None) -> None:
     path.write_text(json.dumps(content))
 
 
-def tables(tmp_path, codes: dict[str, tuple[str | None, str | None]]) -> dict[str, pd.DataFrame]:
-    rows = [fixture.plan_row("digits", "resnet8", 2, "ternary", seed) for seed in (0, 1)]
+def tables(tmp_path, codes: dict[str, tuple[str | None, ...]], **wanted) -> dict[str, pd.DataFrame]:
+    seeds = range(len(next(iter(codes.values()))))
+    rows = [fixture.plan_row("digits", "resnet8", 2, "ternary", seed) for seed in seeds]
     for row in rows:
-        folder = fixture.write_run(tmp_path, row)
+        folder = fixture.write_run(tmp_path, row, **{key: each[row["seed"]] for key, each in wanted.items()})
         for stage, of_seeds in codes.items():
             made_by(folder, stage, of_seeds[row["seed"]])
     return collect.tables(collect.read_plan(fixture.write_plan(tmp_path, rows)), tmp_path)
@@ -53,3 +54,20 @@ def test_what_the_same_code_made_is_averaged(tmp_path, codes):
     found = tables(tmp_path, dict.fromkeys(FILES, codes))
     summary = found["summary"].iloc[0]
     assert summary["state"] == "done" and summary["energy_mean_microjoule"] == 5.0
+
+
+def test_what_one_code_made_for_most_seeds_is_shown_for_these_alone(tmp_path):
+    """Seed 0 of three is of another code: no cell, no row of it, and no part in a mean; its accuracy stays."""
+    found = tables(tmp_path, {"energy": ("b" * 16, "a" * 16, "a" * 16)}, energy=(100.0, 5.0, 7.0))
+    summary, runs = found["summary"].iloc[0], found["runs"].set_index("seed")
+    assert summary["energy_mean_microjoule"] == 6.0 and summary["n"] == 3
+    assert list(runs["energy_microjoule"].notna()) == [False, True, True]
+    assert set(found["energy"]["seed"]) == set(found["energy_layers"]["seed"]) == {1, 2}
+    assert runs["last_epoch_percent"].notna().all() and set(found["equivalence"]["seed"]) == {0, 1, 2}
+    words = "energy: made by different code (seed 0 by bbbbbbbb, seed 1 by aaaaaaaa, seed 2 by aaaaaaaa), so means are "
+    assert f"{words}of 2 of the 3 seeds; call with --forcerun energy" in summary["state"]
+
+
+def test_half_of_the_seeds_are_not_most_of_them(tmp_path):
+    found = tables(tmp_path, {"energy": ("b" * 16, "b" * 16, "a" * 16, "a" * 16)})
+    assert found["energy"].empty and "so there is no mean" in found["summary"].iloc[0]["state"]

@@ -1,10 +1,12 @@
 """What the tables leave out: a stage's results with other settings, and those that different code made for the seeds.
 
-Neither is averaged nor shown. Training says by which code it ran too, but a training is not repeated lightly; the
+Neither is averaged nor shown. Where one code made a stage's results for more than half of the seeds, these stay and the
+others' are left out; else all are. Training says by which code it ran too, but a training is not repeated lightly; the
 tables show its code for each seed.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ternary_spike.tables.columns import RUN_COLUMNS
@@ -48,10 +50,25 @@ def leave_out_others(of_runs: Iterable[RunRows]) -> None:
                     _take_out(rows, products, rows.other[stage])
             codes = {rows.run["seed"]: rows.codes[stage] for rows in group if stage in rows.codes}
             if len(set(codes.values())) > 1:
-                made = ", ".join(f"seed {seed} by {code[:SHOWN] or 'unknown'}" for seed, code in codes.items())
-                why = f"{stage}: made by different code ({made}), so there is no mean; call with --forcerun {stage}"
-                for rows in group:
-                    _take_out(rows, products, why)
+                _leave_out_other_code(group, stage, codes)
+
+
+def _leave_out_other_code(group: list[RunRows], stage: str, codes: Mapping[int, str]) -> None:
+    """Take out what a stage gave for those seeds whose code is not that of more than half of them; all say so.
+
+    Args:
+        group: the seeds of a run.
+        stage: the stage.
+        codes: of the stage's result, by seed; there are different ones.
+    """
+    code, count = Counter(codes.values()).most_common(1)[0]
+    stays = {seed for seed in codes if codes[seed] == code} if count > len(codes) / 2 else set()
+    made = ", ".join(f"seed {seed} by {code[:SHOWN] or 'unknown'}" for seed, code in codes.items())
+    means = f"so means are of {count} of the {len(codes)} seeds" if stays else "so there is no mean"
+    why = f"{stage}: made by different code ({made}), {means}; call with --forcerun {stage}"
+    for rows in group:
+        left_out = rows.run["seed"] not in stays
+        _take_out(rows, PRODUCTS[stage] if left_out else Products(()), why)
 
 
 def _leave_out_other_data(group: list[RunRows]) -> None:
