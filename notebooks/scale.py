@@ -171,8 +171,7 @@ for (axis, base), here in leads.groupby(["axis", "base"], sort=False):
         lines.append(f"- Over {base}, {name}: one place alone has finished.")
         continue
     lines.append(
-        f"- Over {base}, the lead {found.word} from {name} {found.first} to {found.last}: "
+        f"- Over {base}, the lead {found.word}, from {name} {found.first} to {found.last}: "
         f"{report.in_words(found.points, found.half if found.half < float('inf') else None)} points."
     )
-lines.append("- Where these curves point is no proof of what happens at the paper's own scale.")
-report.note("\n".join(lines))
+report.note(report.as_text(report.scale_sentence(leads)) + "\n\n" + "\n".join(lines))

@@ -3,11 +3,12 @@
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ternary_spike import claims
 from ternary_spike.report.reference import kept
-from ternary_spike.report.scale import scale_leads, scale_runs, trend
+from ternary_spike.report.scale import scale_leads, scale_runs, scale_sentence, trend
 from ternary_spike.tables import collect
 from tests.helpers.notebook import shown
 from tests.report import fixture
@@ -67,8 +68,14 @@ def test_a_trend_is_told_apart_by_its_interval(sets):
     other = trend(leads.query("axis == 'width' and base != 'binary'"))
     assert other.points == 3.0 and other.word == "grows"
     one_seed = trend(leads.query("axis == 'epochs' and base == 'binary'"))
-    assert math.isinf(one_seed.half) and one_seed.word == "cannot be told from one seed"
+    assert (
+        math.isinf(one_seed.half)
+        and one_seed.word == "can be said neither to grow nor to shrink, with one seed at an end"
+    )
     assert trend(by_width.head(1)) is None
+    # a longer axis whose end has one seed is judged as far as there are several
+    more = by_width.tail(1).assign(value=64, interval_points=None, difference_points=30.0)
+    assert trend(pd.concat([by_width, more])) == found
     turned = by_width.assign(value=-by_width["value"])
     assert trend(turned).word == "shrinks" and trend(by_width.assign(difference_points=1.0)).points == 0.0
 
@@ -76,11 +83,22 @@ def test_a_trend_is_told_apart_by_its_interval(sets):
 def test_the_page_says_where_the_curve_points_and_that_it_is_no_proof(sets, tmp_path):
     pieces = shown(NOTEBOOK, tmp_path / "preset", sets)
     page = "".join(str(getattr(each, "html", getattr(each, "data", each))) for each in pieces)
-    assert "the lead grows from width 8 to 32: 10.00 ± 2.78 points" in page
-    assert "the lead cannot be told from one seed from epochs 10 to 20" in page
-    assert "no proof" in page and "CIFAR-10 (JPEG copy)" in page
+    assert "the lead grows, from width 8 to 32: 10.00 ± 2.78 points" in page
+    assert "the lead can be said neither to grow nor to shrink, with one seed at an end, from epochs 10 to 20" in page
+    assert "no proof" in page.rpartition("What was found")[2] and "CIFAR-10 (JPEG copy)" in page
     svg = (tmp_path / "preset/figures/scale-lead.svg").read_text()
     assert "Width, 10 epochs" in svg and "less binary" in svg
+
+
+def test_one_sentence_says_it_for_each_axis(sets):
+    leads = scale_leads(scale_runs(kept(sets)))
+    assert scale_sentence(leads) == (
+        "The lead of ternary over binary spikes: from width 8 to 32 (epochs 10) it grows (10.00 ± 2.78 points), and "
+        "there it is 20.00 ± 3.04; from epochs 10 to 20 (width 8) it can be said neither to grow nor to shrink, with "
+        "one seed at an end (−3.00 points), and there it is 7.00. Where this points is no proof of what happens at the "
+        "paper's own scale."
+    )
+    assert scale_sentence(leads.head(0)) == ""
 
 
 def test_without_such_sets_the_page_says_so(tmp_path):

@@ -13,7 +13,7 @@ from ternary_spike.report.precision import paired
 from ternary_spike.report.reference import kept, pairs
 from ternary_spike.report.results import Results
 from ternary_spike.report.rivals import conversions, published
-from ternary_spike.report.scale import scale_leads, scale_runs, shared_reductions, trend
+from ternary_spike.report.scale import scale_leads, scale_runs, scale_sentence, shared_reductions, trend
 from ternary_spike.report.show import (
     Column,
     as_text,
@@ -77,6 +77,7 @@ __all__ = [
     "run_link",
     "scale_leads",
     "scale_runs",
+    "scale_sentence",
     "scientific",
     "shared_reductions",
     "signed",

@@ -13,6 +13,7 @@ import pandas as pd
 
 from ternary_spike.report.energies import energy_by_method
 from ternary_spike.report.reference import READING, Kept
+from ternary_spike.report.show import in_words
 from ternary_spike.tables.paper_tables import sample
 from ternary_spike.tables.verdicts import welch_interval
 
@@ -154,22 +155,50 @@ class Trend:
     def word(self) -> str:
         """What can be said of it."""
         if math.isinf(self.half):
-            return "cannot be told from one seed"
+            return "can be said neither to grow nor to shrink, with one seed at an end"
         if abs(self.points) <= self.half:
-            return "is not told apart from none"
+            return "neither grows nor shrinks beyond its interval"
         return "grows" if self.points > 0 else "shrinks"
 
 
 def trend(leads: pd.DataFrame) -> Trend | None:
     """Whether a lead grows along an axis; None where there are fewer than two places.
 
+    The ends are those of the places with several seeds on both sides, where there are two of them.
+
     Args:
         leads: the rows of one axis and base.
     """
     if len(leads) < 2:
         return None
-    ends = leads.sort_values("value").iloc[[0, -1]]
+    several = leads[leads["interval_points"].notna()]
+    ends = (several if len(several) > 1 else leads).sort_values("value").iloc[[0, -1]]
     (first, low), (last, high) = zip(ends["value"], ends["samples"], strict=True)
     points = float(ends["difference_points"].iloc[1] - ends["difference_points"].iloc[0])
     half, _ = welch_interval(*low, *high)
     return Trend(int(first), int(last), points, half)
+
+
+def scale_sentence(leads: pd.DataFrame) -> str:
+    """Where the lead over binary spikes points along each axis, and that it is no proof; empty where nothing says it.
+
+    Args:
+        leads: as :func:`scale_leads` gives them.
+    """
+    parts = []
+    for axis, (held, at) in AXES.items():
+        here = leads[(leads["axis"] == axis) & (leads["base"] == BASES[0])]
+        found = trend(here)
+        if found is None:
+            continue
+        lead = here.set_index("value").loc[found.last]
+        reached = in_words(lead["difference_points"], lead["interval_points"])
+        half = None if math.isinf(found.half) else found.half
+        parts.append(
+            f"from {axis} {found.first} to {found.last} ({held} {at}) it {found.word} "
+            f"({in_words(found.points, half)} points), and there it is {reached}"
+        )
+    if not parts:
+        return ""
+    sentence = f"The lead of ternary over binary spikes: {'; '.join(parts)}"
+    return f"{sentence}. Where this points is no proof of what happens at the paper's own scale."
