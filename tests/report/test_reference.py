@@ -87,9 +87,9 @@ def test_tables_come_from_the_runs_files(folder, tmp_path):
 def test_every_finished_run_has_its_small_files_and_nothing_large(folder):
     runs = pd.read_csv(folder / "tables/runs.csv", dtype=str, keep_default_na=False)
     # what has not been trained says so, and nothing is half there or from code that no commit has
-    # seeds that came later were measured by later code, and no mean is of both: that too is said
-    other = r"\w+: made by different code \([^)]*\), so [\w ]+; call with --forcerun \w+(; )?"
-    runs["state"] = [re.sub(other, "", state) or "done" for state in runs["state"]]
+    # rows that came later were trained and measured by later code, and no mean of a stage is of both: that too is said
+    different = r"\w+: made by different code \([^)]*\), so [\w ]+; call with --forcerun \w+(; )?"
+    runs["state"] = [re.sub(rf"{different}|(done; )?other code: [\w, ]+", "", s) or "done" for s in runs["state"]]
     finished = runs[runs["last_epoch_percent"] != ""]
     states = {state.partition("; not foldable: ")[0] for state in runs["state"]}
     assert states <= {"done", "not run: its training has not finished"}
