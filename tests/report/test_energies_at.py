@@ -58,6 +58,15 @@ def test_others_have_no_name_and_no_verdict_of_the_paper_s(others):
     assert extra["verdict"] == "not tested" and OTHERS in extra["result"]
 
 
+def test_where_no_energy_is_shown_no_constants_are_named(tmp_path):
+    folder = collected(tmp_path / "demo", None)
+    for path in folder.glob("runs/*/*/energy.json"):
+        path.unlink()
+    tables = collect.tables(collect.read_plan(folder / "plan.csv"), folder)
+    collect.write_tables(tables | {"claims": claims.judge(tables)}, folder / "tables")
+    assert Results(folder).energies_at == "no energies of these settings yet"
+
+
 def test_pages_say_which_constants_were_taken(others):
     build(others, others / "report")
     said = f"energies not at the paper&#x27;s constants but at {OTHERS}"

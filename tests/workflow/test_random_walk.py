@@ -2,8 +2,11 @@
 
 Runs, kills, changes of settings and code, copies without Snakemake's records, touches and reports follow one another.
 The test knows with which settings and code each file was made, since a file that a call leaves was made by that call;
-it believes nothing that the records say of it. TERNARY_SPIKE_WALK_STEPS=200 makes the walk longer,
-TERNARY_SPIKE_WALK_SEED takes another one.
+it believes nothing that the records say of it. A training is told from another by its history, which has the seconds that
+every epoch took.
+
+TERNARY_SPIKE_WALK_STEPS=200 makes the walk longer, TERNARY_SPIKE_WALK_SEED takes another one, and `pytest -s` shows each
+step as it begins.
 """
 
 import csv
@@ -18,6 +21,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -97,6 +101,7 @@ def changed(world: World, what: str) -> World:
 
 CHANGES = ("seeds", "row", "recipe", "constant", "samples", "training code", "energy code")
 DISTURBANCES = ("clone", "forget", "touch")
+PAGES = ("cost",)
 
 
 @dataclass
@@ -104,7 +109,8 @@ class Walk:
     """A clone, the world in it, and of every file that calls have made, by its content, the world that made it.
 
     ``made_at`` and ``forgotten`` count steps: Snakemake remembers how those files were made that came after it was last
-    made to forget.
+    made to forget. ``finished`` has, by the folder of a run, the world in which its training came to its end and the
+    checksum of its history.
     """
 
     base: Path
@@ -115,17 +121,18 @@ class Walk:
     forgotten: int = 0
     made_in: dict[str, World] = field(default_factory=dict)
     made_at: dict[str, int] = field(default_factory=dict)
-    finished: dict[Path, str] = field(default_factory=dict)
+    finished: dict[Path, tuple[World, str]] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.folder = copied(self.base / "0", notebooks=())
+        self.folder = copied(self.base / "0", notebooks=PAGES)
         self.world.write(self.folder)
 
     # what happens -----------------------------------------------------------------------------------------------------
 
     def step(self, what: str) -> None:
         self.done.append(what)
+        print(time.strftime("%H:%M:%S"), len(self.done), what, flush=True)
         if what in CHANGES:
             self.world = changed(self.world, what)
             self.world.write(self.folder)
@@ -136,7 +143,7 @@ class Walk:
         """Another folder gets the results, without what Snakemake knows of them, and with times as they happen."""
         self.clones += 1
         self.forgotten = len(self.done)
-        before, self.folder = self.folder, copied(self.base / str(self.clones), notebooks=())
+        before, self.folder = self.folder, copied(self.base / str(self.clones), notebooks=PAGES)
         self.world.write(self.folder)
         shutil.copytree(before / "results", self.folder / "results", symlinks=True)
         self.touch()
@@ -193,18 +200,27 @@ class Walk:
 
     def look(self, killed: bool = False) -> None:
         """Take down which world made what is new; no training that is what is wanted may have been made again."""
-        now = self.content()
-        for path, checksum in self.finished.items():
-            if self.made_in[checksum].momentum == self.world.momentum and self.same_code(checksum):
-                assert now.get(path) == checksum, self.told(f"{path} was finished and is lost")
-        for checksum in now.values():
+        for checksum in self.content().values():
             self.made_in.setdefault(checksum, self.world)
             self.made_at.setdefault(checksum, len(self.done))
-        if not killed:
-            self.finished = {path: checksum for path, checksum in now.items() if path.name == "run.json"}
+        runs = self.folder / "results/walk/runs"
+        histories = {path.parent.relative_to(runs): sum_of(path) for path in runs.glob("*/*/history.csv")}
+        complete = {path.parent.relative_to(runs): sum_of(path) for path in runs.glob("*/*/run.json")}
+        complete = {run: complete[run] for run in complete.keys() & histories.keys()}
+        for run, (world, history) in list(self.finished.items()):
+            if not self.would_be_trained_alike(world):
+                del self.finished[run]
+            elif run in complete or not killed:
+                assert histories.get(run) == history, self.told(f"the training of {run} was finished and is lost")
+            else:
+                # Snakemake has removed what it calls incomplete, and was killed before the same was written again
+                kept = (self.folder / "results/walk/checkpoints" / run).glob("*/history.csv")
+                assert history in map(sum_of, kept), self.told(f"the training of {run} was finished and is not kept")
+        for run, checksum in complete.items():
+            self.finished[run] = self.made_in[checksum], histories[run]
 
-    def same_code(self, checksum: str) -> bool:
-        return self.made_in[checksum].training_code == self.world.training_code
+    def would_be_trained_alike(self, made: World) -> bool:
+        return (made.momentum, made.training_code) == (self.world.momentum, self.world.training_code)
 
     def table(self, name: str) -> list[dict[str, str]]:
         with (self.folder / "results/walk/tables" / f"{name}.csv").open(newline="") as file:
@@ -214,7 +230,6 @@ class Walk:
         """Everything that the tables show is of the settings that stand there, and of this code or says otherwise."""
         runs = self.table("runs")
         assert {(row["id"], int(row["seed"])) for row in runs} == self.world.runs, self.told("other runs than planned")
-        assert (self.folder / "results/walk/report/index.html").exists()
         for row in runs:
             self.check_run(row)
         for row in self.table("summary"):
@@ -225,6 +240,39 @@ class Walk:
         picojoule = f"{1000 * self.world.synop:g} fJ an addition"
         for row in self.table("energy"):
             assert picojoule in row["constants"], self.told(str(row))
+        self.check_pages(runs)
+
+    def check_pages(self, runs: list[dict[str, str]]) -> None:
+        """The front page and a notebook's show what the tables have, and the energies of operations that are set."""
+        front, cost = self.shown_in("index"), self.shown_in("cost")
+        columns = ["last_epoch_mean_percent", "best_epoch_mean_percent", "n", "rate_mean_percent"]
+        finished = {row["id"]: row for row in self.table("summary") if int(row["n"])}
+        assert {run for run, _, _ in front} == finished.keys(), self.told(f"other runs on the front page: {front}")
+        for run, _, values in front:
+            wanted = [finished[run][key] for key in [*columns, "energy_mean_microjoule"] if finished[run][key]]
+            assert values[1:] == pytest.approx(list(map(float, wanted))), self.told(f"the front page has {values}")
+        text = self.page("index")
+        constants = f"12.5 pJ a FLOP, {1000 * self.world.synop:g} fJ an addition" * bool(self.table("energy"))
+        assert constants in text, self.told(f"the front page lacks {constants}")
+        papers = "energies at the paper&#x27;s constants" in text
+        assert papers == (bool(constants) and self.world.synop == 0.077), self.told("under another's name")
+        shown = {(run, values[0]): (html, values) for run, html, values in cost}
+        assert shown.keys() == {(row["id"], float(row["seed"])) for row in runs}, self.told(str(shown))
+        for row in runs:
+            html, values = shown[row["id"], float(row["seed"])]
+            assert row["state"] == "done" or escape(row["state"]) in html, self.told(f"{row['state']}: {html}")
+            assert values[2:3] == ([float(row["wall_seconds"])] if row["wall_seconds"] else []), self.told(html)
+
+    def page(self, name: str) -> str:
+        return (self.folder / f"results/walk/report/{name}.html").read_text()
+
+    def shown_in(self, name: str) -> list[tuple[str, str, list[float]]]:
+        """The rows of a page's first table: the run that a row links to, its HTML, and its numbers as they sort."""
+        body = re.search(r"<tbody>(.*?)</tbody>", self.page(name), re.S)
+        rows = re.findall(r"<tr>.*?</tr>", body[1] if body else "", re.S)
+        links = [(re.search(r'<a href="runs/([^"]+)\.html">', row), row) for row in rows]
+        number = re.compile(r' data-order="([^"]*)"')
+        return [(link[1], row, list(map(float, number.findall(row)))) for link, row in links if link]
 
     def check_repeated(self) -> None:
         """After a run, what Snakemake remembers the making of is as it is wanted: it was made again if need be."""

@@ -97,10 +97,12 @@ class Results:
         Tables of earlier versions do not say; these had the paper's.
         """
         energy = self.table("energy")
-        found = dict.fromkeys(energy["constants"]) if "constants" in energy else {}
+        found = dict.fromkeys(energy.get("constants", [paper.CONSTANTS]))
         found.pop("", None)
         others = "; ".join(found)
-        if set(found) <= {paper.CONSTANTS}:
+        if not found:
+            return "no energies of these settings yet"
+        if set(found) == {paper.CONSTANTS}:
             return f"energies at the paper's constants, {paper.CONSTANTS}"
         return f"energies not at the paper's constants but at {others}"
 
