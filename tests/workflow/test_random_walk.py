@@ -2,11 +2,11 @@
 
 Runs, kills, changes of settings and code, copies without Snakemake's records, touches and reports follow one another.
 The test knows with which settings and code each file was made, since a file that a call leaves was made by that call;
-it believes nothing that the records say of it. A training is told from another by its history, which has the seconds that
-every epoch took.
+it believes nothing that the records say of it. A training is told from another by its history, which has the seconds
+that every epoch took.
 
-TERNARY_SPIKE_WALK_STEPS=200 makes the walk longer, TERNARY_SPIKE_WALK_SEED takes another one, and `pytest -s` shows each
-step as it begins.
+TERNARY_SPIKE_WALK_STEPS=200 makes the walk longer, TERNARY_SPIKE_WALK_SEED takes another one, and `pytest -s` shows
+each step as it begins.
 """
 
 import csv
