@@ -257,6 +257,13 @@ def test_a_mistake_in_a_training_is_one_line(data, recipe, tmp_path, capsys, cha
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+@pytest.mark.parametrize("option", ["seeds", "timesteps"])
+@pytest.mark.parametrize("value", ["1,1_0", "\u0663", "+", "1;2"])
+def test_a_list_of_numbers_is_of_plain_ones(capsys, option, value):
+    words = ["--experiments", "config/experiments.csv", "--recipes", "config/recipes"]
+    assert f"--{option}" in mistake(capsys, ["plan", *words, f"--{option}", value])
+
+
 def test_pictures_too_small_for_the_network(recipe, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("tests.helpers.tiny.SIZE", 1)
     small = prepare_tiny(tmp_path / "small")

@@ -408,6 +408,25 @@ def test_a_configuration_file_that_would_not_be_read_as_it_looks_is_refused(tmp_
     assert str(path) in str(error.value) and message in str(error.value), str(error.value)
 
 
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--config", "preset=a", "seeds=1_0", "--cores", "2"], "--config seeds=1_0: 1_0 would be read as 10; write"),
+        (["-C", "seeds=\u0663"], "--config seeds=\u0663: \u0663 would be read as 3"),
+        (["--config=epochs=1_0"], "--config epochs=1_0"),
+        (["--config", "epochs=1_0.5e1"], "would be read as 105"),
+        (["--config", "seeds=0,1", "epochs=010", "x=-1e-3", "preset=nan", "data_root=a=1_0"], ""),
+        (["--cores", "1", "--", "x=1_0"], ""),
+    ],
+)
+def test_a_number_of_the_command_line_that_would_not_be_read_as_it_looks_is_refused(words, message):
+    if not message:
+        settings.require_plain_words(words)
+        return
+    with pytest.raises(UserError, match=re.escape(message)):
+        settings.require_plain_words(words)
+
+
 def test_a_recipe_is_read_as_it_looks(tmp_path):
     path = tmp_path / "cifar10.yaml"
     shipped = (RECIPE_FOLDER / "cifar10.yaml").read_text()

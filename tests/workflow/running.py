@@ -89,6 +89,6 @@ def snakemake(folder: Path, *arguments: str, timeout: float = 1800, devices: str
     return Outcome(done.returncode, done.stdout)
 
 
-def smoke(folder: Path, *arguments: str, **environment: str) -> Outcome:
-    """The tiny preset of :func:`copied`."""
-    return snakemake(folder, "--cores", "2", "--configfile", "smoke.yaml", *arguments, **environment)
+def smoke(folder: Path, *arguments: str, **keywords) -> Outcome:
+    """The tiny preset of :func:`copied`; keywords as for :func:`snakemake`."""
+    return snakemake(folder, "--cores", "2", "--configfile", "smoke.yaml", *arguments, **keywords)

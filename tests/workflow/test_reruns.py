@@ -150,6 +150,15 @@ def test_other_data_trains_its_runs(finished):
     assert planned.jobs("train") == SMOKE_RUNS
 
 
+@pytest.mark.parametrize("name", ["run.json", "evaluation.json"])
+def test_a_pipe_in_a_record_s_place_keeps_no_call_waiting(finished, name):
+    (record,) = finished.glob(f"results/smoke/runs/*binary*/seed0/{name}")
+    record.unlink()
+    os.mkfifo(record)
+    planned = smoke(finished, "--dry-run", timeout=120)
+    assert planned.status == 0 and "rule collect" in planned.text, planned.text
+
+
 def more_seeds(folder):
     """The first row with three seeds in place of one."""
     table = folder / "table.csv"

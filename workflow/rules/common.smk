@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -23,9 +24,10 @@ from ternary_spike.planning import plan as planning
 from ternary_spike.planning.partial_report import after_failure
 from ternary_spike.planning.run_files import expected_files
 from ternary_spike.planning.run_code import run_code_hash
-from ternary_spike.system import warm
+from ternary_spike.system import mistakes, warm
 from ternary_spike.system.codehash import SERVICES, code_hash
 from ternary_spike.system.errors import UserError
+from ternary_spike.system.files import require_no_pipe
 from ternary_spike.system.shipped import located
 
 
@@ -54,6 +56,8 @@ try:
     # an importing workflow's files are its own matter
     for file in workflow.configfiles if workflow.is_main_process and not IN_MODULE else []:
         settings.require_plain_file(file)
+    if workflow.is_main_process:
+        settings.require_plain_words(sys.argv[1:])
     config = typed(config)
     config["results"] = prefixed(config.get("results", "results"))
     config = checked(config, schema("config"), "configuration")
@@ -104,6 +108,9 @@ STAGE_SETTINGS = {
     "execute": {"samples": str(config["execute_samples"])},
     "export": {"samples": str(config["verify_samples"])},
 }
+if workflow.is_main_process:
+    # a call's own folder: what was wrong in an earlier one may have been mended
+    os.environ[mistakes.VARIABLE] = os.path.abspath(f"{RESULTS}/status/mistakes/{os.getpid()}-{time.time_ns()}")
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 
 
@@ -238,6 +245,8 @@ def aged_if_other(source, given, record, used):
     say shows whether there is a reason to.
     """
     try:
+        for file in (source, record):
+            require_no_pipe(file)
         same = given(json.loads(Path(source).read_text())) == used(json.loads(Path(record).read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         return ancient(source)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import ternary_spike
+from ternary_spike.system import mistakes
 from ternary_spike.system.errors import UserError
 
 #: verbs whose work takes hardly longer than importing torch, which a warm interpreter has done already
@@ -61,6 +62,8 @@ def main(argv: list[str] | None = None) -> None:
     chosen = next((word for word in argv if not word.startswith("-")), None)
     debug = "--debug" in argv
     module = None
+    if said := mistakes.told_before(argv):
+        sys.exit(_mistake(said))
     try:
         for verb in verbs():
             text = _help_of(verb)
@@ -73,6 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     except (UserError, ValueError) as error:
         if debug:
             raise
+        mistakes.remember(argv, str(error), error)
         sys.exit(_mistake(str(error)))
     except OSError as error:
         if debug:

@@ -1,8 +1,10 @@
 """The verb ``plan``."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 
+from ternary_spike.cli import _options
 from ternary_spike.system.shipped import located
 
 HELP = "list every run: whether its data is there, and what it would cost on this machine"
@@ -13,8 +15,8 @@ def arguments(parser: ArgumentParser) -> None:
     def words(text: str) -> tuple[str, ...]:
         return tuple(part.strip() for part in text.split(",") if part.strip())
 
-    def numbers(text: str) -> tuple[int, ...]:
-        return tuple(int(part) for part in words(text))
+    def several(number: Callable[[str], int]) -> Callable[[str], tuple[int, ...]]:
+        return lambda text: tuple(map(number, words(text)))
 
     parser.add_argument("--experiments", type=located, help="the run table, CSV")
     parser.add_argument("--recipes", type=located, help="folder of the recipes")
@@ -30,8 +32,16 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--methods", type=words, default=(), metavar="A,B", help="only these methods; paper for the paper's own way"
     )
-    parser.add_argument("--timesteps", type=numbers, default=(), metavar="T,T", help="only these numbers of timesteps")
-    parser.add_argument("--seeds", type=numbers, default=(), metavar="S,S", help="seeds in place of the table's")
+    parser.add_argument(
+        "--timesteps",
+        type=several(_options.timesteps),
+        default=(),
+        metavar="T,T",
+        help="only these numbers of timesteps",
+    )
+    parser.add_argument(
+        "--seeds", type=several(_options.seed), default=(), metavar="S,S", help="seeds in place of the table's"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value of the recipes: epochs=3"
     )

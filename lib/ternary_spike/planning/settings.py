@@ -4,7 +4,9 @@ The schemas say what each key may be; here is what only several of them together
 take its pictures, whose T is not that of its event frames, whose recipe is another dataset's.
 """
 
+import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import yaml
 
 from ternary_spike.configuration import recipe as recipes
 from ternary_spike.configuration import run_table
+from ternary_spike.configuration.register import NUMBER
 from ternary_spike.configuration.schema import checked
 from ternary_spike.configuration.strict_yaml import StrictLoader
 from ternary_spike.configuration.user_text import read_user_text
@@ -61,6 +64,25 @@ def require_plain_file(path: Path) -> None:
         raise UserError(f"{path}, line {error.problem_mark.line + 1}: {error.problem}") from None
     except (OSError, ValueError, yaml.YAMLError):
         return  # whoever reads the file says so
+
+
+def require_plain_words(words: Iterable[str]) -> None:
+    """Raise UserError if a value of Snakemake's ``--config KEY=VALUE`` would be read as another number than it looks.
+
+    Args:
+        words: of the command line.
+    """
+    taken = False
+    for word in words:
+        if word.startswith("-"):
+            option, _, word = word.partition("=")
+            taken = option in ("--config", "-C")
+        key, equals, value = word.partition("=")
+        if not taken or not equals or NUMBER.fullmatch(value):
+            continue
+        with suppress(ValueError):
+            if math.isfinite(read := float(value)):
+                raise UserError(f"--config {key}={value}: {value} would be read as {read:g}; write that")
 
 
 def recipe_changes(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,9 +71,9 @@ def _run_files(results: Results) -> dict[Path, Path]:
     found = {}
     for run, seed in results.table("runs")[["id", "seed"]].itertuples(index=False):
         folder = run_folder(results.folder, run, seed)
-        present = [name for name in RUN_FILES if (folder / name).exists()]
+        present = [name for name in RUN_FILES if (folder / name).is_file()]
         found |= {Path("runs") / run / f"seed{seed}" / name: folder / name for name in present}
-        if (search := folder.parent / MATCH).exists():
+        if (search := folder.parent / MATCH).is_file():
             found[Path("runs") / run / MATCH] = search
     return found
 

@@ -127,7 +127,7 @@ class _Site:
             for _, seed in self.runs[self.runs["id"] == row["id"]].iterrows():
                 folder = run_folder(self.results.folder, row["id"], seed["seed"])
                 base = f"../files/runs/{row['id']}/seed{seed['seed']}"
-                files = {name: f"{base}/{name}" for name in RUN_FILES if (folder / name).exists()}
+                files = {name: f"{base}/{name}" for name in RUN_FILES if (folder / name).is_file()}
                 record = self.results.run(row["id"], seed["seed"]) if pd.notna(seed["last_epoch_percent"]) else {}
                 seeds.append({"seed": seed["seed"], "row": _filled(seed), "files": files, "run": record})
             used = self.claims[self.claims["runs"].map(lambda ids, run=row["id"]: run in ids.split())]
@@ -144,7 +144,7 @@ class _Site:
                 accuracy=accuracy,
                 claims=used.to_dict("records"),
                 wall=_duration(row["wall_seconds"]),
-                search=f"../files/runs/{row['id']}/{MATCH}" if (folder.parent / MATCH).exists() else None,
+                search=f"../files/runs/{row['id']}/{MATCH}" if (folder.parent / MATCH).is_file() else None,
             )
         for stale in (self.out / "runs").glob("*.html"):
             if stale.stem not in self.known:

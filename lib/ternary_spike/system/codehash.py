@@ -42,6 +42,7 @@ INDIFFERENT = {
     "system.files": "reads and writes what others computed, and verifies it",
     "system.lazily": "imports a module when it is asked for",
     "system.locks": "keeps two processes apart",
+    "system.mistakes": "tells a job's next attempt what was wrong",
     "system.parsed_code": "keeps what was found of the code",
     "system.progress": "shows how far a stage is",
     "system.provenance": "writes down what ran",

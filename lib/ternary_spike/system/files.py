@@ -192,7 +192,7 @@ def write_listed(path: Path, text: str) -> None:
         write_sums(folder / own_sums(path).name, [folder / path.name])
 
 
-def _require_no_pipe(path: Path) -> None:
+def require_no_pipe(path: Path) -> None:
     """Raise OSError for what is no file on a disk: opening a pipe would wait for a writer that may never come."""
     mode = Path(path).stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -206,7 +206,7 @@ def read_json(path: Path) -> Any:
         UserError: if it is missing, unreadable, not JSON, or sealed and no longer what was written.
     """
     try:
-        _require_no_pipe(path)
+        require_no_pipe(path)
         written = Path(path).read_bytes()
         content = json.loads(written.decode("utf-8"), parse_constant=_no_number)
     except FileNotFoundError:
@@ -282,7 +282,7 @@ def require_listed(path: Path, sums: Path | None = None) -> None:
     if not sums.exists():
         return
     try:
-        _require_no_pipe(sums)
+        require_no_pipe(sums)
         lines = sums.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{sums} cannot be read ({error}); delete it and run its stage again") from None
@@ -298,7 +298,7 @@ def own_sums(path: Path) -> Path:
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal. Raises UserError if it cannot be read."""
     try:
-        _require_no_pipe(path)
+        require_no_pipe(path)
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
