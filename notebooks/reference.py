@@ -336,6 +336,6 @@ for found in sets:
             report.note(
                 f"{report.as_text(pair['pair'])}: {report.decimal(pair['difference_points'], 2, sign=True)} points, "
                 f"**{pair['verdict']}**, at {additions} times the additions. Energy is {every} times as much if the "
-                f"encoder counts at every timestep and {once} times if it counts once."
+                f"encoder counts at every timestep and {once} times if it counts once; {found.energies_at}."
             )
         )

@@ -31,7 +31,8 @@ from ternary_spike import report
 from ternary_spike.report.scale import AXES, BASES, EPOCHS, WIDTH
 
 results = report.Results(results)
-runs = report.scale_runs(report.kept(kept))
+sets = report.kept(kept)
+runs = report.scale_runs(sets)
 leads = report.scale_leads(runs)
 if leads.empty:
     display(report.note("No results are kept with this copy of the repository that could say it."))
@@ -41,6 +42,7 @@ LABELS = {"width": f"Width, {EPOCHS} epochs", "epochs": f"Epochs, width {WIDTH}"
 NAMES = {axis: label.partition(",")[0] for axis, label in LABELS.items()}
 STYLES = dict(zip(BASES, (("binary", "o"), ("ternary", "s")), strict=True))  # colour of a neuron, marker
 reduced = f"Reduced: {report.shared_reductions(runs)}"
+energies = "; ".join(dict.fromkeys(each.energies_at for each in sets if each.preset in set(runs["set"])))
 
 
 def on_an_axis(axes, axis, values):
@@ -104,7 +106,7 @@ display(
             report.text("Seeds", "seeds"),
             report.number("More energy, %", "extra_percent", 1, sign=True),
         ],
-        "Lead of ternary spikes with half of its 95 % interval; energy by the paper's formula at measured rates",
+        f"Lead of ternary spikes with half of its 95 % interval; energy by its formula at measured rates; {energies}",
     )
 )
 
@@ -131,7 +133,7 @@ display(
             report.number("Seeds", "n", 0),
             report.text("Kept in", "set"),
         ],
-        f"Every run of the axes: mean ± standard deviation over seeds. {reduced}",
+        f"Every run of the axes: mean ± standard deviation over seeds; {energies}. {reduced}",
     )
 )
 

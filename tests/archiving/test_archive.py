@@ -227,6 +227,14 @@ def no_such_commit(clone: Path) -> str:
     return "commit " + "1" * 40
 
 
+def no_commit_but_an_option(clone: Path) -> str:
+    path = a_run(clone) / "run.json"
+    record = read_json(path)
+    record["provenance"]["commit"] = f"--output={clone / 'LICENSE'}\x1b[2J"
+    write_json(path, record)
+    return "as its commit, which is none"
+
+
 def changed_code(clone: Path) -> str:
     with (clone / "LICENSE").open("a") as file:
         file.write("\n")
@@ -241,7 +249,7 @@ def no_tables(clone: Path) -> str:
 SPOILT = (damage_history, damage_record, damage_table, other_training, a_run_is_gone)
 
 
-@pytest.mark.parametrize("spoil", [*SPOILT, no_such_commit, changed_code, no_tables])
+@pytest.mark.parametrize("spoil", [*SPOILT, no_such_commit, no_commit_but_an_option, changed_code, no_tables])
 def test_what_would_not_hold_is_refused_in_one_line_and_nothing_is_written(clone, tmp_path, capsys, spoil):
     expected = spoil(clone)
     line = refused(capsys, clone / PRESET, "--out", tmp_path / "no.zip", "--repository", clone)

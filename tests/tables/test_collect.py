@@ -293,6 +293,8 @@ NAMED_OPTIONS = HEAD + ",".join(CELLS.get(column, "") for column in PLAN_COLUMNS
         (HEAD + ROW.replace("0", "9" * 19), "seed is '9999999999999999999', no whole number"),
         (HEAD + ROW.replace("a", "a" * 300), "not the name of a folder"),
         (HEAD + ROW.replace("a", ""), "not the name of a folder"),
+        (HEAD + ROW.replace("a", "../a"), "not the name of a folder"),
+        (HEAD + ROW.replace("a", "a\x1b[2J"), "not the name of a folder"),
         (NAMED_OPTIONS, "neuron_options is 'threshold', not KEY=VALUE"),
         (HEAD + ROW * 2, "has the run a with seed 0 twice"),
     ],

@@ -1,6 +1,7 @@
 """What git has: the repository that the running code belongs to, its commit, and the files of any commit of it."""
 
 import io
+import re
 import subprocess
 import tarfile
 from pathlib import Path
@@ -64,8 +65,10 @@ def tree(folder: Path, commit: str, whole: bool) -> dict[str, bytes]:
     """The files of a commit by their path; without ``whole``, without the results that came with it.
 
     Raises:
-        UserError: if the checkout does not have that commit.
+        UserError: if the checkout does not have that commit, or it is none.
     """
+    if not re.fullmatch("[0-9a-f]{7,64}", commit):  # git would take a name that begins with - for an option
+        raise UserError(f"a run of this preset names {commit!r} as its commit, which is none; train it again")
     without = [] if whole else ["--", ".", f":(exclude){REPEATED}"]
     try:
         packed = _git(folder, "archive", "--format=tar", commit, *without)

@@ -93,7 +93,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _mistake(message: str) -> int:
-    line = "error: " + " ".join(message.split())
+    # what a message quotes may come from anywhere, and a terminal would obey it
+    line = "error: " + "".join(letter if letter.isprintable() else " " for letter in " ".join(message.split()))
     try:
         print(line, file=sys.stderr, flush=True)
     except OSError:  # a log on a full disk; the workflow leaves its terminal open for that

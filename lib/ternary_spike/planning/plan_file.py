@@ -19,6 +19,8 @@ PLAN_COLUMNS = (
 )
 # plans of earlier versions lack these: every run was trained in the paper's way, and nothing said with which settings
 LATER_COLUMNS = ("method", "method_label", "own_recipe", "source_run", "settings", "code")
+#: what a run's folder may be called; nothing that leads elsewhere, or that a terminal would obey
+FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 COSTS = ("images_per_second", "projected_hours", "disk_megabytes")
 
 
@@ -61,7 +63,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
                 f"{path}: neuron_options is {row['neuron_options']!r}, not {COLUMNS['neuron_options'][1]}; "
                 "run the `plan` stage again"
             ) from None
-        if not 0 < len(row["id"].encode()) <= LONGEST_NAME:
+        if not FOLDER.fullmatch(row["id"]) or len(row["id"]) > LONGEST_NAME:
             raise UserError(f"{path}: id is {row['id'][:40]!r}…, not the name of a folder; run the `plan` stage again")
         for column in wanted.CELLS:
             try:
