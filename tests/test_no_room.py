@@ -25,6 +25,7 @@ from ternary_spike.training.loop import train
 from ternary_spike.training.record import HISTORY, RECORD, WEIGHTS, load_model
 from tests.helpers.tiny import prepare_tiny, tiny_plan
 from tests.planning.test_failures import RUN
+from tests.workflow.running import copied, smoke
 
 CPU = torch.device("cpu")
 MEGABYTES = 4
@@ -182,6 +183,20 @@ def test_where_not_even_a_log_can_be_written_the_terminal_has_disk_and_file(data
     disk.empty()
     (line,) = failures.described([run], disk.path)
     assert "it ended without a message, as if killed" in line
+
+
+def test_a_call_of_the_workflow_on_a_full_disk_names_it_and_writes_nothing(disk):
+    if not isinstance(disk, Mounted):
+        pytest.skip("nothing can be mounted here, so no disk can be full")
+    folder = copied(disk.path / "repository", notebooks=())
+    disk.fill()
+    outcome = smoke(folder)
+    assert outcome.status == 1 and "Traceback" not in outcome.text, outcome.text
+    said = f"on the disk at {disk.path}: No space left on device; make room there"
+    assert [line for line in outcome.text.splitlines() if line.startswith("error: ")] == [
+        f"error: .snakemake takes nothing more, {said}"
+    ]
+    assert not (folder / "results").exists()
 
 
 def test_the_handler_of_failures_ends_in_one_line_on_a_full_disk(disk, capsys):

@@ -161,6 +161,7 @@ def remove_stale_locks(alive, locks):
 
 
 ALIVE = clear_stale_locks()
+require_room_in(RESULTS)
 
 
 def shell_prefix():
@@ -426,8 +427,8 @@ def announce_environments():
     made = Path(workflow.deployment_settings.conda_prefix or ".snakemake/conda")
     if CONDA and workflow.is_main_process and not any(made.glob("*.yaml")):
         print(
-            "conda makes two environments before the first job, about 6 GB on the disk, most of it to be downloaded; "
-            f"they stay in {made}",
+            "conda makes two environments before the first job, about 6 GB on the disk, most of it to be downloaded, "
+            f"which takes minutes; they stay in {made}",
             file=sys.stderr,
         )
 

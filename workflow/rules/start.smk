@@ -64,7 +64,21 @@ LIBRARY = f"{REPOSITORY}/lib"
 sys.path.insert(0, LIBRARY)
 
 from ternary_spike.planning import settings
+from ternary_spike.system import room
 from ternary_spike.system.errors import UserError
+
+
+def require_room_in(folder):
+    """End a call on a full disk with a line that names it: Snakemake would end in a traceback that does not."""
+    if workflow.is_main_process:
+        try:
+            room.require_room(Path(folder))
+        except UserError as error:
+            stop(error)
+
+
+# before Snakemake has anything to write into its log
+require_room_in(".snakemake")
 
 # whether another workflow imports this one as a module
 IN_MODULE = not workflow.modifier.is_main_snakefile()

@@ -4,16 +4,15 @@ A stage that fails loses its outputs and leaves its log, however it ended: with 
 its whole job. So nothing needs to have been written at the moment of the failure.
 """
 
-import os
 import re
 import signal
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from ternary_spike.planning.matching import RECORD as MATCH
 from ternary_spike.planning.run import RUNNABLE, Run
 from ternary_spike.planning.run_files import STAGES
+from ternary_spike.system import room
 from ternary_spike.system.files import write_json
 
 DATA_STAGES = {"download": ".downloaded", "prepare": "/manifest.json"}
@@ -96,13 +95,8 @@ def last_word(log: Path) -> str:
 
 def _silent(log: Path) -> str:
     """Why a log says nothing: nothing can be written where it lies, or its process had no time to."""
-    try:
-        with tempfile.TemporaryFile(dir=log.parent) as probe:
-            probe.write(bytes(4096))
-            probe.flush()
-            os.fsync(probe.fileno())
-    except OSError as error:
-        disk = next(folder for folder in log.absolute().parents if folder.is_mount())
+    if (error := room.refused(log.parent)) is not None:
+        disk = room.disk_of(log.parent)
         return f"its log could not be written on the disk at {disk}: {error.strerror or error}; make room there"
     return "it ended without a message, as if killed"
 
