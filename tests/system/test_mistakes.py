@@ -35,12 +35,12 @@ def test_the_next_attempt_says_the_same_and_does_nothing(call, tmp_path):
     assert call("a", "plan", "--show", "./plan.csv") != first and call("b", *plan) != first
 
 
-def refused(number: int) -> UserError:
-    """As where a file cannot be read or written."""
+def made_of(reason: Exception) -> UserError:
+    """As where a file cannot be read or written, or a network not be built."""
     try:
         try:
-            raise OSError(number, "said the disk")
-        except OSError:
+            raise reason
+        except type(reason):
             raise UserError("it cannot be had") from None
     except UserError as error:
         return error
@@ -51,9 +51,12 @@ def refused(number: int) -> UserError:
     [
         (["train"], UserError("the recipe lacks epochs"), True),
         (["train"], ValueError("no number"), True),
-        (["train"], refused(errno.ENOENT), True),
-        (["train"], refused(errno.ENOSPC), False),
-        (["train"], refused(errno.EAGAIN), False),
+        (["train"], made_of(OSError(errno.ENOENT, "x")), True),
+        (["train"], made_of(OSError(errno.ENOSPC, "x")), False),
+        (["train"], made_of(OSError(errno.EAGAIN, "x")), False),
+        (["train"], made_of(MemoryError()), False),
+        (["train"], made_of(RuntimeError("not enough memory")), False),
+        (["train"], made_of(KeyError("x")), True),
         (["download"], UserError("no connection"), False),
     ],
 )

@@ -3,7 +3,7 @@
 It cannot be told to leave out what ended with a certain status. So a call of the workflow names a folder in the
 environment of its jobs. A verb that ends with a user's mistake leaves its message there, under its command line, and
 the same command line in the same call ends at once with the same message. Whatever may pass by itself is left out: what
-the system refused (a full disk, another process's lock), and downloads.
+the system refused (a full disk, another process's lock, memory), and downloads.
 """
 
 import errno
@@ -57,6 +57,8 @@ def _file(arguments: Sequence[str]) -> Path | None:
 def _passing(error: BaseException | None) -> bool:
     """Whether the system refused something that it may grant later: an error, or one that it was made of."""
     while error is not None:
+        if isinstance(error, MemoryError | RuntimeError):  # the latter is torch's; a later attempt has more memory
+            return True
         if isinstance(error, OSError) and error.errno not in _LASTING:
             return True
         error = error.__context__
