@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ternary_spike.planning.run_files import run_folder
+from ternary_spike.system.errors import UserError
+from ternary_spike.system.files import read_json
 
 #: set by the workflow for its jobs: a training then keeps its checkpoint, and waits for another process that trains it
 IN_WORKFLOW = "TERNARY_SPIKE_IN_WORKFLOW"
@@ -42,9 +44,9 @@ def release(results: Path, runs: Iterable[tuple[str, int | str]]) -> list[Path]:
     """
     released = []
     for run, seed in runs:
-        folder = run_folder(results, run, seed)
-        if _time(folder / "evaluation.json") > _time(folder / "run.json") > 0:
-            for mark in checkpoint_root(results, run, seed).glob(f"*/{FINISHED}"):
+        marks = list(checkpoint_root(results, run, seed).glob(f"*/{FINISHED}"))
+        if marks and _evaluated(run_folder(results, run, seed)):
+            for mark in marks:
                 # the mark goes first: what is left without it is a checkpoint as any other
                 for name in _WITH_IT:
                     (mark.parent / name).unlink(missing_ok=True)
@@ -52,9 +54,15 @@ def release(results: Path, runs: Iterable[tuple[str, int | str]]) -> list[Path]:
     return released
 
 
-def _time(path: Path) -> int:
-    """When a file was written, in nanoseconds; 0 if it is not there."""
+def _evaluated(folder: Path) -> bool:
+    """Whether the evaluation in a run's folder is of the training there, and was made since.
+
+    Times alone may have been touched, and the weights alone may be those of an earlier, equal training.
+    """
+    record, evaluation = folder / "run.json", folder / "evaluation.json"
     try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
+        weights = read_json(record)["files"]["weights.safetensors"]
+        of_it = read_json(evaluation)["trained_weights"] == weights
+        return of_it and evaluation.stat().st_mtime_ns > record.stat().st_mtime_ns
+    except (OSError, UserError, KeyError, TypeError):
+        return False
