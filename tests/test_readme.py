@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ternary_spike.report.reference import kept
+from ternary_spike.report.scale import scale_leads, scale_runs, trend
+from ternary_spike.report.show import decimal
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # the neurons alone must need none of these
@@ -66,6 +70,22 @@ def test_the_lead_on_real_pictures_is_what_the_files_say():
     assert f"ternary spikes are {leads[0]} points above binary ones, and {leads[1]} above binary ones" in " ".join(
         README.split()
     )
+
+
+def test_where_the_lead_points_with_scale_is_what_the_files_say():
+    leads = scale_leads(scale_runs(kept(ROOT / "results/reference"))).query("base == 'binary'")
+    width, epochs = (trend(leads[leads["axis"] == axis]) for axis in ("width", "epochs"))
+    said = (
+        "From width {} to {} the lead changes by {} ± {} points, and from {} to {} epochs at width 8 by {} ± {}".format(
+            *(
+                part
+                for t in (width, epochs)
+                for part in (t.first, t.last, decimal(t.points, 2, sign=True), f"{t.half:.2f}")
+            )
+        )
+    )
+    assert said in " ".join(README.split())
+    assert ", neither beyond its interval:" in README and all(abs(t.points) < t.half for t in (width, epochs))
 
 
 def test_links_and_pictures_exist():

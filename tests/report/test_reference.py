@@ -83,6 +83,12 @@ def test_tables_come_from_the_runs_files(folder, tmp_path):
         assert path.read_text() == (folder / "tables" / path.name).read_text(), path.name
 
 
+def clean_code() -> set[str]:
+    """The hashes of training code that kept runs of a checkout without uncommitted changes had."""
+    runs = [pd.read_csv(folder / "tables/runs.csv", dtype=str, keep_default_na=False) for folder in SETS]
+    return {code for each in runs for code in each[each["dirty"] == "False"]["code_hash"]}
+
+
 @pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
 def test_every_finished_run_has_its_small_files_and_nothing_large(folder):
     runs = pd.read_csv(folder / "tables/runs.csv", dtype=str, keep_default_na=False)
@@ -93,7 +99,9 @@ def test_every_finished_run_has_its_small_files_and_nothing_large(folder):
     finished = runs[runs["last_epoch_percent"] != ""]
     states = {state.partition("; not foldable: ")[0] for state in runs["state"]}
     assert states <= {"done", "not run: its training has not finished"}
-    assert len(finished) and finished["state"].str.startswith("done").all() and set(finished["dirty"]) == {"False"}
+    assert len(finished) and finished["state"].str.startswith("done").all()
+    # a change that was not committed was none of the code that training reaches: a clean run was of the same code
+    assert set(finished["code_hash"]) <= clean_code()
     for run, seed, neuron in zip(finished["id"], finished["seed"], finished["neuron"], strict=True):
         here = run_folder(folder, run, seed)
         for name in expected_files(neuron, first_seed=False):
