@@ -11,6 +11,7 @@ each step as it begins.
 
 import csv
 import hashlib
+import json
 import os
 import random
 import re
@@ -285,14 +286,24 @@ class Walk:
         return [(link[1], row, list(map(float, number.findall(row)))) for link, row in links if link]
 
     def check_repeated(self) -> None:
-        """After a run, what Snakemake remembers the making of is as it is wanted: it was made again if need be."""
+        """After a run, what Snakemake remembers the making of is as it is wanted: it was made again if need be.
+
+        A recipe decides a training alone. What follows it is of the training that is there, which may be one that
+        nobody remembers the making of, with another recipe.
+        """
         now = self.world
         for run, seed in now.runs:
             folder = self.folder / "results/walk/runs" / run / f"seed{seed}"
+            weights = sum_of(folder / "weights.safetensors")
             for name in ("run.json", "evaluation.json", "energy.json"):
                 checksum = sum_of(folder / name)
                 made = self.made_in[checksum]
-                same = made.training_code == now.training_code and made.momentum == now.momentum
+                same = made.training_code == now.training_code
+                if name == "run.json":
+                    same = same and made.momentum == now.momentum
+                else:
+                    of = json.loads((folder / name).read_text())["trained_weights"]
+                    assert of == weights, self.told(f"{folder / name} is of another training")
                 if name == "energy.json":
                     same = same and (made.energy_code, made.synop) == (now.energy_code, now.synop)
                 assert same or self.made_at[checksum] <= self.forgotten, self.told(f"{folder / name} is of {made}")
