@@ -14,6 +14,13 @@ PERCENT = Option(
     99.9, "percentile of a layer's activations on a batch that its spikes reach at most", high=100.0, above=0.0
 )
 
+TET = {
+    "mse_share": Option(
+        0.05, "lambda, the loss's share of the scores' mean squared distance from phi", low=0.0, high=1.0
+    ),
+    "mse_target": Option(1.0, "phi, what class scores are pulled to", low=-1e6, high=1e6),
+}
+
 METHODS = Registry(
     "method",
     {
@@ -25,14 +32,17 @@ METHODS = Registry(
         "tet": Part(
             "ternary_spike.methods.tet:TemporalEfficientTraining",
             "TET: cross-entropy of each timestep's class scores rather than of their mean",
-            {
-                "mse_share": Option(
-                    0.05, "lambda, the loss's share of the scores' mean squared distance from phi", low=0.0, high=1.0
-                ),
-                "mse_target": Option(1.0, "phi, what class scores are pulled to", low=-1e6, high=1e6),
-            },
+            TET,
             source="Deng et al., ICLR 2022",
             level="faithful",
+        ),
+        "tit": Part(
+            "ternary_spike.methods.time_inheritance:TimeInheritance",
+            "TIT: TET from the weights of a network that was trained with fewer timesteps",
+            TET,
+            source="Deng et al., ICLR 2022",
+            level="partly",
+            from_run=True,
         ),
         "dsr": Part(
             "ternary_spike.methods.dsr:SpikeRepresentation",

@@ -5,7 +5,7 @@
     L_MSE   = 1/T sum_t MSE(O(t), phi)             phi = V_th = 1, the threshold of the paper's neurons
     L_TOTAL = (1 - lambda) L_TET + lambda L_MSE
 
-The paper's second idea is no part of the loss: TIT trains with few timesteps and goes on with more of them.
+The paper's second idea is no part of the loss: TIT, in time_inheritance.py, goes on with more timesteps.
 """
 
 import torch
