@@ -9,6 +9,7 @@ import torch
 
 from ternary_spike.configuration import method_sheet, run_table
 from ternary_spike.data import registry
+from ternary_spike.methods.membrane_losses import RMPLoss
 from ternary_spike.methods.registry import METHODS
 from ternary_spike.planning import plan
 from ternary_spike.system.files import read_json
@@ -123,3 +124,11 @@ def test_a_step_without_time_is_taken_from_the_same_network_with_another_t(plann
 def test_no_time_and_a_damaged_file_give_no_estimate(planned, tmp_path):
     (tmp_path / "costs.json").write_text("{")
     assert estimated(planned, tmp_path, limit=0) == {}
+
+
+def test_a_loss_that_grows_from_nothing_is_timed_with_a_weight(monkeypatch):
+    """RMP-Loss has none in the first epoch, and a step is then the paper's, in little more than half of the time."""
+    lambdas, loss = [], RMPLoss.loss
+    monkeypatch.setattr(RMPLoss, "loss", lambda self, *args: lambdas.append(self.weight) or loss(self, *args))
+    costs.measure(costs.Step("resnet6w2", 1, 1, 8, "float32", 4, method="rmp_loss"), torch.device("cpu"))
+    assert lambdas and all(found > 0 for found in lambdas)

@@ -136,7 +136,7 @@ def measure(step: Step, device: torch.device) -> dict:
     recipe = recipes.Recipe("measured", 1, step.batch_size, 0.01, 0.9, 1e-4, precision=step.precision)
     method = make_method(step.method, **options.get("method", {}))
     update = TrainingStep(model, method, recipe)
-    method.epoch(0.0)
+    method.epoch(0.5)  # a loss may grow from nothing, and what has no weight yet takes no time
     batch = min(SMALLEST_BATCH, step.batch_size)
     while True:
         shape = (batch, step.channels, step.image_size, step.image_size)
