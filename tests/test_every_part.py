@@ -2,7 +2,8 @@
 
 Each is trained on pictures that can be learnt, learns them, goes on to the bit where it was cut off, is folded and
 exported or says why not, is listed, and has a colour and a marker. Architectures have their own such test,
-tests/models/test_every_architecture.py.
+tests/models/test_every_architecture.py; that parts of all kinds learn handwritten digits is tested by
+tests/test_every_part_learns_digits.py.
 """
 
 import signal
@@ -115,8 +116,9 @@ def test_it_is_folded_and_exported_or_says_why_not(trained, data, tmp_path):
         assert read_json(tmp_path / "equivalence.json")["passed"]
 
 
-@pytest.mark.parametrize(("kind", "name"), PARTS, ids="-".join)
-def test_it_is_listed_and_drawn(kind, name):
+@pytest.mark.parametrize("which", PARTS, ids="-".join)
+def test_it_is_listed_and_drawn(which):
+    kind, name = which
     part: Part = REGISTRIES[kind][name]
     listed = "\n".join(lines(f"{kind}s", kinds()[f"{kind}s"]))
     assert f"  {name} " in listed and part.meaning and name.endswith("_candidate") == (part.level == "candidate")

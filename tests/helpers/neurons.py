@@ -1,4 +1,4 @@
-"""Neurons of a user's own that cannot be folded, for tests."""
+"""Neurons of a user's own, for tests: what cannot be folded, and what cannot be trained."""
 
 from ternary_spike import TernaryLIF, TrainableTernaryLIF
 
@@ -24,3 +24,10 @@ class Graded(TernaryLIF):
     def emit(self, b):
         count = b.detach().abs().flatten().cumsum(0).view_as(b)
         return b * (1 + 0.1 * (count % 3))
+
+
+class WithoutSurrogate(TernaryLIF):
+    """The paper's ternary neuron with the true derivative of its spikes, 0: what is in front of it learns nothing."""
+
+    def emit(self, b):
+        return b.detach() + 0 * b
