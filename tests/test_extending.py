@@ -1,5 +1,6 @@
 """docs/extending.md, executed as written: parts of a user's own go through every stage, the tables and the report."""
 
+import inspect
 import re
 import shutil
 import sys
@@ -18,7 +19,8 @@ from ternary_spike.report import COLOURS, palette
 from ternary_spike.report.site import build
 from ternary_spike.system.files import read_json
 from ternary_spike.tables import collect
-from tests.helpers.extending import ROOT, commands, write_files
+from tests.helpers.extending import ROOT, blocks, commands, write_files
+from tests.helpers.methods import Teacher
 from tests.helpers.notebook import shown
 from tests.workflow.running import copied, snakemake
 
@@ -85,6 +87,17 @@ def preset(by_hand, planned, place):
     tables = collect.tables(collect.read_plan(folder / "plan.csv"), folder)
     collect.write_tables(tables | {"claims": claims.judge(tables)}, folder / "tables")
     return folder
+
+
+#: lines that a part may take, imports and docstring included, blank lines not
+LINES = {"neurons": 20, "normalisations": 15, "networks": 20, "methods": 15}
+
+
+def test_a_part_of_ones_own_takes_few_lines():
+    examples = {re.search(r"(\w+)\.py\n", block)[1]: block.partition("\n")[2] for block in blocks("python")}
+    taken = {name: sum(map(bool, text.splitlines())) for name, text in examples.items()}
+    assert taken.keys() == LINES.keys() and [name for name in taken if taken[name] > LINES[name]] == []
+    assert sum(map(bool, inspect.getsource(Teacher).splitlines())) <= 20
 
 
 def test_the_commands_train_and_evaluate_all_four_parts_together(by_hand):

@@ -1,6 +1,7 @@
 """The library's structure: arrows between its wings point one way, and what needs no torch does not import it."""
 
 import ast
+import functools
 import os
 import subprocess
 import sys
@@ -26,15 +27,18 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").removesuffix(".")
 
 
-def imported(path: Path) -> Iterator[str]:
+@functools.cache
+def imported(path: Path) -> tuple[str, ...]:
     """Modules of the package that a module imports, at its top or inside a function."""
     names = {name_of(module) for module in MODULES}
+    found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE.name:
             within = node.module.removeprefix(PACKAGE.name).removeprefix(".")
             for alias in node.names:
                 below = f"{within}.{alias.name}".removeprefix(".")
-                yield below if below in names else within
+                found.append(below if below in names else within)
+    return tuple(found)
 
 
 def test_every_module_lies_in_a_wing_and_every_wing_is_there():
@@ -122,3 +126,28 @@ def test_a_module_is_short_and_says_what_it_is(path):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
             assert lines <= MOST_LINES_OF_A_FUNCTION, f"{node.name} has {lines} lines"
+
+
+def undocumented(path: Path, said_elsewhere: set[str]) -> Iterator[str]:
+    """Public functions, classes and their public methods without a docstring."""
+    for node in ast.parse(path.read_text()).body:
+        if not isinstance(node, DEFINITIONS) or node.name.startswith("_"):
+            continue
+        if not ast.get_docstring(node):
+            yield node.name
+        for method in node.body if isinstance(node, ast.ClassDef) else ():
+            public = isinstance(method, ast.FunctionDef) and not method.name.startswith("_")
+            if public and not ast.get_docstring(method) and method.name not in said_elsewhere:
+                yield f"{node.name}.{method.name}"
+
+
+def test_whatever_has_a_public_name_says_what_it_is():
+    """A method that a base class has said already need not repeat it; of a verb's two functions its module says it."""
+    said = {"forward", "backward", "extra_repr", "construct_mapping"}  # by torch and by YAML's reader
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                said |= {m.name for m in node.body if isinstance(m, ast.FunctionDef) and ast.get_docstring(m)}
+    found = [f"{name_of(path)}.{name}" for path in MODULES for name in undocumented(path, said)]
+    verbs = tuple(f"cli.{path.stem}.{name}" for path in PACKAGE.glob("cli/[!_]*.py") for name in ("arguments", "run"))
+    assert [name for name in found if name not in verbs] == []

@@ -1,6 +1,7 @@
 """What two processes compute together, for comparison with one.
 
-Call: ``torchrun ... -m tests.helpers.two_processes OUT BACKEND SIZE NEURON``, SIZE the side of the pictures.
+Call: ``torchrun ... -m tests.helpers.two_processes FOLDER BACKEND SIZE NEURON...``, SIZE the side of the pictures.
+Writes FOLDER/NEURON.safetensors.
 """
 
 import sys
@@ -36,10 +37,11 @@ def batch(size: int) -> torch.Tensor:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     together = Processes(torch.device("cpu"))
-    backend, size, neuron = sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    folder, backend, size, *neurons = sys.argv[1:]
     backends.use(backend)
-    result = gradients(list(batch(size).split([4, 5])), together, neuron)
+    for neuron in neurons:
+        result = gradients(list(batch(int(size)).split([4, 5])), together, neuron)
+        if together.rank == 0:
+            write_tensors(Path(folder, f"{neuron}.safetensors"), result)
     assert backends.current() == backend, backends.notices
-    if together.rank == 0:
-        write_tensors(Path(sys.argv[1]), result)
     together.close()

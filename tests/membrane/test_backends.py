@@ -255,7 +255,7 @@ def test_spikingjelly_agrees_on_the_detached_neuron(timesteps):
 @pytest.mark.parametrize("neuron", [BinaryLIF(), TernaryLIF(), TrainableTernaryLIF()])
 def test_pieces_need_little_memory_beyond_input_output_and_gradients(neuron):
     """Peak of one forward and backward pass: spikes and the input's gradient (8 bytes an element) and the pieces."""
-    x = torch.randn(2, 4_000_000, requires_grad=True)
+    x = torch.randn(2, 2_000_000, requires_grad=True)
     grad = torch.ones_like(x)
     neuron(x[:, :100]).sum().backward()
     x.grad = None
@@ -266,7 +266,7 @@ def test_pieces_need_little_memory_beyond_input_output_and_gradients(neuron):
         if event.name() == "[memory]":
             held += event.nbytes()
             peak = max(peak, held)
-    assert peak / x.numel() <= 8.27  # a piece's intermediates, and none of the piece before
+    assert peak / x.numel() <= 8.54  # a piece's intermediates, and none of the piece before
 
 
 # what takes longer comes later: tests/test_mutations.py stops at the first that fails
@@ -432,7 +432,8 @@ def test_a_compiled_network_trains_as_an_eager_one(order):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("order", [torch.contiguous_format, pytest.param(torch.channels_last, marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 def test_the_whole_model_can_be_compiled_for_sizes_that_vary(order):
     torch.manual_seed(0)
     model = EveryOperation("ternary").to(memory_format=order)

@@ -261,10 +261,10 @@ def test_the_kernels_for_a_shortcut_serve_layers_without_one(compiled, order):
     assert len(compiled) == 2
 
 
-def compare_resnet20_with_a_plain_one(neuron, stem_batch_norm, order, timesteps=2):
+def compare_resnet20_with_a_plain_one(neuron, stem_batch_norm, order, architecture="resnet20w16", timesteps=2):
     """Scores, every gradient and the running statistics, to 1e-12 in float64; amplitudes off 1."""
     torch.manual_seed(0)
-    model = SpikingResNet("resnet20", neuron, timesteps, stem_batch_norm=stem_batch_norm).double()
+    model = SpikingResNet(architecture, neuron, timesteps, stem_batch_norm=stem_batch_norm).double()
     for layer in named_neurons(model).values():
         if layer.amplitude is not None:
             nn.init.uniform_(layer.amplitude, 0.6, 1.4)
@@ -311,7 +311,7 @@ def test_the_whole_resnet20_compiled_equals_a_plain_one(neuron, order):
         pytest.skip("no C++ compiler here")
     backends.use("compiled")
     try:
-        compare_resnet20_with_a_plain_one(neuron, "per_step", order, timesteps=4)
+        compare_resnet20_with_a_plain_one(neuron, "per_step", order, "resnet20", timesteps=4)
         assert backends.current() == "compiled" and not backends.notices
     finally:
         backends.use("eager")

@@ -63,11 +63,13 @@ def hashes(runs, stages):
             del sys.modules[name]
     from ternary_spike.configuration import recipe as recipes
     from ternary_spike.planning.run_code import run_code_hash
+    files = {file for _, _, file, *_ in runs.values()}
+    recipe_of = {file: recipes.load(f"config/recipes/{file}.yaml").as_dict() for file in files}
     found = {}
     for run, (neuron, options, file, method, *others) in runs.items():
         model = {"architecture": "resnet20w16", "neuron": neuron, "neuron_options": options}
         model.update(*others)
-        recipe = recipes.load(f"config/recipes/{file}.yaml").as_dict()
+        recipe = recipe_of[file]
         found[run] = {
             stage: run_code_hash(stage, {"model": model, "recipe": recipe, "method": method}) for stage in stages
         }

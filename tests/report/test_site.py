@@ -114,18 +114,30 @@ def test_links_lead_somewhere(demo):
     assert {"index.html", "claims.html", "files.html", "comparison.html", "folding.html"} <= {p.name for p in pages}
 
 
-def test_a_training_s_warning_is_on_its_page_and_among_the_costs(tmp_path):
-    def with_a_dead_layer(folder):
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """A report, with the notebook of costs, on trainings of which one had a warning, and some no commit."""
+
+    def made(folder):
         plan = fixture.demo(folder, seeds=(0, 1))
-        path = folder / "runs/digits-resnet8-T2-binary/seed1/run.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"warnings": ["layer stem1 emits no spikes"]}))
+        runs = folder / "runs/digits-resnet8-T2-binary"
+        for seed, reason in ((0, {"commit_unknown": "git is not installed"}), (1, {})):  # earlier: no reason
+            record = json.loads((runs / f"seed{seed}/run.json").read_text())
+            record["provenance"] |= {"commit": None, "dirty": None, **reason}
+            record["warnings"] = ["layer stem1 emits no spikes"] * seed
+            (runs / f"seed{seed}/run.json").write_text(json.dumps(record))
         return plan
 
-    folder = collected(tmp_path / "demo", with_a_dead_layer)
-    cost = execute(NOTEBOOKS[0].with_name("cost.py"), folder, folder / "notebooks").read_text()
+    folder = collected(tmp_path_factory.mktemp("results") / "demo", made)
+    execute(NOTEBOOKS[0].with_name("cost.py"), folder, folder / "notebooks")
     (folder / "report").mkdir()
     (folder / "report" / "rulegraph.dot").write_text(DOT)
     build(folder, folder / "report")
+    return folder
+
+
+def test_a_training_s_warning_is_on_its_page_and_among_the_costs(odd):
+    folder, cost = odd, (odd / "notebooks/cost.html").read_text()
     assert cost.count("layer stem1 emits no spikes") == 1
     pages = {path.stem: path.read_text() for path in (folder / "report/runs").glob("*.html")}
     shown = [name for name, page in pages.items() if "layer stem1 emits no spikes" in page]
@@ -145,28 +157,12 @@ def test_what_other_code_made_is_said_on_the_front_page_and_the_runs_own(tmp_pat
     assert said in (tmp_path / f"report/runs/{rows[0]['id']}.html").read_text()
 
 
-def test_without_a_commit_everything_else_stands_there(tmp_path):
-    name = "digits-resnet8-T2-binary"
-
-    def without_git(folder):
-        plan = fixture.demo(folder, seeds=(0, 1))
-        for seed, reason in ((0, {"commit_unknown": "git is not installed"}), (1, {})):  # earlier: no reason
-            path = folder / f"runs/{name}/seed{seed}/run.json"
-            record = json.loads(path.read_text())
-            record["provenance"] |= {"commit": None, "dirty": None, **reason}
-            path.write_text(json.dumps(record))
-        return plan
-
-    folder = collected(tmp_path / "demo", without_git)
-    execute(NOTEBOOKS[0].with_name("cost.py"), folder, folder / "notebooks")
-    (folder / "report").mkdir()
-    (folder / "report" / "rulegraph.dot").write_text(DOT)
-    build(folder, folder / "report")
-    page = (folder / f"report/runs/{name}.html").read_text()
+def test_without_a_commit_everything_else_stands_there(odd):
+    page = (odd / "report/runs/digits-resnet8-T2-binary.html").read_text()
     assert page.count("unknown: git is not installed") == 1 and page.count("unknown: no reason recorded") == 1
     for fact in ("(last epoch)", "digits, 4 epochs", "made-up processor", "2000-01-01T00:00:00Z", "python -m"):
         assert page.count(fact) == 2, fact
-    assert "unknown: git is not installed" in (folder / "report/index.html").read_text()
+    assert "unknown: git is not installed" in (odd / "report/index.html").read_text()
 
 
 @pytest.mark.parametrize("neuron", ["binary", "ternary", "trainable"])

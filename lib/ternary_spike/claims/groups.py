@@ -53,11 +53,13 @@ def no_finished_pair(tables: Tables, *neurons: str) -> Finding:
 
 
 def place(row: pd.Series) -> str:
+    """Where a run was trained, in words: data, network and timesteps."""
     label = row["data_label"] or row["dataset"]
     return f"{label}, {row['architecture']}, T = {row['timesteps']}"
 
 
 def ids_of(groups: list[dict[str, pd.Series]]) -> tuple[str, ...]:
+    """Ids of all runs in some groups, each once, in their order."""
     return tuple(dict.fromkeys(row["id"] for group in groups for row in group.values()))
 
 

@@ -194,22 +194,27 @@ class OwnPart(Part):
 
     @property
     def meaning(self) -> str:
+        """The first line of its docstring."""
         return (self.load().__doc__ or "").strip().partition("\n")[0]
 
     @property
     def options(self) -> Mapping[str, Option]:
+        """Its ``OPTIONS`` by name; none unless it says so."""
         return getattr(self.load(), "OPTIONS", {})
 
     @property
     def source(self) -> str:
+        """Its ``SOURCE``, a citation; empty unless it says so."""
         return getattr(self.load(), "SOURCE", "")
 
     @property
     def folds(self) -> bool:
+        """Its ``FOLDS``; False unless it says so."""
         return bool(getattr(self.load(), "FOLDS", False))
 
     @property
     def from_run(self) -> bool:
+        """Its ``FROM_RUN``: whether its training starts from another run; False unless it says so."""
         return bool(getattr(self.load(), "FROM_RUN", False))
 
     def load(self) -> Any:

@@ -248,6 +248,11 @@ def _joined(row: Mapping[str, Any], method: str) -> str:
 
 
 def require_short(name: str, where: str) -> None:
+    """Refuse a run's id that makes too long a name of a file; ``where`` is the row that it comes from.
+
+    Raises:
+        UserError: if it is too long.
+    """
     if len(name) > LONGEST_ID:
         raise UserError(
             f"{where}: its id has {len(name)} characters, but must have at most {LONGEST_ID}, since files are named by "

@@ -64,22 +64,27 @@ class LIF(SpikingNeuron):
 
     @property
     def threshold(self) -> float:
+        """V_th, from which on the membrane potential makes a spike."""
         return self.dynamics.threshold
 
     @property
     def decay(self) -> float:
+        """tau of Eq. 4, the share of the membrane potential that is left at the next timestep."""
         return self.dynamics.decay
 
     @property
     def surrogate(self) -> str:
+        """Name of the surrogate gradient."""
         return self.dynamics.surrogate
 
     @property
     def window(self) -> float:
+        """Half-width of the surrogate gradient, in units of the membrane potential."""
         return self.dynamics.window
 
     @property
     def detach_reset(self) -> bool:
+        """Whether no gradient flows through the reset."""
         return self.dynamics.detach_reset
 
     def update(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

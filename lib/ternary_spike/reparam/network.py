@@ -81,6 +81,7 @@ class FoldedNetwork:
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the folded weights."""
         return self.weights[f"{self.operations[-1].name}.weight"].dtype
 
     def to(self, target: torch.dtype | torch.device) -> "FoldedNetwork":

@@ -57,6 +57,7 @@ class PaperCount:
 
     @property
     def total(self) -> int:
+        """All operations."""
         return self.macs + self.batch_norm + self.neurons + self.pooling + self.bias
 
 

@@ -86,6 +86,7 @@ class Module:
 
     @classmethod
     def of(cls, tree: ast.Module, imports: tuple[str, ...]) -> "Module":
+        """What counts of a syntax tree."""
         return cls(lambda: tree, imports, serialised(tree), frozenset(_words(tree)))
 
 

@@ -26,6 +26,7 @@ def constants(counted: dict) -> str:
 
 
 def layers(key: dict, evaluation: dict) -> list[dict]:
+    """A row for each neuron layer of an evaluation, with the columns of ``key`` before its own."""
     rows = []
     for position, layer in enumerate(evaluation["layers"], start=1):
         amplitude = layer["amplitude"]

@@ -213,6 +213,7 @@ class TrainingState:
         return row
 
     def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps as tensors: the network's, the method's, the optimiser's, the epoch's sums so far."""
         found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         found |= {f"method.{name}": tensor for name, tensor in self.method.tensors().items()}
         found |= self.update.optimiser.tensors()
@@ -223,6 +224,7 @@ class TrainingState:
         return self.processes.sum(self.losses) / self.processes.count
 
     def state(self, seconds: float) -> dict:
+        """What a checkpoint keeps as JSON; ``seconds`` are those of the training so far."""
         return {
             "epoch": self.epoch,
             "step": self.step,
@@ -238,6 +240,8 @@ class TrainingState:
         self.kept = f"the checkpoint of epoch {self.epoch + 1}, step {self.step} is kept"
 
     def restore(self, tensors: dict[str, Tensor], state: dict) -> None:
+        """Go on where a checkpoint was written, of which these are the tensors and the state."""
+
         def part(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
