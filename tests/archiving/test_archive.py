@@ -30,7 +30,8 @@ def packed(made, tmp_path_factory) -> Path:
 
 
 def a_run(clone: Path) -> Path:
-    return sorted((clone / PRESET / "runs").glob("*/seed0"))[0]
+    """The first run whose energy was counted; a network without spikes has none."""
+    return sorted((clone / PRESET / "runs").glob("*/seed0/energy.json"))[0].parent
 
 
 def refused(capsys, *words: str | Path) -> str:
