@@ -54,7 +54,7 @@ def _alike(row: pd.Series, equal: Mapping[str, pd.Series]) -> str:
         return ""
     reached = show.in_words(found["last_epoch_mean_percent"], found["last_epoch_interval_points"])
     distance = show.in_words(found["difference_points"], found["interval_points"])
-    distance = "" if show.missing(found["difference_points"]) else f", less ternary {distance}"
+    distance = "" if show.missing(found["difference_points"]) else f", less ternary {distance} points"
     where = f"{found['name']}, {show.place(found)}"
     return f'{reached}<br><span class="detail">{escape(where)}{distance}</span>'
 
