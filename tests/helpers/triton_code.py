@@ -37,6 +37,7 @@ from ternary_spike.membrane.compiled import LANES, compiler_options
 from ternary_spike.membrane.dynamics import Dynamics
 from ternary_spike.membrane.kernel import Kernel, compute_at_once
 from ternary_spike.membrane.multi_step import neuron_backward, neuron_forward
+from ternary_spike.membrane.potential_terms import TERMS
 from ternary_spike.models.normalise_and_fire import normalised_backward, normalised_forward
 
 H100 = types.SimpleNamespace(
@@ -170,6 +171,7 @@ def main() -> None:
     amplitude = {"amplitude": ((1,), torch.float32)}
     per_channel = dict.fromkeys(("scale", "shift"), ((timesteps, LANES), torch.float32))
     normalised = per_channel | amplitude | {"has_shortcut": ((1,), torch.bool)}
+    terms = tuple(TERMS)
     kernels = {
         "neuron forward": (Kernel(neuron_forward, (constants, False)), ["x"], ["v"], amplitude),
         "neuron backward": (Kernel(neuron_backward, (constants,)), ["x", "grad_y"], ["v", "grad_last"], amplitude),
@@ -179,6 +181,13 @@ def main() -> None:
             ["y", "grad_spikes", "shortcut"],
             [],
             normalised,
+        ),
+        "forward with terms": (Kernel(normalised_forward, (constants, terms)), ["y", "shortcut"], [], normalised),
+        "backward with terms and channels' amplitudes": (
+            Kernel(normalised_backward, (constants, terms, True)),
+            ["y", "grad_spikes", "shortcut"],
+            [],
+            normalised | dict.fromkeys(("amplitude", *terms), ((LANES,), torch.float32)),
         ),
     }
     found = {}

@@ -19,6 +19,7 @@ from ternary_spike.membrane.compiled import LANES, in_lanes
 from ternary_spike.membrane.dynamics import Dynamics
 from ternary_spike.membrane.kernel import Kernel, compute_at_once, timesteps_of
 from ternary_spike.membrane.multi_step import multi_step, neuron_backward, neuron_forward
+from ternary_spike.membrane.potential_terms import TERMS
 from ternary_spike.membrane.surrogate import SURROGATES
 from ternary_spike.models.base import SpikingNetwork, named_neurons
 from ternary_spike.models.batch_norm import BatchNorm2d
@@ -113,6 +114,10 @@ def kernel_calls(rows: int, channels: int):
     yield Kernel(normalised_forward, (constants,)), {"y": y, "shortcut": None}, scaled | {"amplitude": None}
     sequences = {"y": y, "grad_spikes": grad, "shortcut": shortcut}
     yield Kernel(normalised_backward, (constants,)), sequences, scaled | {"has_shortcut": torch.tensor([True])}
+    terms = tuple(TERMS)
+    yield Kernel(normalised_forward, (constants, terms)), {"y": y, "shortcut": shortcut}, scaled
+    by_channel = {"amplitude": torch.rand(1, channels)} | {name: torch.randn(1, channels) for name in terms}
+    yield Kernel(normalised_backward, (constants, terms, True)), sequences, scaled | by_channel
 
 
 def test_rows_of_1024_give_the_same():
@@ -147,8 +152,11 @@ def test_a_gpus_kernels_read_and_write_each_tensor_once_and_round_every_operatio
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert len(found) == 8
+    assert len(found) == 12
     inputs = {"neuron forward": 1, "neuron backward": 2, "normalised forward": 2, "normalised backward": 3}
+    more = {name: found.pop(name) for name in list(found) if "terms" in name}
+    for name, (counted, *rest) in more.items():
+        assert not rest and counted["spilled_bytes"] == 0, name
     for name, (counted, *rest) in found.items():
         case, dtype = name.split(", ")
         accesses = counted["accesses"]
@@ -162,6 +170,10 @@ def test_a_gpus_kernels_read_and_write_each_tensor_once_and_round_every_operatio
         assert not rest, name
         assert counted["contracted"] == 0 or "backward" in case, name
         assert counted["spilled_bytes"] == 0, name
+    # each float32 sum over time is written by two stores, in the pass that computes the spikes or their gradient
+    for name, sums in (("forward with terms", 3), ("backward with terms and channels' amplitudes", 1)):
+        for dtype, stores in (("float32", 8), ("bfloat16", 4)):
+            assert more[f"{name}, {dtype}"][0]["accesses"]["st v4.b32"] == stores + 2 * sums, name
 
 
 def test_without_a_compiler_one_line_says_so_and_eager_goes_on(tmp_path):

@@ -182,12 +182,18 @@ def test_both_spellings_are_the_same(signed, detach, name):
         plain, fast = (s.integrate(torch.stack(currents), v, constants) for s in (dynamics, in_place))
         assert torch.equal(plain, fast)
         for start, amplitude, end in itertools.product((None, v), (None, torch.tensor([1.3], dtype=dtype)), (None, v)):
-            plain, fast = (s.spikes(currents, start, amplitude, constants, True) for s in (dynamics, in_place))
-            assert all(map(torch.equal, [*plain[0], plain[1]], [*fast[0], fast[1]]))
+            us: tuple[list, list] = ([], [])
+            plain, fast = (
+                s.spikes(currents, start, amplitude, constants, True, potentials)
+                for s, potentials in zip((dynamics, in_place), us, strict=True)
+            )
+            assert all(map(torch.equal, [*plain[0], plain[1], *us[0]], [*fast[0], fast[1], *us[1]]))
+            assert torch.equal(torch.stack(us[0]), dynamics.integrate(torch.stack(currents), start, constants))
             given = (currents, start, amplitude, [grad_v, -grad_v, v], end, constants, curve)
-            plain, fast = (s.gradients(*given) for s in (dynamics, in_place))
-            if dtype == F64:
-                torch.testing.assert_close(fast, plain, rtol=1e-13, atol=1e-13)
+            for pull in (None, torch.sin):
+                plain, fast = (s.gradients(*given, pull) for s in (dynamics, in_place))
+                if dtype == F64:
+                    torch.testing.assert_close(fast, plain, rtol=1e-13, atol=1e-13)
         assert torch.equal(grad_v, torch.randn(2, *v.shape, dtype=dtype, generator=torch.Generator().manual_seed(0))[1])
 
 

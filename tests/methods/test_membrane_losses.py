@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from ternary_spike import BinaryLIF, TernaryLIF, UserError
 from ternary_spike.configuration.recipe import Recipe
-from ternary_spike.methods.membrane_losses import distance_from_spikes
+from ternary_spike.membrane.potential_terms import means
 from ternary_spike.methods.registry import PAPERS_WAY, make_method
 from ternary_spike.models.base import named_neurons
 from ternary_spike.models.blocks import ConvUnit
-from ternary_spike.models.recording import recording
+from ternary_spike.models.recording import gauging
 from ternary_spike.models.resnet import SpikingResNet
 from ternary_spike.neurons.base import SpikingNeuron
 from ternary_spike.neurons.stbp import IterativeLIF
@@ -51,7 +51,7 @@ def added(method, model: nn.Module, *inputs: Tensor) -> Tensor:
     """What a method adds to the cross-entropy."""
     membranes = {}
     method.begin(SimpleNamespace(model=model, mean=lambda part: part))
-    with recording(model, lambda name, u, b: membranes.update({name: (u, b)})):
+    with gauging(model, method.terms, lambda name, means: membranes.update({name: means})):
         model(*inputs)
     return method.loss(NO_SCORES, LABEL, membranes, NO_INPUT)
 
@@ -66,14 +66,18 @@ def double(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64, requires_grad=True)
 
 
+def distance(u: Tensor) -> Tensor:
+    return means(u, ["distance"], signed=False)["distance"]
+
+
 def test_rmp_loss_on_a_worked_example():
     """At the kink, 1/2, no gradient: both spikes are as near."""
     u = double(0.3, 0.8, 1.4, -0.2, 0.5)
-    found = distance_from_spikes(u)
+    found = distance(u)
     assert found.item() == pytest.approx(0.116, abs=1e-15)
     expected = double(0.12, -0.08, 0.16, -0.08, 0.0)
     torch.testing.assert_close(torch.autograd.grad(found, u)[0], expected.detach())
-    torch.testing.assert_close(distance_from_spikes(1 - u), found)
+    torch.testing.assert_close(distance(1 - u), found)
 
 
 def test_the_weight_of_rmp_loss_grows_from_nothing():

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ternary_spike import BinaryLIF
 from ternary_spike.configuration.recipe import Recipe
+from ternary_spike.membrane.potential_terms import means
 from ternary_spike.methods.recdis import TINY, channel_penalties
 from ternary_spike.methods.registry import PAPERS_WAY, make_method
 from ternary_spike.models.blocks import ConvUnit
@@ -30,6 +31,11 @@ def candidate(form: str, **options):
     return method
 
 
+def on(method, *layers: Tensor) -> Tensor:
+    """The loss of the potentials [T, B, C, H, W] of layers of binary spikes."""
+    return method.on([means(u, method.terms, signed=False) for u in layers])
+
+
 @pytest.mark.parametrize(
     ("constants", "mean", "deviation", "expected"),
     [
@@ -48,11 +54,11 @@ def test_worked_examples_of_the_penalties(constants, mean, deviation, expected):
 
 def test_a_worked_example_of_the_bimodal_form():
     u = double(0.3, 0.8).view(2, 1, 1, 1, 1).requires_grad_()
-    found = candidate("bimodal").on([u])
+    found = on(candidate("bimodal"), u)
     assert found.item() == pytest.approx(0.0675, abs=1e-15)
     assert torch.autograd.grad(found, u)[0].flatten().tolist() == pytest.approx([0.35, -0.15])
     # layers are added up
-    assert candidate("bimodal").on([u, u]).item() == pytest.approx(2 * 0.0675, abs=1e-15)
+    assert on(candidate("bimodal"), u, u).item() == pytest.approx(2 * 0.0675, abs=1e-15)
 
 
 def potentials(*shape: int, seed: int = 0) -> Tensor:
@@ -74,16 +80,16 @@ def test_channels_count_alike_and_have_statistics_of_their_own():
         active = [a + (term > 0) for a, term in zip(active, terms, strict=True)]
         total += sum(terms) / 3
     assert min(active) > 0
-    assert candidate("channels").on([u]).item() == pytest.approx(total, rel=1e-12)
+    assert on(candidate("channels"), u).item() == pytest.approx(total, rel=1e-12)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_where_and_when_a_potential_stands_does_not_matter(form):
     u = 0.5 + 0.3 * potentials(3, 4, 2, 5, 5)
     shuffled = u.transpose(1, 2).flip(0)[:, :, torch.tensor([2, 0, 3, 1])].roll(2, -1).transpose(1, 2)
-    found = candidate(form).on([u])
+    found = on(candidate(form), u)
     assert found > 0
-    torch.testing.assert_close(candidate(form).on([shuffled]), found)
+    torch.testing.assert_close(on(candidate(form), shuffled), found)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -92,19 +98,19 @@ def test_statistics_are_of_the_whole_batch_where_processes_hold_parts_of_it(form
     halves, given, method = (0.5 + 0.3 * potentials(3, 8, 2, 5, 5)).split(4, 1), [], candidate(form)
     method.run.mean = lambda part: given.append(part) or part
     for half in halves:
-        method.on([half])
+        on(method, half)
     method.run.mean = lambda _part: (given[0] + given[1]) / 2
-    found = sum(method.on([half]) for half in halves) / 2
-    torch.testing.assert_close(found, candidate(form).on([torch.cat(halves, 1)]))
+    found = sum(on(method, half) for half in halves) / 2
+    torch.testing.assert_close(found, on(candidate(form), torch.cat(halves, 1)))
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_gradients_agree_with_finite_differences(form):
     u = (0.5 + 0.3 * potentials(2, 2, 2, 2, 2)).requires_grad_()
-    assert candidate(form).on([u]) > 0.01
-    assert torch.autograd.gradcheck(lambda x: candidate(form).on([x]), u)
+    assert on(candidate(form), u) > 0.01
+    assert torch.autograd.gradcheck(lambda x: on(candidate(form), x), u)
     silent = torch.zeros(2, 2, 2, 2, 2, requires_grad=True)
-    candidate(form).on([silent]).backward()
+    on(candidate(form), silent).backward()
     assert silent.grad.isfinite().all()
 
 
@@ -118,7 +124,7 @@ def test_at_one_timestep_behind_batch_norm_channel_penalties_move_its_affine_par
     model.units = lambda: [("stem", unit)]
     with recording(model, lambda _name, u, _b: told.append(u)):
         model(torch.randn(1, 4, 2, 6, 6, dtype=torch.float64))
-    candidate("channels").on(told).backward()
+    on(candidate("channels"), *told).backward()
     assert unit.conv.weight.grad.abs().max() < 1e-9 < unit.bn.weight.grad.abs().max()
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -10,10 +11,12 @@ from torch import nn
 
 from ternary_spike import SpikingResNet, TrainableTernaryLIF, make_neuron
 from ternary_spike.membrane import backends
+from ternary_spike.membrane.potential_terms import TERMS, Gauge
 from ternary_spike.membrane.surrogate import SURROGATES
 from ternary_spike.models.base import named_neurons
 from ternary_spike.models.batch_norm import BatchNorm2d
 from ternary_spike.models.normalise_and_fire import normalise_and_fire, normalise_and_fire_static
+from ternary_spike.neurons.real_spike import RealSpike
 
 F64 = torch.float64
 
@@ -304,15 +307,92 @@ def test_the_whole_resnet20_equals_a_plain_one(neuron, stem_batch_norm, order):
     compare_resnet20_with_a_plain_one(neuron, stem_batch_norm, order)
 
 
-@pytest.mark.full
-@pytest.mark.parametrize(("neuron", "order"), [("trainable", torch.channels_last), ("binary", torch.contiguous_format)])
-def test_the_whole_resnet20_compiled_equals_a_plain_one(neuron, order):
+@contextmanager
+def compiled_kernels():
+    """The compiler that is here makes what is computed within."""
     if not backends.compiler_works("cpu"):
         pytest.skip("no C++ compiler here")
     backends.use("compiled")
     try:
-        compare_resnet20_with_a_plain_one(neuron, "per_step", order, "resnet20", timesteps=4)
+        yield
         assert backends.current() == "compiled" and not backends.notices
     finally:
         backends.use("eager")
         backends.notices.clear()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("neuron", "order"), [("trainable", torch.channels_last), ("binary", torch.contiguous_format)])
+def test_the_whole_resnet20_compiled_equals_a_plain_one(neuron, order):
+    with compiled_kernels():
+        compare_resnet20_with_a_plain_one(neuron, "per_step", order, "resnet20", timesteps=4)
+
+
+ORDERS = [torch.channels_last, torch.contiguous_format]
+
+
+def told_and_gradients(neuron, y, static: bool, fused: bool, spikes_too: bool) -> list[torch.Tensor]:
+    """Means of every term, and all gradients of a loss on them; behind a shortcut unless the input is static."""
+    bn, _ = parts(channels=4)
+    weights = {name: torch.randn(4, dtype=F64) for name in TERMS}
+    told, y, neuron = {}, y.clone().requires_grad_(), copy.deepcopy(neuron)
+    neuron.gauge = Gauge(tuple(TERMS), told.update)
+    if not fused:  # nothing is fused past a hook
+        bn.register_forward_hook(lambda *_: None)
+    spikes = normalise_and_fire_static(bn, neuron, y, 3) if static else normalise_and_fire(bn, neuron, y, y.detach())
+    assert ("NormalisedMultiStep" in spikes.grad_fn.name()) == fused
+    loss = sum((weights[name] * mean).sum() for name, mean in told.items())
+    if spikes_too:
+        loss = loss + (spikes * torch.linspace(-1, 1, spikes.numel(), dtype=F64).view_as(spikes)).sum()
+    loss.backward()
+    of_amplitude = [neuron.amplitude.grad] if spikes_too else []
+    return [*told.values(), y.grad, bn.weight.grad, bn.bias.grad, *of_amplitude]
+
+
+def compare_terms_with_modules_one_by_one(order, static: bool) -> None:
+    torch.manual_seed(1)
+    y = torch.randn(15, 4, 32, 32, dtype=F64).contiguous(memory_format=order)  # large enough for compiled kernels
+    y = y if static else y.unflatten(0, (3, 5))
+    binary = RealSpike(1.3, surrogate="clamp", window=1.0, detach_reset=False).double()
+    for neuron, spikes_too in itertools.product((TrainableTernaryLIF(1.3).double(), binary), (True, False)):
+        found, expected = (told_and_gradients(neuron, y, static, fused, spikes_too) for fused in (True, False))
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+            assert one.abs().max() > 0
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("static", [True, False])
+def test_means_of_potentials_and_their_pull_are_those_of_the_modules_one_by_one(order, static):
+    compare_terms_with_modules_one_by_one(order, static)
+
+
+def compare_amplitudes_of_channels_with_modules_one_by_one(order) -> None:
+    y = torch.randn(15, 4, 32, 32, dtype=F64).contiguous(memory_format=order).unflatten(0, (3, 5))
+    neuron = TrainableTernaryLIF(channels=4).double()
+    neuron.amplitude.data.copy_(torch.tensor([0.5, -1.0, 2.0, 0.0]).view(4, 1, 1))
+    results = []
+    for fused in (True, False):
+        bn, _ = parts(channels=4)
+        x, own = y.clone().requires_grad_(), copy.deepcopy(neuron)
+        if not fused:
+            bn.register_forward_hook(lambda *_: None)
+        spikes = normalise_and_fire(bn, own, x)
+        assert ("NormalisedMultiStep" in spikes.grad_fn.name()) == fused
+        (spikes * torch.linspace(-1, 1, spikes.numel(), dtype=F64).view_as(spikes)).sum().backward()
+        results.append([spikes, x.grad, bn.weight.grad, own.amplitude.grad])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
+    assert results[0][-1].abs().min() > 0
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_amplitudes_of_channels_are_those_of_the_modules_one_by_one(order):
+    compare_amplitudes_of_channels_with_modules_one_by_one(order)
+
+
+@pytest.mark.full
+def test_compiled_terms_and_amplitudes_of_channels_are_those_of_the_modules_one_by_one():
+    with compiled_kernels():
+        compare_terms_with_modules_one_by_one(torch.channels_last, static=False)
+        compare_amplitudes_of_channels_with_modules_one_by_one(torch.channels_last)

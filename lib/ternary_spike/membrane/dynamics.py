@@ -22,7 +22,7 @@ A compiler is given this module. Without a compiler :mod:`ternary_spike.membrane
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -154,7 +154,12 @@ def integrate(x: Tensor, v: Tensor | None, dynamics: Dynamics) -> Tensor:
 
 
 def spikes(
-    currents: Sequence[Tensor], v: Tensor | None, amplitude: Tensor | None, dynamics: Dynamics, keep_state: bool
+    currents: Sequence[Tensor],
+    v: Tensor | None,
+    amplitude: Tensor | None,
+    dynamics: Dynamics,
+    keep_state: bool,
+    potentials: list[Tensor] | None = None,
 ) -> tuple[list[Tensor], Tensor | None]:
     """A layer's spikes through time (Eqs. 4-5, 7-8, 13-14).
 
@@ -164,6 +169,7 @@ def spikes(
         amplitude: a, which broadcasts against a timestep; None means 1.
         dynamics: the layer's constants.
         keep_state: whether the membrane potential after the last timestep is wanted.
+        potentials: u of each timestep [...] is put into it, where that is wanted.
 
     Returns:
         y of each timestep [...], and the membrane potential kept after the last one [...], or None.
@@ -173,6 +179,8 @@ def spikes(
         u = charge(current, v, dynamics)
         h = firing_part(u, dynamics)
         v = u - h if keep_state or t + 1 < len(currents) else None
+        if potentials is not None:
+            potentials.append(u)
         b = sign(h, dynamics)
         emitted.append(b if amplitude is None else b * amplitude.to(b.dtype))
     return emitted, v
@@ -186,6 +194,7 @@ def gradients(
     grad_v: Tensor | None,
     dynamics: Dynamics,
     curve: Curve | None = None,
+    pull: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
     """The gradient of :func:`spikes`, as written out above.
 
@@ -195,6 +204,8 @@ def gradients(
         grad_v: dL/dv after the last timestep [...], or None for zero.
         dynamics: the layer's constants.
         curve: of a surrogate with a temperature, from :func:`surrogate_curve`.
+        pull: the gradient of a loss on the membrane potentials themselves at potentials u of a timestep; it is a part
+            of G. None where there is no such loss.
 
     Returns:
         G = dL/dx of each timestep [...], that of v (None where v is), and terms [...] whose sum over everything is
@@ -220,6 +231,8 @@ def gradients(
             g_b = torch.where(silent, 0.0, torch.where(u < 0, -g, g))  # g b, by the comparison that is made already
             grad_a = g_b if grad_a is None else grad_a + g_b
             grad_u = g * amplitude.to(g.dtype) * s
+        if pull is not None:
+            grad_u = grad_u + pull(u)
         if carried is not None:
             through_reset = torch.zeros_like(u) if dynamics.detach_reset else -h.abs() * s
             slope = torch.where(silent, 1.0, through_reset)  # D(u)

@@ -69,7 +69,12 @@ def spike_derivative(u: Tensor, dynamics: Dynamics, curve: Curve | None = None) 
 
 
 def spikes(
-    currents: Sequence[Tensor], v: Tensor | None, amplitude: Tensor | None, dynamics: Dynamics, keep_state: bool
+    currents: Sequence[Tensor],
+    v: Tensor | None,
+    amplitude: Tensor | None,
+    dynamics: Dynamics,
+    keep_state: bool,
+    potentials: list[Tensor] | None = None,
 ) -> tuple[list[Tensor], Tensor | None]:
     """:func:`ternary_spike.membrane.dynamics.spikes`."""
     emitted = []
@@ -77,6 +82,8 @@ def spikes(
         u = charge(current, v, dynamics)
         h = firing_part(u, dynamics)
         v = u - h if keep_state or t + 1 < len(currents) else None
+        if potentials is not None:
+            potentials.append(u)
         b = sign(h, dynamics)
         emitted.append(b if amplitude is None else b * amplitude.to(b.dtype))
     return emitted, v
@@ -90,6 +97,7 @@ def gradients(
     grad_v: Tensor | None,
     dynamics: Dynamics,
     curve: Curve | None = None,
+    pull: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
     """:func:`ternary_spike.membrane.dynamics.gradients`; what is given to it is not changed."""
     at_rest = v is None
@@ -112,6 +120,8 @@ def gradients(
             grad_a = g * b if grad_a is None else grad_a.addcmul_(g, b)
             del b
             grad_u = (g * amplitude.to(g.dtype)).mul_(s)
+        if pull is not None:
+            grad_u.add_(pull(u))
         if carried is not None:
             grad_u.addcmul_(carried, reset_slope(h, s, dynamics))
         grad_currents.append(grad_u)

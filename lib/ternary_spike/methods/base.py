@@ -14,7 +14,7 @@ run, or in :meth:`Method.tensors`: then a training that was cut off goes on to t
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,7 +23,7 @@ from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.data.loading import TrainingBatches
 from ternary_spike.models.base import SpikingNetwork
 
-Membranes = dict[str, tuple[Tensor, Tensor]]
+Membranes = dict[str, Any]  # by layer what Method.loss says
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ class Method:
     Attributes:
         each_timestep: whether the loss takes the class scores of each timestep rather than their mean over time.
         watches: whether the loss takes membrane potentials and spikes.
+        terms: where the loss takes means over membrane potentials instead, their names in
+            :data:`ternary_spike.membrane.potential_terms.TERMS`; a step with them is about as fast as without.
         label_smoothing: the recipe's.
         one_process: whether several processes that share each batch would compute something else; they are refused.
         companion: what is trained with the network by the same optimiser and is no part of it, such as a projection;
@@ -86,6 +88,7 @@ class Method:
 
     each_timestep: bool = False
     watches: bool = False
+    terms: tuple[str, ...] = ()
     label_smoothing: float = 0.0
     one_process: bool = False
     companion: nn.Module | None = None
@@ -113,8 +116,8 @@ class Method:
         Args:
             scores: class scores [B, K], or [T, B, K] with :attr:`each_timestep`.
             labels: int64 [B].
-            membranes: by layer the potential before the reset and the un-scaled spikes, each [T, B, C, H, W]; empty
-                without :attr:`watches`.
+            membranes: by layer the potential before the reset and the un-scaled spikes, each [T, B, C, H, W]; with
+                :attr:`terms` by layer and term the mean of each channel [C]; empty without :attr:`watches`.
             x: the batch, [B, C, H, W] or [B, T, C, H, W].
         """
         return self.cross_entropy(scores, labels)

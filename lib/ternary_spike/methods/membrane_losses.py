@@ -19,13 +19,10 @@ from ternary_spike.neurons.base import SpikingNeuron
 from ternary_spike.system.errors import UserError
 
 
-def distance_from_spikes(u: Tensor) -> Tensor:
-    """Mean of min(|u|, |1 - u|)^2 over a layer's potentials u [T, B, C, H, W]: how far they are from 0 or 1."""
-    return torch.minimum(u.abs(), (1 - u).abs()).square().mean()
-
-
 class MembraneLoss(Method):
     """L = L_CE + lambda L_u, where L_u is a loss on the potentials of some layers of spiking neurons.
+
+    It takes means over each channel's potentials, which are :attr:`terms`.
 
     Attributes:
         weight: lambda of this epoch. Where it is 0 nothing is watched, and the training is the paper's to the bit.
@@ -56,17 +53,14 @@ class MembraneLoss(Method):
         return {name: layer for name, layer in named_neurons(model).items() if isinstance(layer, SpikingNeuron)}
 
     def loss(self, scores: Tensor, labels: Tensor, membranes: Membranes, x: Tensor) -> Tensor:
-        """L of scores [B, K] and of the potentials [T, B, C, H, W] of each layer."""
+        """L of scores [B, K] and, of each layer, the means [C] of its potentials by term."""
         l_ce = self.cross_entropy(scores, labels)
         if not self.watches:
             return l_ce
-        potentials = [membranes[name][0] for name in self.layers]
-        signs = [layer.signed for layer in self.layers.values()]
-        l_u = self.on([u.abs() if signed else u for u, signed in zip(potentials, signs, strict=True)])
-        return l_ce + self.weight * l_u
+        return l_ce + self.weight * self.on([membranes[name] for name in self.layers])
 
-    def on(self, potentials: list[Tensor]) -> Tensor:
-        """L_u of the potentials of each of :attr:`layers`, a scalar."""
+    def on(self, means: list[dict[str, Tensor]]) -> Tensor:
+        """L_u of the means [C] over the potentials of each of :attr:`layers`, by term; a scalar."""
         raise NotImplementedError
 
 
@@ -84,6 +78,8 @@ class RMPLoss(MembraneLoss):
         k: half of what lambda grows to; it starts from 0.
     """
 
+    terms = ("distance",)
+
     def __init__(self, k: float = 0.1) -> None:
         self.k = k
 
@@ -91,9 +87,9 @@ class RMPLoss(MembraneLoss):
         """lambda(n), where share is n / N."""
         self.weight = self.k * (1 - math.cos(math.pi * share))
 
-    def on(self, potentials: list[Tensor]) -> Tensor:
+    def on(self, means: list[dict[str, Tensor]]) -> Tensor:
         """L_RMP."""
-        return torch.stack([distance_from_spikes(u) for u in potentials]).mean()
+        return torch.stack([of_layer["distance"].mean() for of_layer in means]).mean()
 
 
 class IMLoss(MembraneLoss):
@@ -119,6 +115,8 @@ class IMLoss(MembraneLoss):
         esg: whether the surrogate gradient steepens; the neurons' surrogate must have a temperature.
         k_min, k_max: K in the first epoch, and what it grows to.
     """
+
+    terms = ("potential",)
 
     def __init__(self, weight: float = 2.0, esg: bool = False, k_min: float = 1.0, k_max: float = 10.0) -> None:
         self.weight, self.esg, self.k_min, self.k_max = weight, esg, k_min, k_max
@@ -158,7 +156,7 @@ class IMLoss(MembraneLoss):
                 )
         return layers
 
-    def on(self, potentials: list[Tensor]) -> Tensor:
+    def on(self, means: list[dict[str, Tensor]]) -> Tensor:
         """L_IM."""
-        means = self.run.mean(torch.stack([u.mean() for u in potentials]))
-        return sum((mean - layer.threshold) ** 2 for mean, layer in zip(means, self.layers.values(), strict=True))
+        of_layers = self.run.mean(torch.stack([of_layer["potential"].mean() for of_layer in means]))
+        return sum((mean - layer.threshold) ** 2 for mean, layer in zip(of_layers, self.layers.values(), strict=True))

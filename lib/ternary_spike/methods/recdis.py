@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ternary_spike.methods.membrane_losses import MembraneLoss, distance_from_spikes
+from ternary_spike.methods.membrane_losses import MembraneLoss
 
 # the {0, 1} variant of a loss for binary activations (see channel_penalties): from where to where potentials may lie,
 # how many standard deviations must lie within, and what is too wide
@@ -70,16 +70,17 @@ class RecDisCandidate(MembraneLoss):
 
     def __init__(self, weight: float = 2.0, form: str = "channels") -> None:
         self.weight, self.form = weight, form
+        self.terms = ("potential", "distance") if form == "bimodal" else ("potential", "square")
 
-    def on(self, potentials: list[Tensor]) -> Tensor:
+    def on(self, means: list[dict[str, Tensor]]) -> Tensor:
         """The sum of L_l."""
-        return torch.stack([self.of_layer(u) for u in potentials]).sum()
+        return torch.stack([self.of_layer(of_layer) for of_layer in means]).sum()
 
-    def of_layer(self, u: Tensor) -> Tensor:
-        """L_l of potentials [T, B, C, H, W]."""
+    def of_layer(self, means: dict[str, Tensor]) -> Tensor:
+        """L_l of the means [C] of a layer's potentials."""
         if self.form == "bimodal":
-            return distance_from_spikes(u) + (self.run.mean(u.mean()) - CENTRE).square()
-        moments = self.run.mean(torch.stack([u.mean((0, 1, 3, 4)), u.square().mean((0, 1, 3, 4))]))
+            return means["distance"].mean() + (self.run.mean(means["potential"].mean()) - CENTRE).square()
+        moments = self.run.mean(torch.stack([means["potential"], means["square"]]))
         mean = moments[0]
         deviation = ((moments[1] - mean.square()).clamp(min=0) + TINY).sqrt()
         return torch.stack(channel_penalties(mean, deviation)).sum(0).mean()

@@ -2,7 +2,8 @@
 
     x[t] = gamma (y[t] - mean) / sqrt(variance + eps) + beta (+ shortcut[t]),   then the neuron of dynamics.py
 
-The backward pass computes the normalised current, its sum with the shortcut and the membrane potential again. The batch
+The backward pass computes the normalised current, its sum with the shortcut and the membrane potential again. What a
+loss takes of the potentials (potential_terms.py) is added up in the same passes, and pulls in them. The batch
 statistics and the gradient through them are torch's own kernels. Everything in between is done to an element at once,
 in one pass over memory.
 """
@@ -18,6 +19,7 @@ from ternary_spike.membrane import backends
 from ternary_spike.membrane.dynamics import Dynamics, membrane_dtype
 from ternary_spike.membrane.kernel import Kernel
 from ternary_spike.membrane.multi_step import shared_curve
+from ternary_spike.membrane.potential_terms import slope, value
 from ternary_spike.membrane.spelling import equations
 from ternary_spike.membrane.surrogate import Curve
 from ternary_spike.models.batch_norm import BatchNorm2d, synchronised_batch_norm_backward
@@ -67,6 +69,7 @@ def _as_wide_as(bn: nn.Module, y: Tensor) -> Tensor:
 
 def _fusible(bn, neuron) -> bool:
     """Whether the fused operation computes what these two modules do, and nobody waits for what is in between."""
+    channels = bn.num_features if isinstance(bn, nn.BatchNorm2d) else None
     return (
         not torch.compiler.is_compiling()  # under a user's torch.compile the compiler does the fusing
         and computes_as(bn, BatchNorm2d)
@@ -77,7 +80,7 @@ def _fusible(bn, neuron) -> bool:
         and neuron.kernel is not None
         and neuron.observer is None
         and neuron.training
-        and (neuron.amplitude is None or neuron.amplitude.numel() == 1)
+        and (neuron.amplitude is None or neuron.amplitude.numel() == 1 or neuron.amplitude.shape == (channels, 1, 1))
         and not _has_any_global_hook()
         and not any(
             m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks for m in (bn, neuron)
@@ -87,7 +90,8 @@ def _fusible(bn, neuron) -> bool:
 
 def _fused(bn: BatchNorm2d, neuron: SpikingNeuron, y: Tensor, shortcut: Tensor | None, timesteps: int) -> Tensor:
     mean, inverse = bn.statistics(y.detach(), timesteps)
-    return _NormalisedMultiStep.apply(
+    gauge = neuron.gauge
+    spikes, *means = _NormalisedMultiStep.apply(
         y,
         shortcut,
         bn.gain,
@@ -100,7 +104,11 @@ def _fused(bn: BatchNorm2d, neuron: SpikingNeuron, y: Tensor, shortcut: Tensor |
         timesteps,
         bn.synchronised,
         neuron.temperature,
+        gauge.terms if gauge else (),
     )
+    if gauge:
+        gauge.tell(dict(zip(gauge.terms, means, strict=True)))
+    return spikes
 
 
 def _currents(
@@ -122,19 +130,43 @@ def _currents(
 
 
 def normalised_forward(
-    dynamics: Dynamics, *, y, shortcut, scale, shift, amplitude, has_shortcut=None
+    dynamics: Dynamics, terms: tuple[str, ...] = (), *, y, shortcut, scale, shift, amplitude, has_shortcut=None
 ) -> tuple[dict, dict]:
-    """The kernel of the forward pass: output ``spikes``."""
+    """The kernel of the forward pass: output ``spikes``, and of each term its sum over time, with one timestep."""
     currents = _currents(y, shortcut, scale, shift, has_shortcut)
-    emitted, _ = equations().spikes(currents, None, amplitude, dynamics, keep_state=False)
-    return {"spikes": [b.to(y[0].dtype) for b in emitted]}, {}
+    potentials: list[Tensor] | None = [] if terms else None
+    emitted, _ = equations().spikes(currents, None, amplitude, dynamics, keep_state=False, potentials=potentials)
+    outputs = {"spikes": [b.to(y[0].dtype) for b in emitted]}
+    for name in terms:
+        outputs[name] = [functools.reduce(torch.add, [value(name, u, dynamics.signed) for u in potentials or ()])]
+    return outputs, {}
 
 
 def normalised_backward(
-    dynamics: Dynamics, *, y, grad_spikes, shortcut, scale, shift, amplitude, has_shortcut=None, **curve: Tensor
+    dynamics: Dynamics,
+    terms: tuple[str, ...] = (),
+    amplitude_by_channel: bool = False,
+    *,
+    y,
+    grad_spikes,
+    shortcut,
+    scale,
+    shift,
+    amplitude,
+    has_shortcut=None,
+    **shared: Tensor,
 ) -> tuple[dict, dict]:
-    """The kernel of the backward pass: output ``current``; the sum ``amplitude`` where there is one."""
+    """The kernel of the backward pass: output ``current``, and ``amplitude`` where there is one.
+
+    An amplitude for the layer has a sum. That of channels is an output of one timestep, which is left to be added up
+    over the rows: a kernel's sums know no channels. ``shared`` are each term's gradient, and the surrogate's curve.
+    """
     dtype = membrane_dtype(y[0])
+    pulls = {name: shared.pop(name) for name in terms}
+
+    def pull(u: Tensor) -> Tensor:
+        return functools.reduce(torch.add, [g * slope(name, u, dynamics.signed) for name, g in pulls.items()])
+
     currents = _currents(y, shortcut, scale, shift, has_shortcut)
     grads, _, grad_a = equations().gradients(
         currents,
@@ -143,9 +175,13 @@ def normalised_backward(
         [g.to(dtype) for g in grad_spikes],
         None,
         dynamics,
-        Curve(**curve) if curve else None,
+        Curve(**shared) if shared else None,
+        pull if terms else None,
     )
-    return {"current": [g.to(y[0].dtype) for g in grads]}, {} if amplitude is None else {"amplitude": grad_a}
+    outputs = {"current": [g.to(y[0].dtype) for g in grads]}
+    if amplitude is None:
+        return outputs, {}
+    return (outputs | {"amplitude": [grad_a]}, {}) if amplitude_by_channel else (outputs, {"amplitude": grad_a})
 
 
 class _Rows:
@@ -171,8 +207,28 @@ class _Rows:
 
     def per_timestep(self, values: Tensor) -> Tensor:
         """A value a channel [1, C] or [T, C] as one for each timestep, which broadcasts against its rows."""
-        values = values.expand(self.shape[0], -1).contiguous()
+        return self.broadcasting(values.expand(self.shape[0], -1).contiguous())
+
+    def broadcasting(self, values: Tensor) -> Tensor:
+        """Values [S, C] as what broadcasts against the rows of S timesteps."""
         return values if self.channels_last else values.unsqueeze(-1)
+
+    def channel_sums(self, rows: Tensor) -> Tensor:
+        """The sum over everything else, [C]."""
+        return rows.sum((0, 1)) if self.channels_last else rows.sum((0, 1, 3))
+
+    def amplitude(self, amplitude: Tensor | None) -> Tensor | None:
+        """The layer's one amplitude, [1], or its channels', which broadcast against the rows; None for None."""
+        if amplitude is None:
+            return None
+        if amplitude.numel() == 1:
+            return amplitude.reshape(1)
+        return self.broadcasting(amplitude.reshape(1, -1))
+
+    @property
+    def elements(self) -> int:
+        """Of a channel, through all timesteps."""
+        return self.shape.numel() // self.shape[2]
 
 
 class _NormalisedMultiStep(torch.autograd.Function):
@@ -191,46 +247,32 @@ class _NormalisedMultiStep(torch.autograd.Function):
         timesteps: int,
         shared: bool,
         temperature,
+        terms: tuple[str, ...],
     ):
         scale = weight.to(mean.dtype) * inverse
         shift = bias.to(mean.dtype) - mean * scale
         ctx.save_for_backward(y, shortcut, weight, amplitude, mean, inverse, scale, shift, temperature)
-        ctx.dynamics, ctx.timesteps, ctx.eps, ctx.shared = dynamics, timesteps, eps, shared
+        ctx.set_materialize_grads(False)
+        ctx.dynamics, ctx.timesteps, ctx.eps, ctx.shared, ctx.terms = dynamics, timesteps, eps, shared, terms
         y = y if y.dim() == 5 else y.expand(timesteps, *y.shape)
         rows = _Rows(y)
         outputs, _ = backends.compute(
-            Kernel(normalised_forward, (dynamics,), optional="shortcut"),
+            Kernel(normalised_forward, (dynamics, terms), optional="shortcut"),
             {"y": rows.to_rows(y), "shortcut": None if shortcut is None else rows.to_rows(shortcut)},
             {
                 "scale": rows.per_timestep(scale),
                 "shift": rows.per_timestep(shift),
-                "amplitude": None if amplitude is None else amplitude.reshape(1),
+                "amplitude": rows.amplitude(amplitude),
             },
         )
-        return rows.from_rows(outputs["spikes"])
+        return rows.from_rows(outputs["spikes"]), *(rows.channel_sums(outputs[name]) / rows.elements for name in terms)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_spikes: Tensor):
-        y, shortcut, weight, amplitude, mean, inverse, scale, shift, temperature = ctx.saved_tensors
+    def backward(ctx, grad_spikes: Tensor | None, *grad_means: Tensor | None):
+        y, _, weight, _, mean, inverse, *_ = ctx.saved_tensors
         static = y.dim() == 4
-        steps = y.expand(ctx.timesteps, *y.shape) if static else y
-        rows = _Rows(steps)
-        grads, sums = backends.compute(
-            Kernel(normalised_backward, (ctx.dynamics,), optional="shortcut"),
-            {
-                "y": rows.to_rows(steps),
-                "grad_spikes": rows.to_rows(grad_spikes),
-                "shortcut": None if shortcut is None else rows.to_rows(shortcut),
-            },
-            {
-                "scale": rows.per_timestep(scale),
-                "shift": rows.per_timestep(shift),
-                "amplitude": None if amplitude is None else amplitude.reshape(1),
-                **shared_curve(ctx.dynamics, temperature),
-            },
-        )
-        grad_current = rows.from_rows(grads["current"])
+        grad_current, grad_amplitude = _NormalisedMultiStep._of_neuron(ctx, grad_spikes, grad_means)
         grad_shortcut = grad_current if ctx.needs_input_grad[1] else None
         if static:
             # timestep by timestep: torch's sum would give another order in memory, with which batch norm is slow
@@ -249,10 +291,39 @@ class _NormalisedMultiStep(torch.autograd.Function):
             grads_y, grads_weight, grads_bias = zip(*parts, strict=True)
             grad_y, grad_weight, grad_bias = torch.cat(grads_y), sum(grads_weight), sum(grads_bias)
         grad_y = grad_y if static else grad_y.unflatten(0, y.shape[:2])
-        grad_amplitude = None
-        if amplitude is not None:
-            grad_amplitude = sums["amplitude"].to(amplitude.dtype).reshape(amplitude.shape)
-        return grad_y, grad_shortcut, grad_weight, grad_bias, grad_amplitude, *[None] * 7
+        return grad_y, grad_shortcut, grad_weight, grad_bias, grad_amplitude, *[None] * 8
+
+    @staticmethod
+    def _of_neuron(
+        ctx, grad_spikes: Tensor | None, grad_means: Sequence[Tensor | None]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Gradients of the neuron's input current [T, B, C, H, W], and of its amplitude where there is one."""
+        y, shortcut, _, amplitude, _, _, scale, shift, temperature = ctx.saved_tensors
+        steps = y if y.dim() == 5 else y.expand(ctx.timesteps, *y.shape)
+        rows = _Rows(steps)
+        grad_spikes = torch.zeros_like(steps) if grad_spikes is None else grad_spikes
+        pulls = {name: g / rows.elements for name, g in zip(ctx.terms, grad_means, strict=True) if g is not None}
+        by_channel = amplitude is not None and amplitude.numel() > 1
+        grads, sums = backends.compute(
+            Kernel(normalised_backward, (ctx.dynamics, tuple(pulls), by_channel), optional="shortcut"),
+            {
+                "y": rows.to_rows(steps),
+                "grad_spikes": rows.to_rows(grad_spikes),
+                "shortcut": None if shortcut is None else rows.to_rows(shortcut),
+            },
+            {
+                "scale": rows.per_timestep(scale),
+                "shift": rows.per_timestep(shift),
+                "amplitude": rows.amplitude(amplitude),
+                **{name: rows.broadcasting(g.unsqueeze(0)) for name, g in pulls.items()},
+                **shared_curve(ctx.dynamics, temperature),
+            },
+        )
+        grad_current = rows.from_rows(grads["current"])
+        if amplitude is None:
+            return grad_current, None
+        total = rows.channel_sums(grads["amplitude"]) if by_channel else sums["amplitude"]
+        return grad_current, total.to(amplitude.dtype).reshape(amplitude.shape)
 
 
 def _split(x: Tensor, populations: Tensor) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Watching the neuron layers of a network while it runs: each tells its observer what it computed."""
+"""Watching the neuron layers of a network while it runs: each tells what it computed, or means of it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +7,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ternary_spike.membrane.potential_terms import Gauge, means
 from ternary_spike.models.base import named_neurons
+from ternary_spike.models.known_modules import has_forward_of
 from ternary_spike.neurons.base import SpikingNeuron
 
 
@@ -21,27 +23,69 @@ def recording(model: nn.Module, observe: Callable[[str, Tensor, Tensor], None]) 
     Raises:
         ValueError: at the end, if the network ran and one of its spiking layers told nothing.
     """
-    watched = {name: neuron for name, neuron in named_neurons(model).items() if isinstance(neuron, SpikingNeuron)}
-    before = {name: neuron.observer for name, neuron in watched.items()}
-    told = set()
+    with _watched(model) as (layers, told):
 
-    def tell(name: str, u: Tensor, b: Tensor) -> None:
-        told.add(name)
-        observe(name, u, b)
+        def tell(name: str, u: Tensor, b: Tensor) -> None:
+            told.add(name)
+            observe(name, u, b)
 
-    for name, neuron in watched.items():
-        neuron.observer = partial(tell, name)
-    try:
+        for name, neuron in layers.items():
+            neuron.observer = partial(tell, name)
         yield
-        if silent := [name for name in watched if name not in told]:
-            kind = type(watched[silent[0]]).__name__
+
+
+@contextmanager
+def gauging(
+    model: nn.Module, terms: tuple[str, ...], observe: Callable[[str, dict[str, Tensor]], None]
+) -> Iterator[None]:
+    """Call ``observe(layer, means)`` whenever a spiking layer has run: means over each channel's membrane potentials.
+
+    They are those of :func:`ternary_spike.membrane.potential_terms.means`, by term [C]; gradients flow through them. A
+    training step with them takes hardly longer than without, while one that records potentials computes each
+    operation by itself and keeps what each gives.
+
+    Args:
+        model: the network.
+        terms: names of :data:`ternary_spike.membrane.potential_terms.TERMS`.
+        observe: whom to tell.
+
+    Raises:
+        ValueError: as of :func:`recording`.
+    """
+    with _watched(model) as (layers, told):
+
+        def tell(name: str, found: dict[str, Tensor]) -> None:
+            told.add(name)
+            observe(name, found)
+
+        def tell_of_potentials(name: str, u: Tensor, _spikes: Tensor) -> None:
+            tell(name, means(u, terms, layers[name].signed))
+
+        for name, neuron in layers.items():
+            if has_forward_of(neuron, SpikingNeuron):
+                neuron.gauge = Gauge(terms, partial(tell, name))
+            else:  # its forward knows the observer alone
+                neuron.observer = partial(tell_of_potentials, name)
+        yield
+
+
+@contextmanager
+def _watched(model: nn.Module) -> Iterator[tuple[dict[str, SpikingNeuron], set[str]]]:
+    """The spiking layers by name and an empty set for the names of those that told something; puts all back."""
+    layers = {name: neuron for name, neuron in named_neurons(model).items() if isinstance(neuron, SpikingNeuron)}
+    before = {name: (neuron.observer, neuron.gauge) for name, neuron in layers.items()}
+    told: set[str] = set()
+    try:
+        yield layers, told
+        if silent := [name for name in layers if name not in told]:
+            kind = type(layers[silent[0]]).__name__
             raise ValueError(
                 f"layer {silent[0]}, {kind}, ran without telling its observer what it computed; a forward of its own "
                 "must call self.observer(u, b) where there is one"
             )
     finally:
-        for name, neuron in watched.items():
-            neuron.observer = before[name]
+        for name, neuron in layers.items():
+            neuron.observer, neuron.gauge = before[name]
 
 
 @torch.no_grad()

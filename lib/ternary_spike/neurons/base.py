@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from ternary_spike.membrane.arguments import number
 from ternary_spike.membrane.dynamics import Dynamics, membrane_dtype
 from ternary_spike.membrane.multi_step import multi_step
+from ternary_spike.membrane.potential_terms import Gauge, means
 from ternary_spike.membrane.surrogate import WITH_TEMPERATURE
 
 EQUATIONS = ("update", "emit", "forward", "step")
@@ -61,6 +62,7 @@ class SpikingNeuron(nn.Module):
             not stored: a method that moves it keeps it.
         observer: called with the membrane potential before the reset and the un-scaled spikes, both [T, ...], whenever
             the layer has run; gradients flow through both. None if nobody watches.
+        gauge: told means over its membrane potentials whenever the layer has run; None if nobody wants any.
         signed: whether its spikes have a sign.
         per_timestep: whether it has parameters for each timestep; ``build`` is then told ``timesteps``.
         per_element: whether it can have parameters for each place of a picture; ``build`` is then told its ``side`` in
@@ -77,6 +79,7 @@ class SpikingNeuron(nn.Module):
         super().__init__()
         self.amplitude: Tensor | None = None
         self.observer: Callable[[Tensor, Tensor], None] | None = None
+        self.gauge: Gauge | None = None
         self.register_buffer("temperature", None, persistent=False)
 
     def __init_subclass__(cls, **arguments) -> None:
@@ -158,7 +161,7 @@ class SpikingNeuron(nn.Module):
         Returns:
             Spikes [T, ...], amplitude included; with ``return_state`` a pair (spikes, membrane potential [...]).
         """
-        if self.kernel is None or self.observer is not None:
+        if self.kernel is None or self.observer is not None or self.gauge is not None:
             spikes, last = self._loop(x, v)
         else:
             # with return_state there is a last membrane potential, else None, which no caller sees
@@ -173,7 +176,7 @@ class SpikingNeuron(nn.Module):
         return spikes.squeeze(0), last
 
     def _loop(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Spikes [T, ...] and the membrane potential kept at the end, timestep by timestep; tells the observer."""
+        """Spikes [T, ...] and the membrane potential kept at the end, timestep by timestep; tells who watches."""
         wide = x.to(membrane_dtype(x))
         v = v if v is None else v.to(wide.dtype)
         potentials, spikes = [], []
@@ -183,4 +186,6 @@ class SpikingNeuron(nn.Module):
             spikes.append(b)
         if self.observer is not None:
             self.observer(torch.stack(potentials), torch.stack(spikes))
+        if self.gauge is not None:
+            self.gauge.tell(means(torch.stack(potentials), self.gauge.terms, self.signed))
         return torch.stack([self.emit(b) for b in spikes]).to(x.dtype), v  # type: ignore[return-value]

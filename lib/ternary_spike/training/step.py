@@ -9,7 +9,7 @@ from ternary_spike.configuration.recipe import Recipe
 from ternary_spike.data.loading import TrainingBatches
 from ternary_spike.methods.base import Membranes, Method, Source
 from ternary_spike.models.base import SpikingNetwork
-from ternary_spike.models.recording import recording
+from ternary_spike.models.recording import gauging, recording
 from ternary_spike.system.errors import UserError
 from ternary_spike.training.distributed import Processes
 from ternary_spike.training.optimiser import Optimiser
@@ -100,7 +100,9 @@ class TrainingStep:
         """Class scores [B, K] in float32, or [T, B, K], and the watched membranes, as the method wants them."""
         membranes: Membranes = {}
         watching = nullcontext()
-        if self.method.watches:
+        if self.method.watches and self.method.terms:
+            watching = gauging(self.model, self.method.terms, lambda name, means: membranes.update({name: means}))
+        elif self.method.watches:
             watching = recording(self.model, lambda name, u, b: membranes.update({name: (u, b)}))
         options = {"each_timestep": True} if self.method.each_timestep else {}
         with watching, self.autocast():
