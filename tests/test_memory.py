@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = "libc_malloc_debug.so.0"
 CHECKING = {"LD_PRELOAD": LIBRARY, "MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165"}
 # memory that was freed is kept: to ask the system for every large block anew took a third of the time
-CHECKING |= {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "1000000000", "MALLOC_TOP_PAD_": "67108864"}
+CHECKING |= {"MALLOC_MMAP_THRESHOLD_": f"{32 << 20}", "MALLOC_TRIM_THRESHOLD_": f"{1 << 30}"}
+CHECKING |= {"MALLOC_TOP_PAD_": f"{64 << 20}"}
 #: architectures that one process computes: to import the library takes as long as a network or two
 TOGETHER = 10
 # more than 512 bytes, for which Python asks the C library; that gives 1016 and by itself misses nothing

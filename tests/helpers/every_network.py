@@ -1,8 +1,8 @@
 """Networks trained for two steps, evaluated, folded and verified, in whatever environment the process was started.
 
-Call: ``python -m tests.helpers.every_network ARCHITECTURES WIDTHS SIZES``, each a list with commas; a size is timesteps
-and pictures, as 2x16. Each combination is computed in both orders in memory; its name is printed first, so that the last
-line says what died.
+Call: ``python -m tests.helpers.every_network ARCHITECTURES WIDTHS SIZES``, each a list with commas; a size is
+timesteps and pictures, as 2x16. Each combination is computed in both orders in memory; its name is printed first, so
+that the last line says what died.
 """
 
 import itertools
