@@ -255,6 +255,17 @@ def test_a_broken_table_is_named(tmp_path):
         assert problem in refusal(tmp_path, CONFIG, rows, tuple(head)), problem
 
 
+def test_a_table_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match=f"cannot read the run table {tmp_path}/missing.csv: No such file"):
+        settings.configured_plan(
+            checked(CONFIG, SCHEMAS["config"], ""),
+            tmp_path / "missing.csv",
+            RECIPE_FOLDER,
+            tmp_path,
+            SCHEMAS["experiments"],
+        )
+
+
 RECIPES = {
     "name": ["", 5],
     "epochs": [-1, 2.0, "many", True, None],

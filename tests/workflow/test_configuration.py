@@ -31,12 +31,6 @@ def mistake(repository, *arguments, table: str | None = None) -> str:
         ("epoch=3", "configuration: unknown key 'epoch'; did you mean 'epochs'?"),
         # found later, by what plans the runs, whose own tests have the other messages
         ("neurons=ternery", "neurons: no run has ternery; there are binary, ternary"),
-        pytest.param("recipe_changes={momentums: 1}", "unknown key 'momentums'", marks=pytest.mark.full),
-        pytest.param(
-            "data={digits: {source: internet}}",
-            "digits: unknown source 'internet'; known are scikit-learn",
-            marks=pytest.mark.full,
-        ),
     ],
 )
 def test_a_misspelt_setting(repository, setting, message):
@@ -97,33 +91,6 @@ def test_settings_reach_the_commands_as_they_are(repository):
     assert "--neuron-option threshold=1.0 --set" in train and train.count("--stem-batch-norm over_time") == 1
     assert "john's {x} $HOME" in commands["prepare"] and "john's {x} $HOME" in commands["download"]
     assert "cifar10=torchvision:john's {x} $HOME" in commands["plan"]
-
-
-@pytest.mark.full
-@pytest.mark.parametrize(
-    "setting, message",
-    [
-        ("epochs=0", "configuration: epochs is 0, but must be at least 1"),
-        ("seeds=one", "configuration: seeds.0 is 'one', but must be a whole number"),
-        ("tables=9", "tables: no run has 9"),
-        ("experiments=missing.csv", "cannot read the run table"),
-        ("preset=../up", "configuration: preset is '../up'"),
-    ],
-)
-def test_a_bad_value(repository, setting, message):
-    assert message in mistake(repository, "--config", setting)
-
-
-@pytest.mark.full
-def test_a_run_that_stands_in_the_table_twice(repository):
-    table = HEAD + SMOKE_ROWS + SMOKE_ROWS.splitlines(keepends=True)[0]
-    assert "line 4: run digits-resnet6w4-T2-ternary stands in line 2 already" in mistake(repository, table=table)
-
-
-@pytest.mark.full
-def test_a_neuron_that_does_not_exist(repository):
-    message = mistake(repository, table=HEAD + SMOKE_ROWS.replace("binary", "quaternary"))
-    assert "table.csv, run digits-resnet6w4-T1-quaternary: unknown neuron 'quaternary': choose one of binary" in message
 
 
 def test_lists_from_the_command_line(repository):

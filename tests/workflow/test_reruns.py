@@ -113,14 +113,6 @@ def test_harmless_changes_train_nothing_and_a_new_row_its_own_run_only(finished)
     assert planned.jobs("energy") == SMOKE_RUNS | {NEW_RUN} and planned.jobs("evaluate") == {NEW_RUN}
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("change", HARMLESS)
-def test_a_harmless_change_trains_nothing(finished, change):
-    change(finished)
-    planned = smoke(finished, "--dry-run")
-    assert planned.status == 0 and not planned.jobs("train"), planned.text
-
-
 def test_a_fresh_clone_with_results_trains_nothing(finished):
     fresh_clone(finished)
     planned = smoke(finished, "--dry-run")
