@@ -71,6 +71,7 @@ bench: $(BENCH_READY)  ## speed and memory of the neurons beside other libraries
 	$(RUN) python benchmarks/roofline.py --out results/bench
 	$(RUN) python benchmarks/precision.py --out results/bench
 	$(RUN) python benchmarks/threads.py --out results/bench
+	$(RUN) python benchmarks/methods.py --out results/bench
 
 docs: $(DOCS_READY)  ## the documentation site, its notebook executed: minutes; a warning is an error
 	rm -rf docs/api/generated build/site
