@@ -8,10 +8,10 @@ import pytest
 
 from ternary_spike import UserError
 from ternary_spike.report.benchmarks import benchmark_files
-from ternary_spike.report.notebooks import execute
 from ternary_spike.report.precision import paired
 from ternary_spike.report.results import Results
 from ternary_spike.system.files import write_listed
+from tests.helpers.notebook import written
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks/speed.py"
 KINDS = ("float32", "bfloat16")
@@ -92,13 +92,13 @@ def test_a_damaged_measurement_is_refused_by_name(tmp_path):
 @pytest.mark.full
 def test_the_page_follows_the_files_and_this_machines_come_first(tmp_path):
     kept, own = benchmark(tmp_path / "kept/bench", 1.23), tmp_path / "results/demo"
-    body = execute(NOTEBOOK, own, tmp_path / "out", kept).read_text()
+    body = written(NOTEBOOK, own, tmp_path / "out", kept).read_text()
     assert "at most 1.23 times five memory passes and are 14.0 to 14.0 times as fast" in body
     assert "No change of the accuracy on the digits by bfloat16" in body
     assert "Measured on made-up GPU" in body and "bfloat16: 3,000 GB/s copied, 798,000 GFLOP/s multiplied" in body
     assert "roofline 133,000 images a second" in body and "made-up kernel" in body and "rare kernel" not in body
     assert "2 threads make a training step 1.25 to 1.25 times as fast" in body
     benchmark(tmp_path / "results/bench", 1.11)
-    assert "at most 1.11 times five memory passes" in execute(NOTEBOOK, own, tmp_path / "out", kept).read_text()
-    nothing = execute(NOTEBOOK, tmp_path / "elsewhere/demo", tmp_path / "out", tmp_path / "empty").read_text()
+    assert "at most 1.11 times five memory passes" in written(NOTEBOOK, own, tmp_path / "out", kept).read_text()
+    nothing = written(NOTEBOOK, tmp_path / "elsewhere/demo", tmp_path / "out", tmp_path / "empty").read_text()
     assert "Nothing has been measured" in nothing and "<table" not in nothing

@@ -18,6 +18,7 @@ from ternary_spike.report.results import Results
 from ternary_spike.report.site import build
 from ternary_spike.system.errors import UserError
 from ternary_spike.tables import collect
+from tests.helpers.notebook import written
 
 from . import browser, fixture
 from .test_figures import DOT
@@ -80,7 +81,7 @@ def demo(tmp_path_factory):
     """A demo's report with two of its notebooks."""
     folder = collected(tmp_path_factory.mktemp("results") / "demo", fixture.demo)
     for name in ("comparison", "folding"):
-        execute(NOTEBOOKS[0].with_name(f"{name}.py"), folder, folder / "notebooks")
+        written(NOTEBOOKS[0].with_name(f"{name}.py"), folder, folder / "notebooks")
     (folder / "report").mkdir()
     (folder / "report" / "rulegraph.dot").write_text(DOT)
     build(folder, folder / "report")
@@ -129,7 +130,7 @@ def odd(tmp_path_factory):
         return plan
 
     folder = collected(tmp_path_factory.mktemp("results") / "demo", made)
-    execute(NOTEBOOKS[0].with_name("cost.py"), folder, folder / "notebooks")
+    written(NOTEBOOKS[0].with_name("cost.py"), folder, folder / "notebooks")
     (folder / "report").mkdir()
     (folder / "report" / "rulegraph.dot").write_text(DOT)
     build(folder, folder / "report")
@@ -234,18 +235,21 @@ def test_mistakes_are_one_line(tmp_path):
         build(folder, tmp_path / "file")
 
 
+# every notebook in a kernel once; in this process the same pages come ten times as fast
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "make", [fixture.demo, fixture.controls, fixture.nothing_run], ids=["demo", "controls", "nothing-run"]
+    ("make", "made"),
+    [(fixture.demo, execute), (fixture.controls, written), (fixture.nothing_run, written)],
+    ids=["demo", "controls", "nothing-run"],
 )
-def test_whole_reports_in_a_browser(tmp_path, make):
+def test_whole_reports_in_a_browser(tmp_path, make, made):
     """No console message, no failed request, no page wider than a phone, no accessibility finding."""
     path = browser.chromium()
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="it brings axe's accessibility rules")
     folder = collected(tmp_path / "preset", make)
     for notebook in NOTEBOOKS:
-        execute(notebook, folder, folder / "notebooks")
+        made(notebook, folder, folder / "notebooks")
     report = folder / "report"
     build(folder, report)
     check_pages(report)

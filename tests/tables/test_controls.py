@@ -12,6 +12,7 @@ from ternary_spike.membrane.dynamics import Dynamics
 from ternary_spike.report.notebooks import execute
 from ternary_spike.report.site import build
 from ternary_spike.tables import collect, controls
+from tests.helpers.notebook import written
 from tests.report import fixture
 from tests.report.test_site import check_pages, collected
 
@@ -169,7 +170,7 @@ def test_full_runs_are_evidence_in_full(tables):
 
 def test_the_notebook_shows_pairs_search_and_curves(tmp_path):
     folder = collected(tmp_path / "preset", fixture.controls)
-    body = execute(NOTEBOOK, folder, folder / "notebooks").read_text()
+    body = written(NOTEBOOK, folder, folder / "notebooks").read_text()
     for shown in ("as in the paper", "binary with the ternary&#x27;s window", "yes, the closest", "14.50 ±", "4.50 ±"):
         assert shown in body, shown
     figures = {path.stem for path in (folder / "figures").glob("*.svg")}
@@ -197,5 +198,5 @@ def test_a_preset_with_controls_of_which_nothing_has_run_renders(tmp_path):
     folder = collected(
         tmp_path / "preset", lambda path: fixture.controls(path, without=tuple(v for v, _ in fixture.CONTROLS))
     )
-    assert "nothing to show yet" in execute(NOTEBOOK, folder, folder / "notebooks").read_text()
+    assert "nothing to show yet" in written(NOTEBOOK, folder, folder / "notebooks").read_text()
     assert pd.read_csv(folder / "tables" / "controls.csv")["state"].str.startswith("not run").all()
