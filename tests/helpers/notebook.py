@@ -40,7 +40,7 @@ def as_kernel(value) -> dict[str, str]:
 def executed(notebook: Path, results: Path, kept: Path | None = None) -> Iterator[tuple[nbformat.NotebookNode, list]]:
     """The cells of a notebook, each with what it shows, until the last or one that ends the notebook."""
     found: list = []
-    space = {"display": found.append, "__name__": "__main__"}
+    space = {"display": lambda *values: found.extend(values), "__name__": "__main__"}
     for cell in jupytext.reads(notebook.read_text(), fmt="py:percent").cells:
         ended = False
         if cell.cell_type == "code":
