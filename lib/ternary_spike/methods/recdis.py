@@ -74,13 +74,20 @@ class RecDisCandidate(MembraneLoss):
 
     def on(self, means: list[dict[str, Tensor]]) -> Tensor:
         """The sum of L_l."""
-        return torch.stack([self.of_layer(of_layer) for of_layer in means]).sum()
+        return self.bimodal(means) if self.form == "bimodal" else self.of_channels(means)
 
-    def of_layer(self, means: dict[str, Tensor]) -> Tensor:
-        """L_l of the means [C] of a layer's potentials."""
-        if self.form == "bimodal":
-            return means["distance"].mean() + (self.run.mean(means["potential"].mean()) - CENTRE).square()
-        moments = self.run.mean(torch.stack([means["potential"], means["square"]]))
-        mean = moments[0]
-        deviation = ((moments[1] - mean.square()).clamp(min=0) + TINY).sqrt()
-        return torch.stack(channel_penalties(mean, deviation)).sum(0).mean()
+    def bimodal(self, means: list[dict[str, Tensor]]) -> Tensor:
+        """The sum of L_l of the second form, from the means [C] of each layer's potentials."""
+        distances, potentials = (
+            torch.stack([of_layer[name].mean() for of_layer in means]) for name in ("distance", "potential")
+        )
+        return (distances + (self.run.mean(potentials) - CENTRE).square()).sum()
+
+    def of_channels(self, means: list[dict[str, Tensor]]) -> Tensor:
+        """The sum of L_l of the first form; the channels of all layers at once, since small tensors cost by number."""
+        potentials, squares = (torch.cat([of_layer[name] for of_layer in means]) for name in ("potential", "square"))
+        mean, square = self.run.mean(torch.stack([potentials, squares]))
+        deviation = ((square - mean.square()).clamp(min=0) + TINY).sqrt()
+        penalty = torch.stack(channel_penalties(mean, deviation)).sum(0)
+        shares = torch.cat([torch.full_like(m["potential"], 1 / len(m["potential"])) for m in means])
+        return torch.dot(penalty, shares)  # the sum of the layers' means
