@@ -146,3 +146,28 @@ def test_neuron_step_and_epoch_are_measured_beside_what_is_installed(tmp_path):
     epoch = {row["variant"]: float(row["times_steps_alone"]) for row in read(tmp_path / "epoch.csv")}
     assert epoch.keys() == {"steps alone", "epoch"} and epoch["steps alone"] == 1
     traceable(read_json(tmp_path / "benchmark.json"), "benchmarks/run.py")
+
+
+@pytest.mark.full
+def test_a_step_of_every_prior_method_is_measured(tmp_path):
+    """Every trained row of the comparison on the digits, on a tiny network; those that start from a source too."""
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks/methods.py"),
+        "--out",
+        str(tmp_path),
+        "--architecture",
+        "resnet6w4",
+    ]
+    command += ["--batch", "2", "--rounds", "1", "--backend", "eager"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "left out" not in done.stderr
+    found = {row["id"]: row for row in read(tmp_path / "methods.csv")}
+    lines = (ROOT / "config/rivals-digits.csv").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("digits,")]
+    # networks without spikes and conversions that train nothing have no step of their own
+    assert len(found) == len([row for row in rows if not {"relu", "spike_norm", "rmp_snn"} & set(row.split(","))])
+    assert all(float(row["times_ternary_step"]) > 0 and float(row["milliseconds"]) > 0 for row in found.values())
+    kept = {row["id"] for row in read(ROOT / "results/reference/bench/methods.csv")}
+    assert kept == found.keys()
+    traceable(read_json(tmp_path / "methods.json"), "benchmarks/methods.py")

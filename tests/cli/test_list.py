@@ -1,5 +1,7 @@
 """The verb `list`, and the documentation's tables that are made from the same entries."""
 
+import csv
+
 import pytest
 
 from ternary_spike.cli import main
@@ -40,8 +42,13 @@ def test_the_page_of_methods_has_the_cost_that_a_kept_comparison_measured(tmp_pa
     collect.write_tables(collect.tables(collect.read_plan(folder / "plan.csv"), folder), folder / "tables")
     found = methods_doc.cost(sheet)
     assert found.startswith("TET on binary (partly): -24.50 ± 2.08 points to ternary spikes, ")
-    assert "; TET on ternary (partly): +0.10 ±" in found and "1.00 times the training time (`kept`, reduced: " in found
+    assert "; TET on ternary (partly): +0.10 ±" in found and " times the additions (`kept`, reduced: " in found
     assert "plif" not in found
+    with methods_doc.KEPT.open() as table:
+        on_ternary = next(row["id"] for row in csv.DictReader(table) if row["name"].startswith("TET on ternary"))
+    monkeypatch.setattr(methods_doc, "STEPS", tmp_path / "methods.csv")
+    methods_doc.STEPS.write_text(f"id,times_ternary_step\n{on_ternary},1.234\n")
+    assert "times the additions, 1.23 times the time of a training step (`kept`" in methods_doc.cost(sheet)
 
 
 def test_what_a_fold_leaves_is_what_the_parts_say():

@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 SHEETS = ROOT / "config" / "methods"
 #: the comparison under equal conditions whose figures are kept
 KEPT = ROOT / "results" / "reference" / "rivals-digits" / "tables" / "rivals.csv"
+#: what `benchmarks/methods.py` measured of the same runs
+STEPS = ROOT / "results" / "reference" / "bench" / "methods.csv"
 NOT_MEASURED = "not measured yet"
 COUNTED = "operations are counted on the network itself"
 
@@ -105,20 +107,26 @@ def _decay(decay: float) -> str:
 
 
 def cost(sheet: MethodSheet) -> str:
-    """Accuracy, additions and training time beside ternary spikes in the kept comparison, a clause a run."""
-    if not KEPT.exists():
-        return NOT_MEASURED
-    with KEPT.open(encoding="utf-8", newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if _is_of(row, sheet) and row["difference_points"]]
+    """Accuracy, additions and a training step's time beside ternary spikes, as kept, a clause a run."""
+    rows = [row for row in _table(KEPT) if _is_of(row, sheet) and row["difference_points"]]
+    steps = {row["id"]: float(row["times_ternary_step"]) for row in _table(STEPS)}
     clauses = []
     for row in rows:
         spread = f" ± {float(row['interval_points']):.2f}" if row["interval_points"] else ""
         parts = [f"{float(row['difference_points']):+.2f}{spread} points to ternary spikes"]
         parts += [f"{float(row['synops_ratio']):.2f} times the additions"] if row["synops_ratio"] else []
-        parts += [f"{float(row['time_ratio']):.2f} times the training time"] if row["time_ratio"] else []
+        parts += [f"{steps[row['id']]:.2f} times the time of a training step"] if row["id"] in steps else []
         clauses.append(f"{row['name']}: {', '.join(parts)}")
     where = f" (`{KEPT.parents[1].relative_to(ROOT)}`, reduced: {rows[0]['reduced']})" if rows else ""
     return "; ".join(clauses) + where or NOT_MEASURED
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    """Rows of a kept table; none where it is not kept."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 def _is_of(row: dict[str, str], sheet: MethodSheet) -> bool:
