@@ -40,6 +40,9 @@ def test_values_and_symmetry_of_the_rectifier():
     many = torch.linspace(-3, 4, 1001, dtype=torch.float64)
     torch.testing.assert_close(rectified(1 - many), 1 - rectified(many))
     assert (rectified(many).diff() > 0).all()
+    # the spikes of the whole rectifier, around its fixed points too
+    near = torch.cat([many, *(double(p).nextafter(double(q)) for p in (0, 0.5, 1) for q in (-1, 2)), double(0, 0.5, 1)])
+    assert torch.equal(InfLoR()(near.unsqueeze(0))[0], (rectified(near) > 0.5).double())
 
 
 def test_the_slope_of_the_rectifier_is_the_spikes_gradient_and_its_roots_have_none():

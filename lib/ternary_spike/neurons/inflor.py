@@ -24,8 +24,12 @@ def rectified(u: Tensor) -> Tensor:
     # each root is taken of numbers from 1 on only: torch.where would pass on the NaN of a branch that it does not take
     below = 1 - (1 - u.clamp(max=0)) ** (1 / 3)
     above = u.clamp(min=1) ** (1 / 3)
-    between = torch.tanh(3 * (u - 0.5)) / (2 * math.tanh(1.5)) + 0.5
-    return torch.where(u < 0, below, torch.where(u > 1, above, between))
+    return torch.where(u < 0, below, torch.where(u > 1, above, between(u)))
+
+
+def between(u: Tensor) -> Tensor:
+    """phi(u) where 0 <= u <= 1, all of it that a spike and its gradient depend on."""
+    return torch.tanh(3 * (u - 0.5)) / (2 * math.tanh(1.5)) + 0.5
 
 
 class InfLoR(SpikingNeuron):
@@ -65,9 +69,9 @@ class InfLoR(SpikingNeuron):
     def update(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """u, b and the v that is kept."""
         u = x if v is None else self.decay * v + x
-        r = rectified(u) if self.rectify else u
-        passed = r.clamp(0, 1)
-        b = (r > V_TH).to(u.dtype) + (passed - passed.detach())  # the difference is 0 and has the gradient of r
+        inside = u.clamp(0, 1)  # phi's roots beyond would take most of the time, move no spike and have no gradient
+        r = between(inside) if self.rectify else inside
+        b = (r > V_TH).to(u.dtype) + (r - r.detach())  # the difference is 0 and has the gradient of r
         return u, b, u - b if self.soft_reset else u * (1 - b)
 
     def extra_repr(self) -> str:
