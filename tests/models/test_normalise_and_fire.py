@@ -162,8 +162,8 @@ def test_under_autocast_the_fused_operation_and_the_modules_give_the_same_spikes
 
 @pytest.mark.parametrize(
     ("neuron", "options"),
-    [("relu", {}), ("trainable", {"amplitude_per": "channel"}), ("plif", {}), ("stbp", {"detach_reset": False})],
-    ids=["relu", "an amplitude a channel", "no kernel", "no kernel for this option"],
+    [("relu", {}), ("plif", {}), ("stbp", {"detach_reset": False})],
+    ids=["relu", "no kernel", "no kernel for this option"],
 )
 def test_what_cannot_be_fused_is_called_one_by_one(neuron, options):
     bn, _ = parts()
@@ -172,6 +172,13 @@ def test_what_cannot_be_fused_is_called_one_by_one(neuron, options):
     twin = copy.deepcopy(bn)
     assert torch.equal(normalise_and_fire(bn, layer, y), layer(twin(y)))
     assert torch.equal(bn.running_var, twin.running_var)
+
+
+def test_an_amplitude_for_each_place_of_a_picture_is_not_fused():
+    bn, neuron = parts()
+    neuron.amplitude = torch.nn.Parameter(0.5 + torch.rand(6, 4, 4, dtype=F64))
+    y, twin = torch.randn(2, 3, 6, 4, 4, dtype=F64), copy.deepcopy(bn)
+    assert torch.equal(normalise_and_fire(bn, neuron, y), neuron(twin(y)))
 
 
 def test_frozen_batch_norm_uses_its_running_statistics():
