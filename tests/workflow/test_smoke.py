@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 
-from tests.workflow.running import SMOKE_RUNS, smoke
+import pytest
+
+from tests.workflow.running import HEAD, SMOKE_ROWS, SMOKE_RUNS, copied, smoke
 
 
 def rows(text: str) -> dict[str, dict[str, str]]:
@@ -82,3 +84,15 @@ def test_the_target_report_trains_nothing(finished):
     assert planned.status == 0 and "rule report" in planned.text, planned.text
     assert not planned.jobs("train") and not planned.jobs("energy")
     assert smoke(finished, "--dry-run").jobs("train") == SMOKE_RUNS
+
+
+@pytest.mark.full
+def test_jobs_are_chosen_when_one_ends_and_not_every_second(tmp_path):
+    """Snakemake by itself looks again a second after each look, so that the looks add up (resources.smk)."""
+    copied(tmp_path)
+    (tmp_path / "table.csv").write_text(HEAD + SMOKE_ROWS)
+    done = smoke(tmp_path, "--verbose")
+    assert done.status == 0, done.text
+    ended = done.text.count("Finished jobid")
+    assert ended > 20
+    assert 0 < done.text.count("Ready jobs:") <= ended

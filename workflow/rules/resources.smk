@@ -38,6 +38,18 @@ def limit_to_machine():
             workflow.register_resource(name, amount)
 
 
+def choose_jobs_when_one_ends():
+    """Keep Snakemake from looking for jobs to start ever more often.
+
+    Its command line limits how many jobs start in a second, by default to 100, and to keep to that looks again one second
+    after each look. Looks that find nothing are followed by one too, so that they add up: one a second more for each job
+    that has ended. After 500 jobs they took a quarter of a core. We never start so many; a limit that somebody sets stays.
+    """
+    limit = getattr(workflow.scheduler, "job_rate_limiter", None)
+    if limit is not None and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 @cache
 def local_gpus():
     """The GPUs that this process may use."""
