@@ -17,7 +17,7 @@ import pytest
 from ternary_spike.system.files import read_json
 from tests.workflow.running import copied, smoke, surroundings
 
-RUNS = [f"digits-resnet6w4-T{t}-{neuron}-e40-train_samples_400" for t, neuron in ((2, "ternary"), (1, "binary"))]
+RUNS = [f"digits-resnet6w4-T{t}-{neuron}-e120-train_samples_400" for t, neuron in ((2, "ternary"), (1, "binary"))]
 TARGETS = [f"results/smoke/runs/{run}/seed0/{file}" for run in RUNS for file in ("evaluation.json", "energy.json")]
 KILLS = 7
 
@@ -25,7 +25,7 @@ KILLS = 7
 def repository(folder: Path) -> Path:
     """The tiny preset with trainings of some seconds, long enough to be killed in their midst."""
     settings = copied(folder) / "smoke.yaml"
-    settings.write_text(settings.read_text().replace("epochs: 1\n", "epochs: 40\n").replace("200", "400"))
+    settings.write_text(settings.read_text().replace("epochs: 1\n", "epochs: 120\n").replace("200", "400"))
     return folder
 
 
