@@ -72,7 +72,7 @@ def source(found):
 # at chance, and that says nothing of what it reaches by its authors' recipe. Training time is for each picture, beside
 # the ternary neuron's, the median over epochs as the clock had them: whatever else the machine did is in it, and of the
 # comparison that came with the repository that was much. Methods whose layers no fused kernel computes pay for that
-# here. How each is made, what is filled in, and how to measure steps alone stands in `docs/methods.md`.
+# here. How each is made, what is filled in, and what a step alone costs stands in `docs/methods.md`.
 
 # %%
 method = report.Column("Method", lambda row: report.marked(row["neuron"], escape(row["name"])), lambda row: row["name"])
