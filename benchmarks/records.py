@@ -45,10 +45,16 @@ def origin(device: str, started: str) -> dict:
     return {
         **provenance.commit(),
         "hardware": provenance.hardware(torch.device(device)),
-        "command": ["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]],
+        "command": ["python", f"benchmarks/{Path(sys.argv[0]).name}", *without_places(sys.argv[1:])],
         "started": started,
         "finished": provenance.now(),
     }
+
+
+def without_places(words: list[str]) -> list[str]:
+    """A command's words, of absolute paths the last part alone: where a machine has its folders concerns nobody."""
+    parted = [word.rpartition("=") for word in words]  # --out FOLDER and --out=FOLDER
+    return [key + sign + (Path(last).name if Path(last).is_absolute() else last) for key, sign, last in parted]
 
 
 def processor(device: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks import resources, run
+from benchmarks.records import without_places
 from benchmarks.roofline import least_seconds
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -53,6 +54,15 @@ def read(table: Path) -> list[dict]:
 def traceable(setting: dict, command: str) -> None:
     assert setting.keys() >= {"commit", "dirty", "hardware", "command", "started", "finished"}
     assert setting["command"][1] == command and setting["hardware"]["device"] == "cpu"
+
+
+def test_records_do_not_say_where_a_machine_has_its_folders():
+    assert without_places(["--out", "/somewhere/of/mine", "--rounds", "5"]) == ["--out", "mine", "--rounds", "5"]
+    assert without_places(["--out=/somewhere/of/mine"]) == ["--out=mine"]
+    assert without_places(["--out", "results/bench"]) == ["--out", "results/bench"]
+    for path in (ROOT / "results/reference/bench").glob("*.json"):
+        words = read_json(path)["command"]
+        assert without_places(words) == words, path
 
 
 @pytest.mark.full

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from ternary_spike import TernaryLIF
+from ternary_spike.membrane.potential_terms import TERMS, means
 from ternary_spike.models.base import named_neurons
-from ternary_spike.models.recording import count_neurons, recording
+from ternary_spike.models.recording import count_neurons, gauging, recording
 from ternary_spike.models.resnet import SpikingResNet
 from tests.helpers.networks import random_network
 
@@ -99,3 +100,24 @@ def test_a_layer_that_tells_nothing_is_named():
     with pytest.raises(ValueError, match=message), recording(model, lambda *_: None):
         model(x)
     assert all(neuron.observer is None for neuron in named_neurons(model).values())
+
+
+@pytest.mark.parametrize("neuron", ["trainable", "dsr_lif"])
+def test_means_are_those_of_the_recorded_potentials_and_nobody_is_left_waiting(neuron):
+    """Of a neuron with fused kernels, and of one with a forward of its own that knows the observer alone."""
+    model, x = random_network(1, "resnet6w4", neuron, 12)
+    potentials, told = {}, {}
+    with recording(model, lambda name, u, _b: potentials.update({name: u})):
+        model(x)
+    with gauging(model, tuple(TERMS), lambda name, found: told.update({name: found})):
+        model(x)
+    layers = named_neurons(model)
+    assert told.keys() == potentials.keys() == layers.keys()
+    for name, u in potentials.items():
+        torch.testing.assert_close(told[name], means(u, tuple(TERMS), layers[name].signed))
+    assert all(layer.gauge is None and layer.observer is None for layer in layers.values())
+    with (
+        pytest.raises(ValueError, match=r"unknown term 'cube' of membrane potentials: choose among potential, square"),
+        gauging(model, ("cube",), lambda *_: None),
+    ):
+        pass

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ternary_spike.membrane.potential_terms import Gauge, means
+from ternary_spike.membrane.potential_terms import TERMS, Gauge, means
 from ternary_spike.models.base import named_neurons
 from ternary_spike.models.known_modules import has_forward_of
 from ternary_spike.neurons.base import SpikingNeuron
@@ -50,8 +50,10 @@ def gauging(
         observe: whom to tell.
 
     Raises:
-        ValueError: as of :func:`recording`.
+        ValueError: as of :func:`recording`; or if a term is unknown.
     """
+    if unknown := [name for name in terms if name not in TERMS]:
+        raise ValueError(f"unknown term {unknown[0]!r} of membrane potentials: choose among {', '.join(TERMS)}")
     with _watched(model) as (layers, told):
 
         def tell(name: str, found: dict[str, Tensor]) -> None:
