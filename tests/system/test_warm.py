@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,10 +18,10 @@ LIBRARY = Path(__file__).parents[2] / "lib"
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no pidfd_open")
 # a caller that says whether it was served, and ends as the copy did
 CALLER = """
-import sys
+import os, sys
 from ternary_spike.system import warm
 sys.path.insert(0, sys.argv[1])
-status = warm.call(sys.argv[2:])
+status = warm.call(sys.argv[2:], os.environ.get("MODULES", "").split(), os.environ.get("MAIN", "ternary_spike"))
 print("not served" if status is None else f"served: {status}")
 sys.exit(status or 0)
 """
@@ -34,6 +35,15 @@ elif verb == "end":
     sys.exit({"none": None, "words": "so it ended"}.get(rest[0], int(rest[0]) if rest[0].isdigit() else 0))
 elif verb == "fail":
     raise RuntimeError("a mistake of the program")
+elif verb == "knows":
+    print([name in sys.modules for name in rest])
+elif verb == "ask again":
+    sys.path.append(os.environ["PYTHONPATH"])
+    import ternary_spike, subprocess
+    ternary_spike.__path__.append(os.environ["PYTHONPATH"] + "/ternary_spike")
+    from ternary_spike.system import warm
+    print("itself:", warm.call(["knows", "sys"]))
+    print("its child:", subprocess.run(rest, capture_output=True, text=True).stdout)
 elif verb == "wait":
     print(os.getpid(), flush=True)
     time.sleep(60)
@@ -105,6 +115,32 @@ def test_the_caller_ends_as_the_copy_does(served, library, verb, status):
 def test_code_that_has_changed_meanwhile_is_what_runs(served, library):
     (library / "ternary_spike" / "__main__.py").write_text("print('other code')\n")
     assert called(served, library, "say").stdout == "other code\nserved: 0\n"
+
+
+def test_what_a_call_needs_is_imported_for_it_and_kept_for_later_ones(library, tmp_path):
+    with interpreter(tmp_path) as (environment, process):
+        assert called(environment, library, "knows", "colorsys").stdout.startswith("[False]\n")
+        asked = environment | {"MODULES": "no_such_module colorsys"}
+        assert called(asked, library, "knows", "colorsys").stdout.startswith("[True]\n")
+        assert called(environment, library, "knows", "colorsys").stdout.startswith("[True]\n")
+        assert process.poll() is None
+
+
+def test_another_program_than_the_library_is_run_by_its_name(served, library):
+    (library / "another.py").write_text("import sys\nprint(__name__, sys.argv[1:])\n")
+    done = called(served | {"MAIN": "another"}, library, "--a", "b")
+    assert done.stdout == "__main__ ['--a', 'b']\nserved: 0\n"
+
+
+def test_a_copy_does_its_own_work_and_its_children_are_served(served, library):
+    done = called(served, library, "ask again", *words(library, "knows", "colorsys"))
+    assert done.stdout == "itself: None\nits child: [True]\nserved: 0\n\nserved: 0\n" and not done.stderr
+
+
+def test_a_caller_who_says_nothing_keeps_others_waiting_for_seconds_only(library, tmp_path):
+    with interpreter(tmp_path) as (environment, _), socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(environment[warm.VARIABLE])
+        assert called(environment, library, "knows", "sys").stdout == "[True]\nserved: 0\n"
 
 
 @pytest.fixture

@@ -109,6 +109,6 @@ def test_a_module_finishes_below_its_prefix_and_the_next_call_has_nothing_to_do(
     assert not (folder / "results").exists()
     assert (folder / RESULTS / "notebooks/comparison.html").exists()
     assert "train" in (folder / RESULTS / "report/rulegraph.dot").read_text()
-    assert "served: fold" in (folder / ".snakemake/warm.log").read_text()
+    assert "served: ternary_spike fold" in (folder / ".snakemake/warm.log").read_text()
     again = snakemake(folder, "--cores", "2", **environment)
     assert again.status == 0 and "Nothing to be done" in again.text, again.text

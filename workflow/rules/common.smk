@@ -15,6 +15,7 @@ from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
+from ternary_spike.cli import COMPUTING
 from ternary_spike.configuration import run_table
 from ternary_spike.configuration.schema import checked, load_schema
 from ternary_spike.configuration.words import typed, word
@@ -93,8 +94,6 @@ KEPT = f"{REPOSITORY}/results/reference"
 NOTEBOOKS = sorted(path.stem for path in Path(REPOSITORY, "notebooks").glob("*.py"))
 # Shares trained runs between clones, in calls with --cache. Snakemake speaks of it in every call to whom it is offered.
 TRAINING_CACHE = "omit-software" if "SNAKEMAKE_OUTPUT_CACHE" in os.environ else False
-# what the short jobs import of others' packages
-WARM_MODULES = ("torch", "numpy", "yaml", "safetensors.torch", "tqdm")
 # what Snakemake sets for a job of one thread: libraries read it when they are imported
 ENVIRONMENT_OF_A_JOB = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "GOTO", "OPENBLAS", "MKL", "NUMEXPR")}
 # pictures on which operations are counted
@@ -459,7 +458,7 @@ def clear_failures():
 
 
 def start_warm_interpreter():
-    """Start what serves the short jobs of this call with torch imported already; it ends with this process.
+    """Start what serves the jobs of this call with torch imported already; it ends with this process.
 
     Jobs that are submitted run on other machines, and those in a conda environment have another Python.
     """
@@ -470,7 +469,7 @@ def start_warm_interpreter():
     os.environ[warm.VARIABLE] = str(where)
     with open(".snakemake/warm.log", "a") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "ternary_spike.system.warm", where, str(reading), *WARM_MODULES],
+            [sys.executable, "-m", "ternary_spike.system.warm", where, str(reading), *COMPUTING],
             env=os.environ
             | ENVIRONMENT_OF_A_JOB
             | {"PYTHONPATH": ":".join([LIBRARY, *PLUGINS]), "PYTHONNOUSERSITE": "1"},

@@ -19,8 +19,35 @@ import ternary_spike
 from ternary_spike.system import mistakes
 from ternary_spike.system.errors import UserError
 
-#: verbs whose work takes hardly longer than importing torch, which a warm interpreter has done already
-SHORT = ("amplitudes", "energy", "evaluate", "execute", "export", "fold", "trace", "verify")
+#: what computing imports of others' packages, and what pages do: seconds, which a warm interpreter has spent already
+COMPUTING = ("torch", "numpy", "yaml", "safetensors.torch", "tqdm")
+PAGES = (
+    "pandas",
+    "seaborn",
+    "matplotlib.backends.backend_pdf",
+    "matplotlib.backends.backend_svg",
+    "jupytext",
+    "nbformat",
+    "papermill",
+    "black",  # papermill writes the parameters with it
+    "jupyter_client.manager",
+    "ipykernel.kernelapp",
+    "IPython.extensions.storemagic",
+    "jinja2",
+    "markdown_it",
+    "mdit_py_plugins.anchors",
+    "mdit_py_plugins.dollarmath",
+    "latex2mathml.converter",
+    "pygments.formatters",
+    "pygments.lexers.python",
+)
+#: verbs of which a warm interpreter does the work, with what it imports for them
+SERVED = {
+    **dict.fromkeys(
+        ("amplitudes", "energy", "evaluate", "execute", "export", "fold", "trace", "train", "verify"), COMPUTING
+    ),
+    **dict.fromkeys(("collect", "notebook", "report"), PAGES),
+}
 SCRIPT = "ternary-spike"  # what an installed package is called by
 MISTAKE = 2  # exit status of a user's mistake
 INTERRUPTED = 130

@@ -153,6 +153,7 @@ def figure(
     folder.mkdir(parents=True, exist_ok=True)
     svg = svg_text(drawn, alt, caption, sources(runs))
     (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+    drawn.set_layout_engine("none")  # all is in its place already, and to find it again takes as long as to draw it
     drawn.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "ModDate": None})
     return Shown(framed(inline(svg, name, alt), name, caption))
 

@@ -1,6 +1,7 @@
 """Executing one notebook and rendering it as the body of a page."""
 
 import re
+import sys
 import tempfile
 from pathlib import Path
 
@@ -53,13 +54,16 @@ def _run_in_this_python(notebook: Path, executed: Path, parameters: dict) -> Non
     A kernel that the user has installed as ``python3`` may be any interpreter, and IPython's start-up files any code.
     """
     import papermill
-    from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
     from papermill.exceptions import PapermillExecutionError
 
     class ThisPython(AsyncKernelManager):
-        kernel_spec = KernelSpec(**get_kernel_dict())
+        kernel_spec = KernelSpec(
+            argv=[sys.executable, "-m", "ternary_spike.cli._kernel", "-f", "{connection_file}"],
+            display_name="Python 3",
+            language="python",
+        )
 
     with tempfile.TemporaryDirectory() as profile:
         try:

@@ -2,9 +2,11 @@
 
 ``python -m ternary_spike.system.warm SOCKET FD MODULE...`` imports the modules once and waits. Whoever calls a verb
 while the environment names its socket (:data:`VARIABLE`) is served by a copy of it, with the caller's arguments,
-folder, environment and files; signals reach the copy, and the caller ends as the copy does. Only packages of others are
-imported beforehand: the library's own code is read by each copy, as it is at that moment. Where there is no such
-interpreter, or its environment would give other results, the caller does the work itself.
+folder, environment and files; signals reach the copy, and the caller ends as the copy does. A notebook's kernel is
+served in the same way (cli/_kernel.py). What a caller needs beyond those modules is imported when the first one asks
+for it, so that no training's memory holds what draws figures. Only packages of others are imported beforehand: the
+library's own code is read by each copy, as it is at that moment. Where there is no such interpreter, or its environment
+would give other results, the caller does the work itself.
 
 It ends when FD, the reading end of a pipe, is closed at the other end, so with the process that started it. A copy is
 killed with its caller.
@@ -27,6 +29,8 @@ from pathlib import Path
 
 #: of the environment: where the socket is
 VARIABLE = "TERNARY_SPIKE_WARM"
+#: of a copy's environment: its process, which does the work itself and must not ask again; what it starts may ask
+COPY = "TERNARY_SPIKE_COPY"
 PACKAGE = "ternary_spike"
 #: of variables that libraries read when they are imported, and that may decide results or speed
 DECISIVE = (
@@ -45,28 +49,37 @@ DECISIVE = (
 )
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 LENGTH_BYTES = 8
+SECONDS = 2  # how long a caller may take over saying what it wants, while others wait
 
 
-def call(arguments: Sequence[str]) -> int | None:
-    """Let the warm interpreter run a verb.
+def call(arguments: Sequence[str], modules: Sequence[str] = (), main: str = PACKAGE) -> int | None:
+    """Let the warm interpreter run a verb, or another program of Python's.
 
     Args:
-        arguments: what follows ``python -m ternary_spike``.
+        arguments: what follows ``python -m MAIN``.
+        modules: names of what the work imports, of others' packages; the interpreter keeps them for later calls.
+        main: the module that is run.
 
     Returns:
         Its exit status; None if there is no warm interpreter, or it would compute with other settings. Where the copy
         was ended by a signal, this process is too.
     """
     where = os.environ.get(VARIABLE)
-    if not where:
+    if not where or os.environ.get(COPY) == str(os.getpid()):
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(where)
     except OSError:
         return None
-    environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
-    request = {"arguments": list(arguments), "folder": str(Path.cwd()), "path": sys.path, "environment": environment}
+    request = {
+        "main": main,
+        "modules": list(modules),
+        "arguments": list(arguments),
+        "folder": str(Path.cwd()),
+        "path": sys.path,
+        "environment": dict(os.environ),
+    }
     content = json.dumps(request).encode()
     with connection:
         try:
@@ -112,7 +125,7 @@ def serve(where: Path, until: int, modules: Sequence[str]) -> None:
     Args:
         where: path of the socket to make; at the end it is removed, and its folder if nothing else is in it.
         until: file descriptor of the pipe's reading end.
-        modules: names of what to import.
+        modules: names of what to import at once.
     """
     os.setsid()  # a terminal's Ctrl-C reaches the callers, who pass it on
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a copy but its own parent
@@ -120,30 +133,46 @@ def serve(where: Path, until: int, modules: Sequence[str]) -> None:
     server.bind(str(where))
     server.listen(128)  # from now on callers wait until the modules are there
     try:
-        for name in modules:
-            import_module(name)
+        _import(modules)
         while until not in select.select([server, until], [], [])[0]:
             connection, _ = server.accept()
-            if os.fork() == 0:
-                server.close()
-                os.close(until)
-                _attend(connection)
-            connection.close()
+            with connection, contextlib.suppress(OSError, ValueError):  # the caller is gone
+                request, files = _received(connection)
+                _import(request["modules"])
+                if os.fork() == 0:
+                    server.close()
+                    os.close(until)
+                    _attend(connection, request, files)
+                for file in files:
+                    os.close(file)
     finally:
         where.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             where.parent.rmdir()
 
 
-def _attend(connection: socket.socket) -> None:
+def _import(modules: Sequence[str]) -> None:
+    """Import what is not there yet. What cannot be imported is left to the copies, who say so if they need it."""
+    for name in modules:
+        with contextlib.suppress(ImportError):
+            import_module(name)
+
+
+def _received(connection: socket.socket) -> tuple[dict, list[int]]:
+    """A call and the caller's open files."""
+    connection.settimeout(SECONDS)
+    head, files, _, _ = socket.recv_fds(connection, LENGTH_BYTES, 3)
+    request = json.loads(connection.makefile("rb").read(int.from_bytes(head)))
+    connection.settimeout(None)
+    return request, files
+
+
+def _attend(connection: socket.socket, request: dict, files: Sequence[int]) -> None:
     """Serve one call in a process of its own, which never returns."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        head, files, _, _ = socket.recv_fds(connection, LENGTH_BYTES, 3)
-        content = connection.makefile("rb").read(int.from_bytes(head))
-        request = json.loads(content)
         if len(files) == 3 and decisive(request["environment"]) == decisive(dict(os.environ)):
-            print("served:", *request["arguments"][:1], flush=True)
+            print("served:", request["main"], *request["arguments"][:1], flush=True)
             copy = os.fork()
             if copy == 0:
                 _work(request, files)
@@ -163,7 +192,7 @@ def _attend(connection: socket.socket) -> None:
 
 
 def _work(request: dict, files: Sequence[int]) -> None:
-    """Be the caller: its files, folder, environment, arguments; run the verb and end as it does."""
+    """Be the caller: its files, folder, environment, arguments; run the module and end as it does."""
     code = 1
     try:
         for target, file in enumerate(files):
@@ -171,13 +200,14 @@ def _work(request: dict, files: Sequence[int]) -> None:
         os.chdir(request["folder"])
         os.environ.clear()
         os.environ.update(request["environment"])
+        os.environ[COPY] = str(os.getpid())
         sys.path[:] = request["path"]
-        sys.argv = [PACKAGE, *request["arguments"]]
+        sys.argv = [request["main"], *request["arguments"]]
         sys.orig_argv = [sys.executable, "-m", *sys.argv]
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
             del sys.modules[name]
-        runpy.run_module(PACKAGE, run_name="__main__", alter_sys=True)
+        runpy.run_module(request["main"], run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:
         code = _code_of(end)
