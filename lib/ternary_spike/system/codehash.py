@@ -11,6 +11,7 @@ them. So of a registry the functions count, and its entries do not: what the run
 
 import ast
 import hashlib
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -157,8 +158,9 @@ def closure(modules: Iterable[str], folder: Path | None = None, left_out: Collec
     waiting = list(modules)
     roots = {name.partition(".")[0]: None for name in waiting} | {PACKAGE: None}
     roots = {name: _root(name) for name in roots} | {PACKAGE: Path(folder or Path(__file__).parents[1])}
+    names = _listing()
     for name in waiting:
-        if _source(roots, name) is None:
+        if _source(roots, name, names) is None:
             raise ValueError(f"there is no module {name!r}, whose code decides a result")
     found: dict[str, Module] = {}
     seen = set(left_out)
@@ -167,7 +169,7 @@ def closure(modules: Iterable[str], folder: Path | None = None, left_out: Collec
         if name in seen:
             continue
         seen.add(name)
-        if (path := _source(roots, name)) is None:
+        if (path := _source(roots, name, names)) is None:
             continue
         state = path.stat()
         found[name] = _module(name, path, state.st_mtime_ns, state.st_size)
@@ -190,15 +192,30 @@ def _root(name: str) -> Path | None:
     return Path(folders[0] if folders else spec.origin or "")
 
 
-def _source(roots: Mapping[str, Path | None], name: str) -> Path | None:
+def _listing() -> Callable[..., frozenset[str]]:
+    """What is in a folder, of a root and the names below it; each is read once, since most names are no modules."""
+
+    @cache
+    def names(root: Path, *around: str) -> frozenset[str]:
+        try:
+            with os.scandir(root.joinpath(*around)) as entries:
+                return frozenset(entry.name for entry in entries)
+        except OSError:  # there is none
+            return frozenset()
+
+    return names
+
+
+def _source(roots: Mapping[str, Path | None], name: str, names: Callable[..., frozenset[str]]) -> Path | None:
     """The file of a module or of a package; None if it has none, as a name that is no module."""
     package, *rest = name.split(".")
     root = roots.get(package)
-    if root is None:
-        return None
-    path = root.joinpath(*rest)
-    candidates = [path, path / "__init__.py"] if not rest else [path.with_suffix(".py"), path / "__init__.py"]
-    return next((file for file in candidates if file.suffix == ".py" and file.is_file()), None)
+    if root is None or (root.suffix == ".py" and not rest):
+        return root if root and root.is_file() else None
+    if rest and f"{rest[-1]}.py" in (around := names(root, *rest[:-1])):
+        return root.joinpath(*rest).with_suffix(".py")
+    folder = not rest or rest[-1] in around
+    return root.joinpath(*rest, "__init__.py") if folder and "__init__.py" in names(root, *rest) else None
 
 
 @cache
