@@ -8,7 +8,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.helpers.forked import forked
+
 REPOSITORY = Path(__file__).parents[2]
+# what a call of snakemake imports of other packages
+WARM = ("snakemake.cli", "snakemake.profiles", "snakemake.report.html_reporter", "smart_open", "jsonschema")
 PARTS = ("Snakefile", "workflow", "lib", "config", "notebooks", "profiles", "envs")
 HEAD = "dataset,architecture,timesteps,neuron,variant,neuron_options,recipe,seeds,tables,control\n"
 SMOKE_ROWS = """digits,resnet6w4,2,ternary,,,digits,0,demo,false
@@ -47,8 +51,11 @@ class Outcome:
 
 
 def copied(folder: Path, notebooks: tuple[str, ...] = ("comparison",)) -> Path:
-    """A copy of what the workflow consists of, with the named notebooks only."""
-    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+    """A copy of what the workflow consists of, with the named notebooks only.
+
+    With the bytecode, which a changed file does without: a call need not compile the library again.
+    """
+    ignored = shutil.ignore_patterns("*.pyc.*")  # bytecode that another process is about to write
     folder.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         source = REPOSITORY / part
@@ -75,11 +82,17 @@ def surroundings() -> dict[str, str]:
 
 
 def snakemake(folder: Path, *arguments: str, timeout: float = 1800, devices: str = "", **environment: str) -> Outcome:
-    """Call snakemake in a copy of the repository, with one thread for whatever it starts; ``devices`` are its GPUs."""
+    """Call snakemake in a copy of the repository, with one thread for whatever it starts; ``devices`` are its GPUs.
+
+    A call whose environment has more in it is a new process, since Python and packages read theirs when they start.
+    """
+    around = surroundings() | {"CUDA_VISIBLE_DEVICES": devices}
+    if not environment:
+        return Outcome(*forked(*WARM).run(folder, around, "snakemake", *arguments, timeout=timeout))
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments],
         cwd=folder,
-        env=surroundings() | {"CUDA_VISIBLE_DEVICES": devices} | environment,
+        env=around | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
