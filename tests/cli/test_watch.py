@@ -166,7 +166,8 @@ def test_a_training_says_how_far_it_is_and_one_that_was_killed_how_far_it_came(p
         done = watch(*text)
         assert done.returncode == 0 and not done.stderr, done.stderr
         (line,) = (line for line in done.stdout.splitlines() if line.startswith("long"))
-        assert re.search(rf"^long +0 +training +\d+/{EPOCHS} +\d\.\d{{4}} +\d+\.\d\d % +\d+ +(\d+ min|\d+ s)$", line)
+        left = r"(\d+ h )?\d+ (min|s)"
+        assert re.search(rf"^long +0 +training +\d+/{EPOCHS} +\d\.\d{{4}} +\d+\.\d\d % +\d+ +{left}$", line)
     in_a_terminal(preset)
     training.kill()
     training.wait()
