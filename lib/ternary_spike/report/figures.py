@@ -153,8 +153,10 @@ def figure(
     folder.mkdir(parents=True, exist_ok=True)
     svg = svg_text(drawn, alt, caption, sources(runs))
     (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+    layout = drawn.get_layout_engine()
     drawn.set_layout_engine("none")  # all is in its place already, and to find it again takes as long as to draw it
     drawn.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "ModDate": None})
+    drawn.set_layout_engine(layout)
     return Shown(framed(inline(svg, name, alt), name, caption))
 
 
