@@ -1,6 +1,6 @@
-"""A report carries what its numbers come from: its own files one by one, those of kept sets mostly in an archive."""
+"""A report carries what its numbers come from: what pages link to by itself, the rest in archives."""
 
-import zipfile
+import tarfile
 
 import pytest
 
@@ -25,33 +25,61 @@ def carried(tmp_path_factory):
     own, other = collected(folder / "own"), collected(folder / "kept/other")
     (folder / "files/runs/gone/seed0").mkdir(parents=True)
     (folder / "files/runs/gone/seed0/run.json").write_text("of a run that the plan no longer has")
+    for name, content in (("figures/one.svg", "<svg></svg>"), ("notebooks/page.ipynb", "{}")):
+        (own / name).parent.mkdir()
+        (own / name).write_text(content)
     (other / "runs/digits-resnet8-T2-binary/seed0/weights.safetensors").write_bytes(b"large")
     copy_files(Results(own), kept(folder / "kept"), {"neuron.csv": own / "plan.csv"}, folder / "files")
     return folder
 
 
-def test_the_preset_s_files_stand_there_one_by_one_and_stale_ones_go(carried):
-    runs = sorted(path.relative_to(carried / "own") for path in (carried / "own/runs").rglob("*") if path.is_file())
-    assert len(runs) > 50
-    for path in runs:
-        assert (carried / "files" / path).read_bytes() == (carried / "own" / path).read_bytes()
-    assert (carried / "files/tables/summary.csv").exists() and (carried / "files/bench/neuron.csv").exists()
-    assert not (carried / "files/runs/gone").exists()
+def files_of(place, archive: str) -> dict[str, bytes]:
+    with tarfile.open(place / archive) as opened:
+        return {name: opened.extractfile(name).read() for name in opened.getnames()}
 
 
-def test_a_kept_set_s_records_stand_there_and_the_rest_is_in_its_archive(carried):
-    place, source = carried / "files/reference/other", carried / "kept/other"
+def small_files(source) -> list:
+    return [path for path in (source / "runs").rglob("*") if path.is_file() and path.suffix != ".safetensors"]
+
+
+def test_the_preset_s_records_tables_and_figures_stand_there_and_stale_files_go(carried):
+    place, source = carried / "files", carried / "own"
     assert {path.name for path in (place / "runs").rglob("*") if path.is_file()} == {"run.json"}
-    assert (place / "tables/runs.csv").read_bytes() == (source / "tables/runs.csv").read_bytes()
-    with zipfile.ZipFile(place / "runs.zip") as archive:
-        names = archive.namelist()
-        expected = [path for path in (source / "runs").rglob("*") if path.is_file() and path.suffix != ".safetensors"]
-        assert names == sorted(path.relative_to(source).as_posix() for path in expected)
-        assert all(archive.read(name) == (source / name).read_bytes() for name in names)
-    assert (place / "runs.zip").stat().st_size < 0.3 * sum(path.stat().st_size for path in expected)
+    for record in (place / "runs").rglob("run.json"):
+        assert record.read_bytes() == (source / record.relative_to(place)).read_bytes()
+    assert (place / "tables/summary.csv").exists() and (place / "bench/neuron.csv").exists()
+    assert (place / "figures/one.svg").read_text() == "<svg></svg>"
+    assert not (place / "runs/gone").exists()
 
 
-def test_the_same_files_make_the_same_archive(carried, tmp_path):
+def test_all_that_runs_left_is_in_one_archive_and_notebooks_in_another(carried):
+    place, source = carried / "files", carried / "own"
+    expected = small_files(source)
+    assert len(expected) > 50
+    assert files_of(place, "runs.tar.xz") == {
+        path.relative_to(source).as_posix(): path.read_bytes() for path in expected
+    }
+    assert files_of(place, "notebooks.tar.xz") == {"page.ipynb": b"{}"}
+
+
+def test_a_kept_set_s_records_stand_there_and_all_of_it_is_in_its_archive(carried):
+    place, source = carried / "files/reference/other", carried / "kept/other"
+    assert {path.name for path in place.rglob("*") if path.is_file()} == {"run.json", "set.tar.xz"}
+    expected = [*small_files(source), *(source / "tables").glob("*.csv")]
+    found = files_of(place, "set.tar.xz")
+    assert found == {path.relative_to(source).as_posix(): path.read_bytes() for path in expected}
+    assert list(found) == sorted(found)
+
+
+def test_a_run_costs_the_report_little_more_than_its_record(carried):
+    """A report of hundreds of runs is one that can be sent: with `make rivals` a run takes 8 kB of it, pages aside."""
+    place = carried / "files"
+    records = list((place / "runs").rglob("run.json"))
+    size = sum(path.stat().st_size for path in records) + (place / "runs.tar.xz").stat().st_size
+    assert size < len(records) * 8000 and size < 0.3 * sum(len(c) for c in files_of(place, "runs.tar.xz").values())
+
+
+def test_the_same_files_make_the_same_archives(carried, tmp_path):
     copy_files(Results(carried / "own"), kept(carried / "kept"), {}, tmp_path)
-    again = (tmp_path / "reference/other/runs.zip").read_bytes()
-    assert again == (carried / "files/reference/other/runs.zip").read_bytes()
+    for name in ("reference/other/set.tar.xz", "runs.tar.xz", "notebooks.tar.xz"):
+        assert (tmp_path / name).read_bytes() == (carried / "files" / name).read_bytes()

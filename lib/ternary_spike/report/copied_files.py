@@ -1,11 +1,13 @@
 """The small files that a report's numbers come from, copied into the report so that it can be moved or published whole.
 
-The preset's own files stand there one by one. Of the sets that are kept with the repository the tables and the records
-do; what else their runs left is one archive a set, which is a tenth of the size: a set has hundreds of runs.
+What a page links to stands there by itself: tables, figures and the runs' records. Everything else is in archives: a
+set has hundreds of runs, whose files are so alike that together they are a tenth of the size, and an executed notebook
+holds its page's figures once more.
 """
 
+import io
 import shutil
-import zipfile
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,12 +17,10 @@ from ternary_spike.report import reference
 from ternary_spike.report.benchmarks import PLACE as BENCHMARKS
 from ternary_spike.report.results import Results
 
-#: what a set's archive is called
-ARCHIVE = "runs.zip"
-#: the file of a run that pages link to, so that it must be there by itself
-RECORD = "run.json"
-#: the earliest time that an archive can say: the same files then make the same archive, whenever it is made
-_EPOCH = (1980, 1, 1, 0, 0, 0)
+#: what the archives are called: of a set's runs with, where it is a kept one, its tables; of the executed notebooks
+RUNS, KEPT_SET, NOTEBOOKS = "runs.tar.xz", "set.tar.xz", "notebooks.tar.xz"
+#: the files of a run that pages link to, so that they must be there by themselves
+LINKED = ("run.json", MATCH)
 
 
 def copy_files(results: Results, kept: Iterable[reference.Kept], measured: dict[str, Path], target: Path) -> None:
@@ -36,19 +36,19 @@ def copy_files(results: Results, kept: Iterable[reference.Kept], measured: dict[
         OSError: if a file cannot be read, or the folder not be written.
     """
     source = results.folder
-    wanted = _tables(results, Path())
+    runs = _run_files(results)
+    notebooks = {Path(path.name): path for path in (source / "notebooks").glob("*.ipynb")}
+    wanted = _tables(results) | _linked(runs)
     wanted |= {Path("figures") / path.name: path for path in (source / "figures").glob("*") if path.is_file()}
-    wanted |= {Path("notebooks") / path.name: path for path in (source / "notebooks").glob("*.ipynb")}
     wanted |= {Path(n): source / n for n in ("plan.csv", "trace.csv", "amplitudes.csv") if (source / n).exists()}
-    wanted |= _run_files(results)
     wanted |= {Path(BENCHMARKS) / name: path for name, path in measured.items()}
-    archives = {}
+    archives = {Path(RUNS): runs, Path(NOTEBOOKS): notebooks}
     for each in kept:
         place = Path(reference.PLACE) / each.preset
         files = _run_files(each)
-        wanted |= _tables(each, place)
-        wanted |= {place / name: path for name, path in files.items() if name.name == RECORD}
-        archives[place / ARCHIVE] = files
+        wanted |= {place / name: path for name, path in _linked(files).items()}
+        archives[place / KEPT_SET] = files | _tables(each)
+    archives = {place: files for place, files in archives.items() if files}
     for path in sorted(target.rglob("*"), reverse=True):
         if path.is_file() and path.relative_to(target) not in {*wanted, *archives}:
             path.unlink()
@@ -61,9 +61,14 @@ def copy_files(results: Results, kept: Iterable[reference.Kept], measured: dict[
         _write_archive(target / relative, files)
 
 
-def _tables(results: Results, place: Path) -> dict[Path, Path]:
-    """A set's tables, by their place in the report."""
-    return {place / "tables" / path.name: path for path in (results.folder / "tables").glob("*.csv")}
+def _linked(files: dict[Path, Path]) -> dict[Path, Path]:
+    """Of runs' files those that pages link to."""
+    return {name: path for name, path in files.items() if name.name in LINKED}
+
+
+def _tables(results: Results) -> dict[Path, Path]:
+    """A set's tables, by their place within the set."""
+    return {Path("tables") / path.name: path for path in (results.folder / "tables").glob("*.csv")}
 
 
 def _run_files(results: Results) -> dict[Path, Path]:
@@ -79,9 +84,11 @@ def _run_files(results: Results) -> dict[Path, Path]:
 
 
 def _write_archive(path: Path, files: dict[Path, Path]) -> None:
-    """One compressed file of them all, written anew."""
+    """One compressed file of them all, written anew; the same files make the same archive, whenever it is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w") as archive:
+    with tarfile.open(path, "w:xz") as archive:
         for name in sorted(files):
-            entry = zipfile.ZipInfo(name.as_posix(), _EPOCH)
-            archive.writestr(entry, files[name].read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=9)
+            content = files[name].read_bytes()
+            entry = tarfile.TarInfo(name.as_posix())  # without owner and time
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))

@@ -1,5 +1,6 @@
 """Figures: drawn once, written as SVG and PDF at paper size, and shown in the page in the page's own colours."""
 
+import hashlib
 import io
 import re
 import textwrap
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from ternary_spike.report import palette
 from ternary_spike.report.results import READ, Results
+from ternary_spike.report.svg import slim
 
 #: width of a paper's text in inches
 TEXT_WIDTH = 6.75
@@ -91,25 +93,21 @@ def end_labels(
 
 
 def svg_text(drawn: Figure, alt: str = "", caption: str = "", source: str | None = None) -> str:
-    """A figure as SVG, the same text each time; alternative text, caption and the runs it shows are in its metadata.
-
-    Outlines are written to a hundredth of a point: a picture of many steps is then half as large, in its file, in its
-    page and in the executed notebook.
-    """
+    """A figure as SVG, the same text each time; alternative text, caption and the runs it shows are in its metadata."""
     stream = io.StringIO()
     metadata = {"Date": None, "Creator": None, "Title": alt, "Description": caption, "Source": source}
     drawn.savefig(stream, format="svg", metadata=metadata)
-    rounded = lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip(".")  # noqa: E731
-    return re.sub(r'\sd="[^"]*"', lambda path: re.sub(r"-?\d+\.\d{3,}", rounded, path[0]), stream.getvalue())
+    return slim(stream.getvalue())
 
 
 def inline(svg: str, name: str, alt: str) -> str:
     """An SVG file's content as an element of a page: colours from the page, ids of its own, a text alternative."""
-    svg, name = svg[svg.index("<svg") :], escape(name, quote=True)
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.S)
-    svg = re.sub(r'\sid="([^"]+)"', rf' id="{name}-\1"', svg)
-    svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.S)
+    # a page has many figures, whose names are long, and a figure refers to its marks hundreds of times
+    own = f"f{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    numbers: dict[str, str] = {}
+    short = lambda found: f"{found[1]}{numbers.setdefault(found[2], f'{own}-{len(numbers)}')}"  # noqa: E731
+    svg = re.sub(r'(\sid="|href="#|url\(#)([^")]+)', short, svg)
     for variable, (colour, _) in palette.variables().items():
         svg = svg.replace(colour, f"var(--{variable}, {colour})")
     svg = svg.replace(palette.INK, "currentColor").replace(palette.RULE, f"var(--rule, {palette.RULE})")

@@ -17,7 +17,7 @@ from ternary_spike.planning.matching import RECORD as MATCH
 from ternary_spike.planning.run_files import RUN_FILES, run_folder
 from ternary_spike.report import figures, notebooks, palette, reference, rulegraph, show
 from ternary_spike.report.benchmarks import benchmark_files
-from ternary_spike.report.copied_files import copy_files
+from ternary_spike.report.copied_files import LINKED, NOTEBOOKS, RUNS, copy_files
 from ternary_spike.report.equal_conditions import compared_sets, in_one_sentence, main_place, rivals_figure
 from ternary_spike.report.folds import fold_in_figures
 from ternary_spike.report.results import Results
@@ -109,7 +109,12 @@ class _Site:
             (self.out / f"{stale}.html").unlink(missing_ok=True)
         for name, body in self.bodies.items():
             self._write(
-                f"{name}.html", "notebook.html.j2", self.titles[name], name=name, body=Markup(self._checked(body))
+                f"{name}.html",
+                "notebook.html.j2",
+                self.titles[name],
+                name=name,
+                archive=NOTEBOOKS,
+                body=Markup(self._checked(body)),
             )
 
     def _checked(self, body: str) -> str:
@@ -126,10 +131,10 @@ class _Site:
             seeds = []
             for _, seed in self.runs[self.runs["id"] == row["id"]].iterrows():
                 folder = run_folder(self.results.folder, row["id"], seed["seed"])
-                base = f"../files/runs/{row['id']}/seed{seed['seed']}"
-                files = {name: f"{base}/{name}" for name in RUN_FILES if (folder / name).is_file()}
+                within = f"runs/{row['id']}/seed{seed['seed']}"
+                files = [name for name in RUN_FILES if (folder / name).is_file()]
                 record = self.results.run(row["id"], seed["seed"]) if pd.notna(seed["last_epoch_percent"]) else {}
-                seeds.append({"seed": seed["seed"], "row": _filled(seed), "files": files, "run": record})
+                seeds.append({"seed": seed["seed"], "row": _filled(seed), "files": files, "in": within, "run": record})
             used = self.claims[self.claims["runs"].map(lambda ids, run=row["id"]: run in ids.split())]
             accuracy = {
                 which: show.in_words(row[f"{which}_mean_percent"], row[f"{which}_std_percent"], 2, "%")
@@ -141,6 +146,8 @@ class _Site:
                 row["id"],
                 row=_filled(row) | {"mark": palette.variable(row["neuron"])},
                 seeds=seeds,
+                archive=RUNS,
+                linked=LINKED,
                 accuracy=accuracy,
                 claims=used.to_dict("records"),
                 wall=_duration(row["wall_seconds"]),
