@@ -28,7 +28,7 @@ from tests.planning.test_failures import RUN
 from tests.workflow.running import copied, smoke
 
 CPU = torch.device("cpu")
-MEGABYTES = 4
+MEGABYTES = 40
 ROOT = Path(__file__).parents[1]
 
 
