@@ -458,18 +458,20 @@ def clear_failures():
 
 
 def start_warm_interpreter():
-    """Start what serves the jobs of this call with torch imported already; it ends with this process.
+    """Start what serves the jobs of this call with their packages imported already; it ends with this process.
 
+    Where a run is not there yet, torch is imported at once; pages need not wait for it.
     Jobs that are submitted run on other machines, and those in a conda environment have another Python.
     """
     if not workflow.is_main_process or finished_only() or SUBMITS or CONDA or not hasattr(os, "pidfd_open"):
         return
+    all_there = all(Path(f"{RESULTS}/runs/{run.id}/seed{run.seed}/run.json").exists() for run in PLAN)
     reading, writing = os.pipe()
     where = warm.new_socket()
     os.environ[warm.VARIABLE] = str(where)
     with open(".snakemake/warm.log", "a") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "ternary_spike.system.warm", where, str(reading), *COMPUTING],
+            [sys.executable, "-m", "ternary_spike.system.warm", where, str(reading), *(() if all_there else COMPUTING)],
             env=os.environ
             | ENVIRONMENT_OF_A_JOB
             | {"PYTHONPATH": ":".join([LIBRARY, *PLUGINS]), "PYTHONNOUSERSITE": "1"},
