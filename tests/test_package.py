@@ -188,4 +188,9 @@ def test_the_wheel_with_its_stages_does_every_verb_outside_of_the_repository(dis
     page = (results / f"report/runs/{SUMMARY}.html").read_text()
     assert f"<dt>Version</dt><dd>{ternary_spike.__version__}</dd>" in page
     # what is kept with the package is in the report without having been named
-    assert list((results / "report/files/reference").glob("*/tables/summary.csv"))
+    archives = sorted((results / "report/files/reference").glob("*/set.tar.xz"))
+    kept = {path.parts[-3] for path in ROOT.glob("results/reference/*/tables/summary.csv")}
+    assert {path.parent.name for path in archives} == kept and kept
+    for path in archives:
+        with tarfile.open(path) as archive:
+            assert "tables/summary.csv" in archive.getnames()
