@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ternary_spike.membrane.in_place import holds
 from ternary_spike.models.base import SpikingNetwork, named_neurons
 from ternary_spike.models.recording import recording
 from ternary_spike.models.streaming import Encoder, scores_by_timestep
@@ -35,16 +36,18 @@ class _LayerStatistics:
 
     def add(self, u: Tensor, b: Tensor, first_timestep: int = 0) -> None:
         """Take in potentials and spikes [T', B, ...] of T' timesteps, the network's from ``first_timestep`` on."""
-        positive, negative = b > 0, b < 0
-        self.positive += positive.sum(dim=(0, 1))
-        self.negative += negative.sum(dim=(0, 1))
-        self.by_timestep[first_timestep : first_timestep + len(b)] += (positive | negative).flatten(1).sum(1)
+        low, high = b.aminmax()
+        for beyond, compare, counts in ((high > 0, torch.gt, self.positive), (low < 0, torch.lt, self.negative)):
+            if beyond:  # most neurons emit one sign only, and most of the time here is spent on counting
+                by_site = holds(compare, b, 0.0).sum(1, dtype=torch.float32)  # whole numbers, exact up to 2^24 samples
+                counts += by_site.sum(0, dtype=torch.float64)
+                by_timestep = by_site.flatten(1).sum(1, dtype=torch.float64)
+                self.by_timestep[first_timestep : first_timestep + len(b)] += by_timestep
         values = u.float().flatten()
-        self.histogram += torch.histc(values, MEMBRANE_BINS, -MEMBRANE_RANGE, MEMBRANE_RANGE)
-        self.below += (values < -MEMBRANE_RANGE).sum()
-        self.above += (values > MEMBRANE_RANGE).sum()
+        for total, found in zip((self.below, self.histogram, self.above), _histogram(values), strict=True):
+            total += found
         self.sum += values.sum(dtype=torch.float64)
-        self.sum_of_squares += values.double().square().sum()
+        self.sum_of_squares += values.double().square_().sum()
 
     def result(self, samples: int) -> dict:
         timesteps, neurons = len(self.by_timestep), self.positive.numel()
@@ -72,6 +75,19 @@ class _LayerStatistics:
                 "std": max(self.sum_of_squares.item() / events - mean * mean, 0.0) ** 0.5,
             },
         }
+
+
+def _histogram(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How many of the values [N] lie below the histogram's range, in each of its bins, above its range."""
+    above = holds(torch.gt, values, MEMBRANE_RANGE).sum(dtype=torch.float64)
+    if values.device.type != "cpu":
+        below = holds(torch.lt, values, -MEMBRANE_RANGE).sum(dtype=torch.float64)
+        return below, torch.histc(values, MEMBRANE_BINS, -MEMBRANE_RANGE, MEMBRANE_RANGE), above
+    # the bins of torch.histc to the bit, and 3 times as fast: one pass counts, with a bin more at either end
+    bins = (values + MEMBRANE_RANGE).mul_(MEMBRANE_BINS / (2 * MEMBRANE_RANGE)).floor_().clamp_(-1, MEMBRANE_BINS)
+    counts = torch.bincount(bins.add_(1).to(torch.int32), minlength=MEMBRANE_BINS + 2).double()
+    counts[-2] += counts[-1] - above  # the upper end of the range is in the last bin
+    return counts[0], counts[1:-1], above
 
 
 @torch.no_grad()
