@@ -1,5 +1,6 @@
 """A report carries what its numbers come from: what pages link to by itself, the rest in archives."""
 
+import os
 import tarfile
 
 import pytest
@@ -83,3 +84,25 @@ def test_the_same_files_make_the_same_archives(carried, tmp_path):
     copy_files(Results(carried / "own"), kept(carried / "kept"), {}, tmp_path)
     for name in ("reference/other/set.tar.xz", "runs.tar.xz", "notebooks.tar.xz"):
         assert (tmp_path / name).read_bytes() == (carried / "files" / name).read_bytes()
+
+
+def test_an_archive_of_other_files_or_none_at_all_is_written_anew_and_one_of_the_same_is_left(carried, tmp_path):
+    def copied() -> dict[str, bytes]:
+        copy_files(Results(carried / "own"), kept(carried / "kept"), {}, tmp_path)
+        return files_of(tmp_path, "runs.tar.xz")
+
+    expected = copied()
+    archive = tmp_path / "runs.tar.xz"
+    first = archive.read_bytes()
+    os.utime(archive, ns=(1, 1))
+    assert copied() == expected and archive.stat().st_mtime_ns == 1
+    for damaged in (first[:-100], b"", b"no archive", (tmp_path / "notebooks.tar.xz").read_bytes()):
+        archive.write_bytes(damaged)
+        assert copied() == expected
+    page = carried / "own/notebooks/page.ipynb"
+    page.write_text('{"changed": 1}')
+    try:
+        copied()
+        assert files_of(tmp_path, "notebooks.tar.xz") == {"page.ipynb": b'{"changed": 1}'}
+    finally:
+        page.write_text("{}")
