@@ -44,7 +44,7 @@ def served(tmp_path_factory):
     where.parent.mkdir()
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ternary_spike.system.warm", str(where), str(reading)],
+            [sys.executable, "-m", "ternary_spike.system.warm", str(where), str(reading), "--", *PAGES],
             pass_fds=[reading],
             stdout=file,
         )
@@ -94,7 +94,7 @@ time.sleep(100)
 """
     )
     caller = subprocess.Popen(
-        command(tmp_path, text), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command(tmp_path, text), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     for _ in range(600):
         if told.exists() and told.read_text().endswith(" "):

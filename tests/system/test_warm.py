@@ -51,13 +51,13 @@ elif verb == "wait":
 
 
 @contextmanager
-def interpreter(folder: Path, *modules: str):
+def interpreter(folder: Path, *modules: str, program: tuple[str, ...] = ("-m", "ternary_spike.system.warm")):
     """A warm interpreter with these modules, and what a call's environment must say to reach it."""
     reading, writing = os.pipe()
     where = folder / "its own" / "socket"
     where.parent.mkdir()
     environment = os.environ | {"PYTHONPATH": str(LIBRARY)}
-    command = [sys.executable, "-m", "ternary_spike.system.warm", str(where), str(reading), *modules]
+    command = [sys.executable, *program, str(where), str(reading), *modules]
     process = subprocess.Popen(command, env=environment, pass_fds=[reading])
     os.close(reading)
     while not where.exists():
@@ -124,6 +124,32 @@ def test_what_a_call_needs_is_imported_for_it_and_kept_for_later_ones(library, t
         assert called(asked, library, "knows", "colorsys").stdout.startswith("[True]\n")
         assert called(environment, library, "knows", "colorsys").stdout.startswith("[True]\n")
         assert process.poll() is None
+
+
+def test_a_second_process_serves_those_who_ask_for_its_modules_and_for_nothing_else(library, tmp_path):
+    with interpreter(tmp_path, "colorsys", "--", "sched", "wave") as (environment, process):
+        names = ("colorsys", "sched", "wave")
+        for asked, known in (("sched", [False, True, False]), ("sched colorsys", [True, True, False])):
+            done = called(environment | {"MODULES": asked}, library, "knows", *names)
+            assert done.stdout == f"{known}\nserved: 0\n", asked
+        assert called(environment | {"MODULES": "sched"}, library, "end", "3").returncode == 3
+        second = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+    assert gone(second)
+
+
+def test_the_second_process_imports_its_modules_when_nobody_has_asked_for_a_while(library, tmp_path):
+    impatient = "import sys; from pathlib import Path; from ternary_spike.system import warm; warm.PATIENCE = 0.0; "
+    impatient += "warm.serve(Path(sys.argv[1]), int(sys.argv[2]), [], ['sched', 'wave'])"
+    with interpreter(tmp_path, program=("-c", impatient)) as (environment, _):
+        done = called(environment | {"MODULES": "sched"}, library, "knows", "wave")
+        assert done.stdout == "[True]\nserved: 0\n"
+
+
+def test_a_second_process_that_was_killed_leaves_the_work_to_the_caller(library, tmp_path):
+    with interpreter(tmp_path, "--", "sched") as (environment, process):
+        os.kill(int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()), signal.SIGKILL)
+        assert called(environment | {"MODULES": "sched"}, library, "knows", "sched").stdout == "not served\n"
+        assert called(environment, library, "knows", "sched").stdout == "[False]\nserved: 0\n"
 
 
 def test_another_program_than_the_library_is_run_by_its_name(served, library):

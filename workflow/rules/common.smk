@@ -15,7 +15,7 @@ from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
-from ternary_spike.cli import COMPUTING
+from ternary_spike.cli import COMPUTING, PAGES
 from ternary_spike.configuration import run_table
 from ternary_spike.configuration.schema import checked, load_schema
 from ternary_spike.configuration.words import typed, word
@@ -460,7 +460,7 @@ def clear_failures():
 def start_warm_interpreter():
     """Start what serves the jobs of this call with their packages imported already; it ends with this process.
 
-    Where a run is not there yet, torch is imported at once; pages need not wait for it.
+    Where a run is not there yet, torch is imported at once. A second process serves pages, which need not wait for it.
     Jobs that are submitted run on other machines, and those in a conda environment have another Python.
     """
     if not workflow.is_main_process or finished_only() or SUBMITS or CONDA or not hasattr(os, "pidfd_open"):
@@ -469,9 +469,10 @@ def start_warm_interpreter():
     reading, writing = os.pipe()
     where = warm.new_socket()
     os.environ[warm.VARIABLE] = str(where)
+    command = [sys.executable, "-m", "ternary_spike.system.warm"]
     with open(".snakemake/warm.log", "a") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "ternary_spike.system.warm", where, str(reading), *(() if all_there else COMPUTING)],
+            [*command, where, str(reading), *(() if all_there else COMPUTING), "--", *PAGES],
             env=os.environ
             | ENVIRONMENT_OF_A_JOB
             | {"PYTHONPATH": ":".join([LIBRARY, *PLUGINS]), "PYTHONNOUSERSITE": "1"},

@@ -1,12 +1,13 @@
 """A warm interpreter: short commands without the seconds that importing torch takes, by copies of one that has.
 
-``python -m ternary_spike.system.warm SOCKET FD MODULE...`` imports the modules once and waits. Whoever calls a verb
-while the environment names its socket (:data:`VARIABLE`) is served by a copy of it, with the caller's arguments,
-folder, environment and files; signals reach the copy, and the caller ends as the copy does. A notebook's kernel is
-served in the same way (cli/_kernel.py). What a caller needs beyond those modules is imported when the first one asks
-for it, so that no training's memory holds what draws figures. Only packages of others are imported beforehand: the
-library's own code is read by each copy, as it is at that moment. Where there is no such interpreter, or its environment
-would give other results, the caller does the work itself.
+``python -m ternary_spike.system.warm SOCKET FD MODULE... [-- MODULE...]`` imports the modules once and waits. Whoever
+calls a verb while the environment names its socket (:data:`VARIABLE`) is served by a copy of it, with the caller's
+arguments, folder, environment and files; signals reach the copy, and the caller ends as the copy does. A notebook's
+kernel is served in the same way (cli/_kernel.py). What a caller needs beyond those modules is imported when the first
+one asks for it. Modules behind ``--`` are imported by a second process, for those who ask for nothing else: so no
+training's memory holds what draws figures, and they are there when the trainings have ended. Only packages of others
+are imported beforehand: the library's own code is read by each copy, as it is at that moment. Where there is no such
+interpreter, or its environment would give other results, the caller does the work itself.
 
 It ends when FD, the reading end of a pipe, is closed at the other end, so with the process that started it. A copy is
 killed with its caller.
@@ -50,6 +51,7 @@ DECISIVE = (
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 LENGTH_BYTES = 8
 SECONDS = 2  # how long a caller may take over saying what it wants, while others wait
+PATIENCE = 20.0  # seconds until the second process imports what nobody has asked for: short calls do without
 
 
 def call(arguments: Sequence[str], modules: Sequence[str] = (), main: str = PACKAGE) -> int | None:
@@ -80,11 +82,9 @@ def call(arguments: Sequence[str], modules: Sequence[str] = (), main: str = PACK
         "path": sys.path,
         "environment": dict(os.environ),
     }
-    content = json.dumps(request).encode()
     with connection:
         try:
-            socket.send_fds(connection, [len(content).to_bytes(LENGTH_BYTES)], [0, 1, 2])
-            connection.sendall(content)
+            _ask(connection, request, (0, 1, 2))
             answers = connection.makefile()
             copy = answers.readline()
         except OSError:
@@ -119,36 +119,81 @@ def decisive(environment: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in environment.items() if key.startswith(DECISIVE)}
 
 
-def serve(where: Path, until: int, modules: Sequence[str]) -> None:
+def serve(where: Path, until: int, modules: Sequence[str], others: Sequence[str] = ()) -> None:
     """Import the modules, then serve calls until the pipe's other end is closed.
 
     Args:
         where: path of the socket to make; at the end it is removed, and its folder if nothing else is in it.
         until: file descriptor of the pipe's reading end.
         modules: names of what to import at once.
+        others: names of what a second process imports, which serves those who ask for some of these and nothing else.
     """
     os.setsid()  # a terminal's Ctrl-C reaches the callers, who pass it on
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a copy but its own parent
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     server.bind(str(where))
     server.listen(128)  # from now on callers wait until the modules are there
+    unneeded = [server.fileno(), until]
+    second = _second_process(others, unneeded) if others else None
+    unneeded += [second.fileno()] if second else []
     try:
         _import(modules)
         while until not in select.select([server, until], [], [])[0]:
             connection, _ = server.accept()
             with connection, contextlib.suppress(OSError, ValueError):  # the caller is gone
                 request, files = _received(connection)
-                _import(request["modules"])
-                if os.fork() == 0:
-                    server.close()
-                    os.close(until)
-                    _attend(connection, request, files)
-                for file in files:
-                    os.close(file)
+                try:
+                    if second and request["modules"] and set(request["modules"]) <= set(others):
+                        _ask(second, request, [*files, connection.fileno()])
+                    else:
+                        _copy_for(connection, request, files, unneeded)
+                finally:
+                    for file in files:  # or who waits for the end of the caller's output would wait for this process
+                        os.close(file)
     finally:
         where.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             where.parent.rmdir()
+
+
+def _second_process(modules: Sequence[str], unneeded: Sequence[int]) -> socket.socket:
+    """A process that imports these modules, and copies of which serve what comes to it; it ends when this one does.
+
+    Args:
+        modules: names of what to import.
+        unneeded: file descriptors that it closes.
+
+    Returns:
+        The socket by which callers are handed over to it.
+    """
+    here, there = socket.socketpair()
+    if os.fork():
+        there.close()
+        return here
+    try:
+        here.close()
+        for file in unneeded:
+            os.close(file)
+        if not select.select([there], [], [], PATIENCE)[0]:
+            _import(modules)
+        while True:
+            request, files = _received(there, None)
+            connection = socket.socket(fileno=files.pop())
+            with connection:
+                _copy_for(connection, request, files, [there.fileno()])
+            for file in files:
+                os.close(file)
+    finally:
+        os._exit(0)
+
+
+def _copy_for(connection: socket.socket, request: dict, files: Sequence[int], unneeded: Sequence[int]) -> None:
+    """Serve a call by a copy of this process, with what the call needs imported before."""
+    _import(request["modules"])
+    if os.fork() == 0:
+        for file in unneeded:
+            os.close(file)
+        _attend(connection, request, files)
 
 
 def _import(modules: Sequence[str]) -> None:
@@ -158,13 +203,25 @@ def _import(modules: Sequence[str]) -> None:
             import_module(name)
 
 
-def _received(connection: socket.socket) -> tuple[dict, list[int]]:
-    """A call and the caller's open files."""
-    connection.settimeout(SECONDS)
-    head, files, _, _ = socket.recv_fds(connection, LENGTH_BYTES, 3)
-    request = json.loads(connection.makefile("rb").read(int.from_bytes(head)))
+def _ask(connection: socket.socket, request: dict, files: Sequence[int]) -> None:
+    """Send a call and open files."""
+    content = json.dumps(request).encode()
+    socket.send_fds(connection, [len(content).to_bytes(LENGTH_BYTES)], list(files))
+    connection.sendall(content)
+
+
+def _received(connection: socket.socket, seconds: float | None = SECONDS) -> tuple[dict, list[int]]:
+    """A call and open files, as :func:`_ask` sends them. Raises OSError where nobody sends any more."""
+    connection.settimeout(seconds)
+    head, files, _, _ = socket.recv_fds(connection, LENGTH_BYTES, 4)
+    content = bytearray()
+    while head and len(content) < int.from_bytes(head):
+        part = connection.recv(int.from_bytes(head) - len(content))
+        content, head = content + part, head if part else b""
+    if not head:
+        raise ConnectionAbortedError("the other end was closed")
     connection.settimeout(None)
-    return request, files
+    return json.loads(content), files
 
 
 def _attend(connection: socket.socket, request: dict, files: Sequence[int]) -> None:
@@ -235,4 +292,6 @@ def new_socket() -> Path:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    names = sys.argv[3:]
+    end = names.index("--") if "--" in names else len(names)
+    serve(Path(sys.argv[1]), int(sys.argv[2]), names[:end], names[end + 1 :])
