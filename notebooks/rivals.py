@@ -157,7 +157,7 @@ def picture(column, scale, label, name, caption):
         here = here.assign(cost=here[column] * scale, name=named)
         drawn, axes = report.subplots(height=max(2.8, 0.8 + 0.13 * len(here)), width=6.75)
         hollow = list(here["kind"] == COMBINED)
-        report.named_points(axes, here, "cost", "last_epoch_mean_percent", "last_epoch_interval_points", hollow)
+        report.points(axes, here, "cost", "last_epoch_mean_percent", "last_epoch_interval_points", hollow)
         if here["cost"].max() > 20 * here["cost"].min() > 0:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
@@ -166,6 +166,7 @@ def picture(column, scale, label, name, caption):
         axes.set_ylabel("Test accuracy, last epoch, %")
         low, high = axes.get_ylim()
         axes.set_ylim(max(0, low), min(100, high))  # an interval may go beyond; an accuracy cannot
+        report.names_beside(axes, here, "cost", "last_epoch_mean_percent")
         display(
             report.figure(
                 results,

@@ -1,5 +1,6 @@
 """Palette, figures and tables as HTML, the rule graph."""
 
+import math
 import re
 from itertools import combinations
 
@@ -7,7 +8,8 @@ import pandas as pd
 import pytest
 
 from ternary_spike.report import Results, figures, palette, rulegraph, show
-from ternary_spike.report.figures import end_labels, figure, subplots
+from ternary_spike.report.drawings import names_beside, points
+from ternary_spike.report.figures import end_labels, figure, subplots, svg_text
 
 DOT = """digraph snakemake_dag {
     graph[bgcolor=white, margin=0];
@@ -208,3 +210,27 @@ def test_a_picture_says_how_its_runs_are_reduced(tmp_path):
         ticks = min(tick.get_window_extent().y0 for tick in axes.get_xticklabels())
         assert all(top <= label.y0 + 1 for top in below) and label.y1 <= ticks + 1
     assert heights[1] > heights[0] == heights[2]
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_a_thin_line_leads_from_each_point_to_its_name(scale):
+    rows = pd.DataFrame({"neuron": ["binary", "ternary", "binary"], "name": list("abc"), "x": [1, 9, 90]})
+    rows["y"] = [5, 7, 6]
+    drawn, axes = subplots()
+    points(axes, rows.assign(spread=None), "x", "y", "spread", [True, False, False])
+    axes.set_xscale(scale)
+    axes.set_ylim(0, 10)
+    before = len(axes.lines)
+    names_beside(axes, rows, "x", "y")
+    svg_text(drawn)
+    order, lines = ["b", "c", "a"], axes.lines[before:]
+    assert [text.get_text() for text in axes.texts] == order
+    width = axes.get_window_extent().width
+    for name, text, line in zip(order, axes.texts, lines, strict=True):
+        row = rows.set_index("name").loc[name]
+        start, end = line.get_transform().transform(line.get_xydata())
+        point = axes.transData.transform((row["x"], row["y"]))
+        assert 0 < math.dist(start, point) < 0.03 * width, "at the edge of its marker"
+        place = text.get_transform().transform(text.get_position())
+        assert place[0] > end[0] > axes.get_window_extent().x1 and place[1] == pytest.approx(end[1])
+    assert axes.get_ylim() == (0, 10)

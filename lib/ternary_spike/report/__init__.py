@@ -4,7 +4,7 @@ Nothing here imports torch: notebooks read small files only.
 """
 
 from ternary_spike.report.benchmarks import benchmark_files
-from ternary_spike.report.drawings import by_layer, forest, membranes, named_points, training
+from ternary_spike.report.drawings import by_layer, forest, membranes, names_beside, points, training
 from ternary_spike.report.energies import energy_by_method
 from ternary_spike.report.equal_conditions import compared_sets, in_one_sentence, rivals_figure
 from ternary_spike.report.figures import direct_label, end_labels, figure, subplots
@@ -63,7 +63,7 @@ __all__ = [
     "marked",
     "membranes",
     "missing",
-    "named_points",
+    "names_beside",
     "neuron",
     "note",
     "number",
@@ -71,6 +71,7 @@ __all__ = [
     "paired",
     "pairs",
     "place",
+    "points",
     "published",
     "record",
     "rivals_figure",

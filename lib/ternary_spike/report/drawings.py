@@ -16,6 +16,9 @@ from ternary_spike.report.show import missing
 #: where the paper's neurons fire in the runs whose membranes are drawn: variants with another threshold are not
 LEVELS = {"binary": (0.5,), "ternary": (0.5, -0.5), "trainable": (0.5, -0.5)}
 
+#: parts of the axes' width: where names right of a picture begin, and half of a point's marker
+NAMES, HALF_A_MARKER = 1.04, 0.008
+
 
 def by_layer(panels: Iterable[tuple[Axes, pd.DataFrame]], column: str) -> None:
     """A quantity of each layer, a line a neuron: mean over seeds and standard deviation.
@@ -74,14 +77,12 @@ def forest(
     return drawn
 
 
-def named_points(axes: Axes, rows: pd.DataFrame, x: str, y: str, spread: str, hollow: Sequence[bool]) -> None:
-    """A point for each row, with its name in a column right of the picture and a thin line from one to the other.
-
-    Many points that lie close together keep their names so. Names are in the order of the points' heights.
+def points(axes: Axes, rows: pd.DataFrame, x: str, y: str, spread: str, hollow: Sequence[bool]) -> None:
+    """A point for each row, with the spread of its height.
 
     Args:
-        axes: to draw in; its limits are set.
-        rows: with ``neuron`` (colour and marker) and ``name``.
+        axes: to draw in.
+        rows: with ``neuron`` (colour and marker).
         x, y, spread: columns; the spread of y may be missing.
         hollow: whether a row's marker is drawn hollow.
     """
@@ -91,19 +92,30 @@ def named_points(axes: Axes, rows: pd.DataFrame, x: str, y: str, spread: str, ho
         face = "none" if empty else colour
         axes.errorbar(row[x], row[y], error, color=colour, marker=MARKERS[row["neuron"]], mfc=face, capsize=2, lw=1)
     axes.margins(x=0.06, y=0.06)
+
+
+def names_beside(axes: Axes, rows: pd.DataFrame, x: str, y: str) -> None:
+    """The points' names in a column right of the picture, by height, and a thin line from each to its point.
+
+    Many points that lie close together keep their names so. The lines are plain ones from place to place: arrows, which
+    would follow the axes' limits, take as long to draw as the rest of the picture.
+
+    Args:
+        axes: with the points, in scales and limits that stay.
+        rows: with ``neuron`` (colour) and ``name``.
+        x, y: columns.
+    """
+    axes.get_xlim(), axes.get_ylim()  # or the limits would not be there yet
+    within = axes.transScale + axes.transLimits
     order = rows.sort_values(y, ascending=False, kind="stable")
-    for place, (_, row) in enumerate(order.iterrows()):
-        colour = COLOURS[row["neuron"]]
-        axes.annotate(
-            row["name"],
-            (row[x], row[y]),
-            xytext=(1.04, 1 - (place + 0.5) / len(order)),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=6.5,
-            color=colour,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "alpha": 0.6, "relpos": (0, 0.5), "shrinkB": 2},
+    for rank, (_, row) in enumerate(order.iterrows()):
+        height, colour = 1 - (rank + 0.5) / len(order), COLOURS[row["neuron"]]
+        point, end = within.transform((row[x], row[y])), np.array([NAMES - 0.01, height])
+        start = point + (end - point) * min(1.0, HALF_A_MARKER / (end - point)[0])  # a hollow marker stays so
+        axes.plot(
+            *zip(start, end, strict=True), color=colour, lw=0.4, alpha=0.6, clip_on=False, transform=axes.transAxes
         )
+        axes.text(NAMES, height, row["name"], va="center", fontsize=6.5, color=colour, transform=axes.transAxes)
 
 
 def training(history: pd.DataFrame) -> Figure:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import matplotlib
 import pandas as pd
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from ternary_spike.report import palette
@@ -96,7 +98,8 @@ def svg_text(drawn: Figure, alt: str = "", caption: str = "", source: str | None
     """A figure as SVG, the same text each time; alternative text, caption and the runs it shows are in its metadata."""
     stream = io.StringIO()
     metadata = {"Date": None, "Creator": None, "Title": alt, "Description": caption, "Source": source}
-    drawn.savefig(stream, format="svg", metadata=metadata)
+    # not `savefig`, which draws everything once more before
+    FigureCanvasSVG(drawn).print_svg(stream, metadata=metadata)
     return slim(stream.getvalue())
 
 
@@ -153,7 +156,7 @@ def figure(
     (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
     layout = drawn.get_layout_engine()
     drawn.set_layout_engine("none")  # all is in its place already, and to find it again takes as long as to draw it
-    drawn.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "ModDate": None})
+    FigureCanvasPdf(drawn).print_pdf(folder / f"{name}.pdf", metadata={"CreationDate": None, "ModDate": None})
     drawn.set_layout_engine(layout)
     return Shown(framed(inline(svg, name, alt), name, caption))
 
