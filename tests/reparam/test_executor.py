@@ -128,9 +128,9 @@ def test_event_frames():
     assert counted.multiplications["encoder"] == 3 * 4 * 2 * 9 * 100
 
 
-def test_full_resnet20_on_one_image():
+def test_the_papers_resnet20_at_half_its_width_on_one_image():
     torch.manual_seed(6)
-    model, x = random_network(6, "resnet20", "trainable", 32)
+    model, x = random_network(6, "resnet20w32", "trainable", 32)
     network = dyadic(fold(model))
     image = ((x[:1] * 256).round() / 256).double()
     found, counted = {}, Operations()
