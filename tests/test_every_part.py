@@ -7,6 +7,7 @@ tests/test_every_part_learns_digits.py.
 """
 
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from ternary_spike.configuration.register import Part
 from ternary_spike.methods.registry import METHODS
 from ternary_spike.models.normalisations import NORMALISATIONS
 from ternary_spike.neurons.registry import NEURONS, SURROGATES
+from ternary_spike.reparam.folding import fold
 from ternary_spike.report.palette import COLOURS, DARK, MARKERS
 from ternary_spike.system.files import read_json, read_tensors
 from ternary_spike.tables.rivals import name_of
 from ternary_spike.training.loop import train
+from ternary_spike.training.record import load_model
 from tests.helpers.tiny import NEURON_OF, NEURON_OPTIONS_OF, prepare_patterns, tiny_plan
 
 CPU = torch.device("cpu")
@@ -122,6 +125,12 @@ def test_it_is_folded_and_exported_or_says_why_not(trained, data, tmp_path):
         assert (reason == "") == foldable, (file, reason)
     if foldable:
         assert read_json(tmp_path / "equivalence.json")["passed"]
+        # few pictures show nothing of what is rounded to float32 on its way into a folded weight
+        _, model = load_model(run)
+        of_float32, of_float64 = (fold(network).weights for network in (model, deepcopy(model).double()))
+        assert of_float32.keys() == of_float64.keys()
+        for weight, same in of_float64.items():
+            assert torch.equal(of_float32[weight], same), weight
 
 
 @pytest.mark.parametrize("which", PARTS, ids="-".join)

@@ -1,6 +1,7 @@
 """Batch normalisation through time, over one process or several."""
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -123,6 +124,15 @@ class BatchNorm2d(nn.BatchNorm2d):
         A normalisation that scales in another way overrides this alone; the fused pass and the fold ask it too.
         """
         return self.weight
+
+    @torch.no_grad()
+    def gain_in_float64(self) -> Tensor | None:
+        """The gain that this module has once it is in float64, [C]; None where there is none.
+
+        A gain that is computed, as a factor times a weight, is rounded to the weight's dtype. To convert the result
+        would keep that rounding, which a network in float64 does not have: enough for a spike in some millions.
+        """
+        return deepcopy(self).double().gain
 
     @property
     def plain(self) -> bool:

@@ -95,8 +95,8 @@ class NormalisedLIF(LIF):
         bn = self.bn
         if not computes_as(bn, BatchNorm2d) or bn.running_var is None:
             return None
-        gain = (bn.running_var.double() + bn.eps).rsqrt()
-        gain = gain if bn.gain is None else bn.gain.detach().double() * gain
+        inverse, gain = (bn.running_var.double() + bn.eps).rsqrt(), bn.gain_in_float64()
+        gain = inverse if gain is None else gain * inverse
         shift = -gain * bn.running_mean.double() + (0.0 if bn.bias is None else bn.bias.detach().double())
         thresholds = ChannelThresholds.of_affine(gain, shift, self.threshold, self.signed)
         return FoldedByChannel(self.dynamics, super().folds().amplitude, thresholds)

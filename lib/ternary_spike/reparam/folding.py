@@ -133,8 +133,8 @@ def _gain_mean_and_shift(name: str, bn: nn.Module, weight: Tensor) -> tuple[Tens
     require_as_it_is(name, bn, BatchNorm2d)
     if bn.running_var is None:
         raise NotFoldable(f"{name} has no running statistics, so it cannot be folded")
-    gain = torch.rsqrt(bn.running_var.double() + bn.eps)
-    gain = gain if bn.gain is None else bn.gain.double() * gain
+    inverse, gain = torch.rsqrt(bn.running_var.double() + bn.eps), bn.gain_in_float64()
+    gain = inverse if gain is None else gain * inverse
     return gain, bn.running_mean.double(), torch.zeros_like(gain) + _or_zero(bn.bias)
 
 
