@@ -124,7 +124,8 @@ def test_every_run_says_what_made_it(made, packed):
         origin = read_json(path)["provenance"]
         action = entities[f"#training-{path.parents[1].name}-{path.parent.name}"]
         assert action["instrument"]["@id"] == f"code/{origin['commit']}/"
-        assert action["description"] == " ".join(origin["command"])
+        changed = " (files differed from the commit; what they were is not known)" if origin["dirty"] else ""
+        assert action["description"] == " ".join(origin["command"]) + changed
         assert (action["startTime"], action["endTime"]) == (origin["started"], origin["finished"])
         assert action["result"]["@id"] == f"{path.parent.relative_to(made).as_posix()}/"
 

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 import ternary_spike
 from ternary_spike.system import provenance
@@ -48,8 +49,22 @@ def test_a_checkout_has_its_commit(copy):
     found = provenance.commit(copy)
     assert found["version"] == ternary_spike.__version__
     assert len(found["commit"]) == 40 and found["dirty"] is False and provenance.commit_warnings(found) == []
+    (copy / "results").mkdir()
+    (copy / "results/table.csv").write_text("kept")
+    git(copy, "add", "results")
+    git(copy, "commit", "-q", "-m", "c")
+    (copy / "results/table.csv").write_text("written anew by the workflow")
+    kept = provenance.commit(copy)
+    assert kept == found | {"commit": kept["commit"]} and kept["commit"] != found["commit"]
     (copy / "provenance.py").write_text("")
-    assert provenance.commit(copy) == found | {"dirty": True}
+    assert provenance.commit(copy) == kept | {"dirty": True}
+
+
+def test_what_took_long_names_the_code_that_it_began_with():
+    began = {"version": "1", "commit": "abc", "dirty": False}
+    found = provenance.provenance(torch.device("cpu"), "then", began)
+    assert {key: found[key] for key in began} == began and found["started"] == "then"
+    assert provenance.provenance(torch.device("cpu"), "then")["commit"] == provenance.commit()["commit"]
 
 
 def test_another_user_s_checkout_says_so(copy, monkeypatch):

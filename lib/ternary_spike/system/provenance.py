@@ -15,6 +15,8 @@ from ternary_spike.system import cores
 
 PACKAGES = ("torch", "torchvision", "numpy", "tonic", "scikit-learn", "safetensors")
 
+RESULTS = "results"  # of the repository
+
 
 def now() -> str:
     """The present moment, ISO 8601 in UTC, to the second."""
@@ -28,8 +30,9 @@ def commit(folder: Path = Path(__file__).parent) -> dict:
         folder: that holds this module's file.
 
     Returns:
-        "version" of the package; "commit" and "dirty", whether files differ from it. Where git cannot tell, both are
-        None and "commit_unknown" is the reason: so it is for a package that was installed.
+        "version" of the package; "commit" and "dirty", whether files differ from it other than results, which a call
+        of the workflow writes beside kept ones. Where git cannot tell, both are None and "commit_unknown" is the
+        reason: so it is for a package that was installed.
     """
     version = {"version": ternary_spike.__version__}
     try:
@@ -38,7 +41,8 @@ def commit(folder: Path = Path(__file__).parent) -> dict:
         if not _git(folder, "ls-files", Path(__file__).name):
             raise _NoAnswer("this copy of the code belongs to no checkout")
         # untracked files do not count: results and environments lie in the checkout too
-        dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ":/", f":(top,exclude){RESULTS}")
+        dirty = bool(changed)
         return {**version, "commit": revision, "dirty": dirty}
     except _NoAnswer as reason:
         return {**version, "commit": None, "dirty": None, "commit_unknown": str(reason)}
@@ -116,10 +120,16 @@ def command(argv: list[str] | None = None) -> list[str]:
     return ["python", "-m", "ternary_spike", *words]
 
 
-def provenance(device: torch.device, started: str) -> dict:
-    """The provenance of a result: version, commit, versions of packages, hardware, threads, command, start and end."""
+def provenance(device: torch.device, started: str, code: dict | None = None) -> dict:
+    """The provenance of a result: version, commit, versions of packages, hardware, threads, command, start and end.
+
+    Args:
+        device: where it was computed.
+        started: :func:`now` at the start.
+        code: :func:`commit` at the start, where the work took so long that the checkout may be at another one now.
+    """
     return {
-        **commit(),
+        **(code or commit()),
         "versions": versions(),
         "hardware": hardware(device),
         "threads": torch.get_num_threads(),

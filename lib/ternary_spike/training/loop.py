@@ -89,7 +89,7 @@ def train(
     counting = {**decisive, "recipe": recipes.deciding(decisive["recipe"])}
     key = checkpoints.key_of({"code": code_hash, "data": manifest.checksum, **counting})
     folder = Path(checkpoint_root) / key
-    started, clock = now(), time.monotonic()
+    started, clock, origin = now(), time.monotonic(), commit()
     processes = Processes(device)
     main_process = processes.rank == 0
     with ExitStack() as held:
@@ -100,7 +100,7 @@ def train(
         stop = held.enter_context(_stop_requests())
         if main_process:
             sweep(out, (WEIGHTS, HISTORY, RECORD))
-            for warning in commit_warnings(commit()):
+            for warning in commit_warnings(origin):
                 report(f"warning: {warning}")
         run = TrainingState(plan, device, processes)
         found = checkpoints.load(folder)
@@ -113,7 +113,8 @@ def train(
         record = None
         if main_process:
             seconds = run.seconds + time.monotonic() - clock
-            made = {"seconds": seconds, "started": started, "code_hash": code_hash, "decisive": decisive}
+            made = {"seconds": seconds, "started": started, "decisive": decisive}
+            made |= {"code": origin, "code_hash": code_hash}
             record = _write_results(run, manifest, out, **made)
             if keep_checkpoint:
                 (folder / checkpoints.FINISHED).touch()
@@ -222,11 +223,18 @@ def _write_results(run: TrainingState, manifest: Manifest, out: Path, **made: An
 
 
 def _record(
-    run: TrainingState, manifest: Manifest, files: dict, seconds: float, started: str, code_hash: str, decisive: dict
+    run: TrainingState,
+    manifest: Manifest,
+    files: dict,
+    seconds: float,
+    started: str,
+    code: dict,
+    code_hash: str,
+    decisive: dict,
 ) -> dict:
     """What run.json says."""
     plan = run.plan
-    origin = provenance(run.device, started)
+    origin = provenance(run.device, started, code)
     return {
         "id": plan.run,
         "dataset": manifest.dataset,
