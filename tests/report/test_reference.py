@@ -104,7 +104,7 @@ print(run_code_hash("train", {key: run[key] for key in ("model", "recipe", "meth
 
 @pytest.fixture(scope="module")
 def code_of_commit(tmp_path_factory):
-    """What gives the hash of a training's code as the commit that its record names has it, by that commit's own code."""
+    """The hash of a training's code as the commit that its record names has it, by that commit's own code."""
 
     @functools.cache
     def library(commit: str) -> Path:
