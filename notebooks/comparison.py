@@ -21,6 +21,8 @@ results = "../results/demo"
 # whether or not the paper has a row for it.
 
 # %%
+import pandas
+
 from ternary_spike import report
 from ternary_spike.report import COLOURS, MARKERS
 
@@ -53,21 +55,35 @@ report.table(
     group=report.place,
 )
 
+
 # %%
-places = [place for place, _ in done.groupby(["data_label", "architecture", "timesteps"], sort=False)]
+def name_points(axes, ends, labels):
+    """Names beside the points (x, y, neuron), or where they are many in a column right of the picture."""
+    if len(ends) < MANY:
+        report.end_labels(axes, ends, labels=labels)
+    else:
+        points = pandas.DataFrame(ends, columns=["x", "y", "neuron"])
+        report.names_beside(axes, points.assign(name=labels), "x", "y")
+
+
+# %%
+MANY = 12  # names that find no place beside their points any more, and stand in a column
+PLACE = ["data_label", "architecture", "timesteps"]
+firing = done[done["id"].isin(runs.loc[runs["rate_percent"].notna(), "id"])]  # others have no place on this axis
+sizes = firing.groupby(PLACE, sort=False).size()
 shown = None
-if places:
-    across = min(len(places), 3)
-    down = -(-len(places) // across)
-    most = done.groupby(["data_label", "architecture", "timesteps"]).size().max()
-    figure, grid = report.subplots(down, across, height=max(2.7, 0.12 * most) * down, squeeze=False)
-    for axes in grid.flat[len(places) :]:
+if len(sizes):
+    across = min(len(sizes), 3) if sizes.max() < MANY else 1
+    down = -(-len(sizes) // across)
+    heights = [max(2.7, 0.8 + 0.13 * most) for most in sizes] if across == 1 else [2.7] * down
+    options = {"height_ratios": heights, "squeeze": False}
+    figure, grid = report.subplots(down, across, height=sum(heights), **options)
+    for axes in grid.flat[len(sizes) :]:
         axes.set_visible(False)
-    for axes, place in zip(grid.flat, places, strict=False):
-        here = runs.set_index(["data_label", "architecture", "timesteps"]).sort_index().loc[[place]]
+    for axes, place in zip(grid.flat, sizes.index, strict=False):
+        here = runs.set_index(PLACE).sort_index().loc[[place]]
         ends, labels = [], []
-        fires = here["rate_percent"].notna()  # networks without spikes have no place on this axis
-        for run in done[done["id"].isin(here.loc[fires, "id"])]["id"]:
+        for run in firing[firing["id"].isin(here["id"])]["id"]:
             mine = here[here["id"] == run]
             name, variant = mine.iloc[0][["neuron", "variant"]]
             face = "none" if variant else COLOURS[name]
@@ -80,11 +96,11 @@ if places:
             )
             ends.append((rate.mean() + (rate.std() if len(mine) > 1 else 0), accuracy.mean(), name))
             labels.append(f"{name} {variant}".strip())
-        axes.margins(x=0.35, y=0.2)
+        axes.margins(**({"x": 0.35, "y": 0.2} if len(ends) < MANY else {"x": 0.06, "y": 0.06}))
         axes.set_title(f"{place[0]}\n{place[1]}, T = {place[2]}")
         axes.set_xlabel("Neurons that fire, %")
         axes.set_ylabel("Test accuracy, last epoch, %")
-        report.end_labels(axes, ends, gap=10 if len(ends) < 12 else 7, labels=labels)
+        name_points(axes, ends, labels)
     shown = report.figure(
         results,
         figure,
@@ -106,7 +122,8 @@ shown
 counted = done[done["synops_mean_per_image"].notna()]
 shown = None
 if len(counted):
-    figure, axes = report.subplots(height=max(2.6, 0.12 * len(counted)), width=4.6)
+    many = len(counted) >= MANY
+    figure, axes = report.subplots(height=max(2.6, 0.8 + 0.13 * len(counted) * many), width=6.75 if many else 4.6)
     ends, labels = [], []
     several = counted["timesteps"].nunique() > 1
     for _, row in counted.iterrows():
@@ -117,8 +134,8 @@ if len(counted):
         ends.append((x, y, name))
         label = f"{name} {row['variant']}".strip()
         labels.append(f"{label}, T = {row['timesteps']}" if several else label)
-    axes.margins(x=0.3, y=0.2)
-    report.end_labels(axes, ends, gap=10 if len(ends) < 12 else 7, labels=labels)
+    axes.margins(**({"x": 0.06, "y": 0.06} if many else {"x": 0.3, "y": 0.2}))
+    name_points(axes, ends, labels)
     axes.set_xlabel("Synaptic operations per image, millions")
     axes.set_ylabel("Test accuracy, last epoch, %")
     shown = report.figure(
