@@ -1,7 +1,9 @@
 """The page of prior methods: each run is in every figure that it has numbers for, by its name and level."""
 
 import re
+import warnings
 from html import unescape
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,25 @@ def test_without_prior_methods_the_page_shows_what_is_kept_or_says_what_would_tr
     assert "came with the repository: **rivals**" in page and "reference/rivals/tables/rivals.csv" in page
     for name in NAMES:
         assert name in page, name
+
+
+def test_pictures_of_many_methods_keep_their_size_and_their_names_apart(tmp_path):
+    """As many as `make rivals` has: names beside the points would leave the picture no room, or cover each other."""
+    rows = [
+        fixture.plan_row("digits", "resnet8", timesteps, "binary", seed, variant=f"a variant with a long name {n}")
+        for n in range(30)
+        for seed in (0, 1)
+        for timesteps in (2, 4)[: 1 + (n < 3)]
+    ]
+    for row in rows:
+        row["id"] = f"digits-resnet8-T{row['timesteps']}-{row['variant'].split()[-1]}"
+        fixture.write_run(tmp_path / "many", row)
+    tables = collect.tables(collect.read_plan(fixture.write_plan(tmp_path / "many", rows)), tmp_path / "many")
+    collect.write_tables(tables | {"claims": claims.judge(tables)}, tmp_path / "many/tables")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # matplotlib's, where nothing is left of a picture
+        shown(NOTEBOOKS / "comparison.py", tmp_path / "many")
+    for name in ("accuracy-and-rate", "accuracy-and-operations"):
+        svg = (tmp_path / f"many/figures/{name}.svg").read_text()
+        heights = sorted(float(y) for y in re.findall(r'<text[^>]* y="([\d.]+)"[^>]*>binary a variant', svg))
+        assert len(heights) == 33 and min(b - a for a, b in pairwise(heights)) > 6, name
