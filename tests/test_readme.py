@@ -72,6 +72,14 @@ def test_the_lead_on_real_pictures_is_what_the_files_say():
     )
 
 
+def test_the_lead_with_a_gradient_of_the_same_shape_is_what_the_files_say():
+    with (ROOT / "results/reference/rivals-w16/tables/differences.csv").open() as file:
+        (row,) = [row for row in csv.DictReader(file) if row["question"] == "same option" and "triangle" in row["id"]]
+    points, half = float(row["difference_points"]), float(row["interval_points"])
+    said = f"ternary spikes are {decimal(points, 2, sign=True)} ± {half:.2f} points above binary ones, which is no lead"
+    assert points - half < 0 and said in " ".join(README.split())
+
+
 def test_where_the_lead_points_with_scale_is_what_the_files_say():
     leads = scale_leads(scale_runs(kept(ROOT / "results/reference"))).query("base == 'binary'")
     width, epochs = (trend(leads[leads["axis"] == axis]) for axis in ("width", "epochs"))

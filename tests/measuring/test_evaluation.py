@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ternary_spike.measuring.evaluation import MEMBRANE_BINS, MEMBRANE_RANGE, _LayerStatistics
+from ternary_spike.measuring.evaluation import MEMBRANE_BINS, MEMBRANE_RANGE, LayerStatistics
 
 T, B, SHAPE = 3, 5, (4, 6, 6)
 
@@ -19,7 +19,7 @@ def potentials(signed: bool) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("at_once", [T, 1])
 def test_spikes_are_counted_by_sign_site_and_timestep(signed, at_once):
     u, b = potentials(signed)
-    statistics = _LayerStatistics(u, T)
+    statistics = LayerStatistics(u, T)
     for first in range(0, T, at_once):
         statistics.add(u[first : first + at_once], b[first : first + at_once], first)
     assert torch.equal(statistics.positive, (b == 1).sum((0, 1)).double())
@@ -36,7 +36,7 @@ def test_the_histogram_is_torch_s_to_the_last_value_at_its_edges():
     infinity = torch.full_like(edges, torch.inf)
     at_edges = torch.cat([edges, edges.nextafter(infinity), edges.nextafter(-infinity), infinity[:1], -infinity[:1]])
     values = torch.cat([u.flatten(), at_edges])
-    statistics = _LayerStatistics(values.view(1, 1, -1), 1)
+    statistics = LayerStatistics(values.view(1, 1, -1), 1)
     for _ in range(2):
         statistics.add(values.view(1, 1, -1), torch.zeros(1, 1, values.numel()))
     expected = torch.histc(values, MEMBRANE_BINS, -MEMBRANE_RANGE, MEMBRANE_RANGE)

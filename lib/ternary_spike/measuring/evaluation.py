@@ -19,7 +19,7 @@ MEMBRANE_RANGE = 4.0  # the histogram spans [-4, 4], in units of the membrane po
 MEMBRANE_BINS = 160
 
 
-class _LayerStatistics:
+class LayerStatistics:
     """Running statistics of one neuron layer over a test set."""
 
     def __init__(self, u: Tensor, timesteps: int) -> None:
@@ -50,6 +50,7 @@ class _LayerStatistics:
         self.sum_of_squares += values.double().square_().sum()
 
     def result(self, samples: int) -> dict:
+        """What :func:`evaluate` says of a layer, after so many samples."""
         timesteps, neurons = len(self.by_timestep), self.positive.numel()
         events = timesteps * neurons * samples
         positive, negative = self.positive.sum().item() / events, self.negative.sum().item() / events
@@ -110,12 +111,12 @@ def evaluate(model: SpikingNetwork, batches: Batches, by_timestep: bool = False,
         ``by_timestep`` also "accuracy_percent_by_timestep": of the class scores' mean over the first 1, 2, ..., T
         timesteps.
     """
-    statistics: dict[str, _LayerStatistics] = {}
+    statistics: dict[str, LayerStatistics] = {}
     timesteps, samples, now = model.timesteps, 0, 0
 
     def observe(name: str, u: Tensor, b: Tensor) -> None:
         if name not in statistics:
-            statistics[name] = _LayerStatistics(u, timesteps)
+            statistics[name] = LayerStatistics(u, timesteps)
         statistics[name].add(u, b, now)
 
     def counted() -> Batches:
