@@ -57,6 +57,9 @@ report.table(
 
 
 # %%
+MANY = 12  # names that find no place beside their points any more, and stand in a column
+
+
 def name_points(axes, ends, labels):
     """Names beside the points (x, y, neuron), or where they are many in a column right of the picture."""
     if len(ends) < MANY:
@@ -67,7 +70,6 @@ def name_points(axes, ends, labels):
 
 
 # %%
-MANY = 12  # names that find no place beside their points any more, and stand in a column
 PLACE = ["data_label", "architecture", "timesteps"]
 firing = done[done["id"].isin(runs.loc[runs["rate_percent"].notna(), "id"])]  # others have no place on this axis
 sizes = firing.groupby(PLACE, sort=False).size()

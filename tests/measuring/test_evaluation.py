@@ -30,11 +30,12 @@ def test_spikes_are_counted_by_sign_site_and_timestep(signed, at_once):
     assert statistics.sum_of_squares.item() == pytest.approx(u.double().square().sum().item(), rel=1e-12)
 
 
-def test_the_histogram_is_torch_s_to_the_last_value_at_its_edges():
+def test_the_histogram_is_torch_s_to_the_last_value_at_its_edges_and_without_what_is_no_number():
     u, _ = potentials(True)
     edges = torch.linspace(-MEMBRANE_RANGE, MEMBRANE_RANGE, MEMBRANE_BINS + 1)
     infinity = torch.full_like(edges, torch.inf)
-    at_edges = torch.cat([edges, edges.nextafter(infinity), edges.nextafter(-infinity), infinity[:1], -infinity[:1]])
+    beyond = torch.tensor([torch.inf, -torch.inf, torch.nan])
+    at_edges = torch.cat([edges, edges.nextafter(infinity), edges.nextafter(-infinity), beyond])
     values = torch.cat([u.flatten(), at_edges])
     statistics = LayerStatistics(values.view(1, 1, -1), 1)
     for _ in range(2):

@@ -84,11 +84,14 @@ def _histogram(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if values.device.type != "cpu":
         below = holds(torch.lt, values, -MEMBRANE_RANGE).sum(dtype=torch.float64)
         return below, torch.histc(values, MEMBRANE_BINS, -MEMBRANE_RANGE, MEMBRANE_RANGE), above
-    # the bins of torch.histc to the bit, and 3 times as fast: one pass counts, with a bin more at either end
+    # the bins of torch.histc to the bit, and 3 times as fast: one pass counts, with a bin more at either end, and one
+    # for what is no number
     bins = (values + MEMBRANE_RANGE).mul_(MEMBRANE_BINS / (2 * MEMBRANE_RANGE)).floor_().clamp_(-1, MEMBRANE_BINS)
-    counts = torch.bincount(bins.add_(1).to(torch.int32), minlength=MEMBRANE_BINS + 2).double()
-    counts[-2] += counts[-1] - above  # the upper end of the range is in the last bin
-    return counts[0], counts[1:-1], above
+    places = bins.add_(1).nan_to_num_(MEMBRANE_BINS + 2).to(torch.int32)
+    counts = torch.bincount(places, minlength=MEMBRANE_BINS + 3).double()
+    below, inside, beyond = counts[0], counts[1:-2], counts[-2]
+    inside[-1] += beyond - above  # the upper end of the range is in the last bin
+    return below, inside, above
 
 
 @torch.no_grad()

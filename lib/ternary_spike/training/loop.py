@@ -89,9 +89,10 @@ def train(
     counting = {**decisive, "recipe": recipes.deciding(decisive["recipe"])}
     key = checkpoints.key_of({"code": code_hash, "data": manifest.checksum, **counting})
     folder = Path(checkpoint_root) / key
-    started, clock, origin = now(), time.monotonic(), commit()
+    started, clock = now(), time.monotonic()
     processes = Processes(device)
     main_process = processes.rank == 0
+    origin = commit() if main_process else {}
     with ExitStack() as held:
         if main_process:
             if not held.enter_context(checkpoints.exclusive(folder)):
