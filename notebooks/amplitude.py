@@ -25,7 +25,7 @@ from ternary_spike.report import COLOURS
 
 results = report.Results(results)
 layers = results.table("layers").merge(results.named, on="id")
-layers = layers[layers["amplitude"].notna()]
+layers = layers[layers["neuron"] == "trainable"]  # the amplitudes of prior methods have other meanings
 claims = results.table("claims").set_index("id")
 
 # %% [markdown]

@@ -20,7 +20,8 @@ kept = "../results/reference"
 # **Asked:** digits are easy, and the paper's own runs take GPUs for days. Between the two: a small version of the
 # paper's network on real pictures, trained once, over seeds, and kept with this repository. Which of the paper's
 # statements hold there, and what is surprising? This page is the same in the report of every preset. What it shows is
-# reduced, and none of it is compared with the paper's accuracies.
+# reduced, and none of it is compared with the paper's accuracies. The comparison with prior methods and the axes of
+# scale have pages of their own.
 
 # %%
 import sys
@@ -29,17 +30,23 @@ from ternary_spike import paper, report
 from ternary_spike.report import COLOURS, MARKERS
 
 results = report.Results(results)
-# digits are no real pictures, and the axes of scale have a page of their own
 sets = [
     found
     for found in report.kept(kept)
-    if not found.preset.startswith("scale-") and not (found.done["dataset"] == "digits").all()
+    if not found.preset.startswith("scale-")
+    and not found.table("rivals")["n"].any()
+    and not (found.done["dataset"] == "digits").all()  # digits are no real pictures
 ]
 if not sets:
     display(report.note("No results are kept with this copy of the repository."))
     sys.exit(0)  # what follows is left out of the page
 
 NETWORK = ["dataset", "architecture", "timesteps"]  # what runs have in common that differ in the neuron only
+
+
+def plain(found):
+    """Neurons as they are: pictures tell runs by their neuron alone, and a control would be drawn as the same one."""
+    return found.done[found.done["variant"] == ""]
 
 
 def reduced(found) -> str:
@@ -130,11 +137,11 @@ for found in sets:
 # ## Accuracy against operations
 
 # %%
-for found in sets:
+for found, ((_, network), here) in ((s, each) for s in sets for each in plain(s).groupby(NETWORK[:2], sort=False)):
     figure, axes = report.subplots(height=2.8, width=5.2)
     ends, marked = [], set()
-    for name in report.ordered(found.done["neuron"]):
-        mine = found.done[found.done["neuron"] == name].sort_values("timesteps")
+    for name in report.ordered(here["neuron"]):
+        mine = here[here["neuron"] == name].sort_values("timesteps")
         x, y = mine["synops_mean_per_image"] / 1e6, mine["last_epoch_mean_percent"]
         axes.errorbar(x, y, mine["last_epoch_std_percent"], color=COLOURS[name], marker=MARKERS[name], capsize=3)
         for steps, a, b in zip(mine["timesteps"], x, y, strict=True):
@@ -147,17 +154,17 @@ for found in sets:
     axes.set_xlabel("Additions per image, millions")
     axes.set_ylabel("Test accuracy, last epoch, %")
     caption = (
-        f"{found.preset}: mean ± standard deviation over seeds against the counted additions of the folded network. "
-        f"{reduced(found)}."
+        f"{found.preset}, {network}: mean ± standard deviation over seeds against the counted additions of the folded "
+        f"network. {reduced(found)}."
     )
-    display(report.figure(results, figure, f"reference-operations-{found.preset}", caption, caption))
+    display(report.figure(results, figure, f"reference-operations-{found.preset}-{network}", caption, caption))
 
 # %% [markdown]
 # ## Training curves
 
 # %%
 for found in sets:
-    history = found.table("history").merge(found.done[["id", "neuron", *NETWORK]], on="id")
+    history = found.table("history").merge(plain(found)[["id", "neuron", *NETWORK]], on="id")
     for (_, network, timesteps), here in history.groupby(NETWORK):
         caption = f"{found.preset}, T = {timesteps}: mean over seeds, band of one standard deviation; {reduced(found)}."
         name = f"reference-training-{found.preset}-{network}-T{timesteps}"
@@ -172,7 +179,7 @@ for found in sets:
 
 # %%
 for found in sets:
-    layers = found.table("layers").merge(found.done[["id", "neuron", *NETWORK]], on="id")
+    layers = found.table("layers").merge(plain(found)[["id", "neuron", *NETWORK]], on="id")
     places = list(layers.groupby(NETWORK))
     for column, quantity in (("rate_percent", "Neurons that fire, %"), ("entropy_bits", "Entropy, bits a neuron")):
         figure, grid = report.subplots(1, len(places), height=3.0, sharey=True, squeeze=False)
@@ -203,15 +210,16 @@ for found in sets:
 # ## Where the amplitude moved
 
 # %%
-for found in sets:
-    layers = found.table("layers").merge(found.done[["id", "neuron", "timesteps"]], on="id")
-    layers = layers[layers["neuron"] == "trainable"]
+for found, ((_, network), here) in ((s, each) for s in sets for each in plain(s).groupby(NETWORK[:2], sort=False)):
+    layers = found.table("layers").merge(here.loc[here["neuron"] == "trainable", ["id", "timesteps"]], on="id")
+    if layers.empty:
+        continue
     live = found.amplitudes()
-    live = live[live["architecture"].isin(found.done["architecture"].str.split("w").str[0])].set_index("layer")["live"]
+    live = live[live["architecture"] == network.split("w")[0]].set_index("layer")["live"]
     order = layers.drop_duplicates("layer").sort_values("position")
     figure, axes = report.subplots(height=2.6, width=6.4)
-    for shift, (timesteps, here) in zip((-0.12, 0.12), layers.groupby("timesteps"), strict=False):
-        for _, row in here.iterrows():
+    for shift, (timesteps, at_t) in zip((-0.12, 0.12), layers.groupby("timesteps"), strict=False):
+        for _, row in at_t.iterrows():
             face = COLOURS["trainable"] if live.get(row["layer"], False) else "none"
             axes.scatter(
                 row["position"] + shift, row["amplitude"], s=22, facecolor=face, edgecolor=COLOURS["trainable"],
@@ -221,10 +229,11 @@ for found in sets:
     axes.set_xticks(order["position"], order["layer"], rotation=45, ha="right")
     axes.set_ylabel("Amplitude a")
     caption = (
-        f"{found.preset}: a point a seed, circles T = 1, squares T = 2. Filled: the layer's spikes reach an identity "
-        "shortcut or the classifier, and its amplitude can act; hollow: only batch norm follows. Dashed: the initial 1."
+        f"{found.preset}, {network}: a point a seed, circles T = 1, squares T = 2. Filled: the layer's spikes reach an "
+        "identity shortcut or the classifier, and its amplitude can act; hollow: only batch norm follows. Dashed: the "
+        "initial 1."
     )
-    display(report.figure(results, figure, f"reference-amplitudes-{found.preset}", caption, caption))
+    display(report.figure(results, figure, f"reference-amplitudes-{found.preset}-{network}", caption, caption))
     acts = layers["layer"].map(live).fillna(False).astype(bool)
     moved, still = layers.loc[acts, "amplitude"], (layers.loc[~acts, "amplitude"] - 1).abs()
     where = f"{layers.loc[acts, 'layer'].nunique()} layers of {layers['layer'].nunique()}"
@@ -313,8 +322,8 @@ for found in sets:
         )
     )
     said = {row.neuron: row.sparsity_percent for row in paper.energies()}
-    plain = found.done[(found.done["variant"] == "") & (found.done["timesteps"] == 2)]  # Table 5 is about T = 2
-    for _, here in plain.groupby(["dataset", "architecture"]):
+    at_two = plain(found)[plain(found)["timesteps"] == 2]  # Table 5 is about T = 2
+    for _, here in at_two.groupby(["dataset", "architecture"]):
         ours = here.set_index("neuron")["rate_mean_percent"]
         if set(said) <= set(ours.index):
             times = report.decimal(ours["ternary"] / ours["binary"], 2)

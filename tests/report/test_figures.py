@@ -1,5 +1,6 @@
 """Palette, figures and tables as HTML, the rule graph."""
 
+import html
 import math
 import re
 from itertools import combinations
@@ -23,6 +24,26 @@ DOT = """digraph snakemake_dag {
     3 -> 1
 }
 """
+
+
+@pytest.mark.parametrize(
+    "neuron, variant, cell, label",
+    [
+        ("plif", "", "plif (faithful)", "plif (faithful)"),
+        ("plif", "PLIF (partly; the row's recipe)", "plif PLIF (partly; the row's recipe)", "plif (faithful)"),
+        ("plif", "paper_neuron", "plif (faithful) paper_neuron", "plif (faithful)"),
+        ("mt_snn_candidate", "", "mt_snn_candidate (candidate)", "mt_snn_candidate (candidate)"),
+        ("ternary", "wide_window", "ternary wide_window", "ternary"),
+        ("unheard_of", "", "unheard_of", "unheard_of"),
+    ],
+)
+def test_a_published_neuron_never_stands_without_its_level(neuron, variant, cell, label):
+    shown = show.neuron().cell(pd.Series({"neuron": neuron, "variant": variant}))
+    assert html.unescape(re.sub("<[^>]+>", "", shown)) == cell
+    _, axes = subplots()
+    axes.plot([0, 1], [0, 1])
+    end_labels(axes, [(1, 1, neuron)])
+    assert [text.get_text() for text in axes.texts] == [label]
 
 
 def test_colours_stand_out_on_white_and_on_black():

@@ -3,6 +3,7 @@
 import csv
 import functools
 import io
+import itertools
 import json
 import os
 import re
@@ -34,13 +35,13 @@ NOTEBOOK = REPOSITORY / "notebooks/reference.py"
 SETS = sorted(path.parent for path in (REPOSITORY / "results/reference").glob("*/plan.csv"))
 
 
-def made_up(folder: Path, ternary: float = 55.0) -> Path:
+def made_up(folder: Path, ternary: float = 55.0, networks: tuple[str, ...] = ("resnet20w16",)) -> Path:
     """A kept set of three neurons and two T, three seeds each."""
     rows = []
-    for timesteps in (1, 2):
+    for network, timesteps in itertools.product(networks, (1, 2)):
         for neuron, accuracy in (("binary", 50.0), ("ternary", ternary), ("trainable", 55.5)):
             for seed in range(3):
-                rows.append(fixture.plan_row("cifar10", "resnet20w16", timesteps, neuron, seed, tables="reference"))
+                rows.append(fixture.plan_row("cifar10", network, timesteps, neuron, seed, tables="reference"))
                 last = accuracy + timesteps + seed / 10
                 fixture.write_run(folder, rows[-1], label="CIFAR-10 (JPEG copy)", last=last)
     tables = collect.tables(collect.read_plan(fixture.write_plan(folder, rows)), folder)
@@ -63,6 +64,26 @@ def test_pairs_are_differences_of_what_is_equal_but_for_one_thing(tmp_path):
     # the standard error of three seeds 0.1 apart on either side, times Student's t with 4 degrees of freedom
     assert shown["interval_points"].tolist() == pytest.approx([2.776445 * (2 * 0.01 / 3) ** 0.5] * 3)
     assert set(shown["verdict"]) == {"holds at this scale"}
+
+
+def test_a_set_of_two_networks_has_each_of_them_in_figures_of_its_own(tmp_path):
+    folder = made_up(tmp_path / "kept/set", networks=("resnet20w8", "resnet20w16"))
+    pair = pairs(kept(folder.parent)[0], [("ternary", "binary", 1)]).set_index("pair")["difference_points"]
+    assert list(pair.index) == [f"ternary, T = 1 less binary, T = 2, resnet20w{width}" for width in (8, 16)]
+    written(NOTEBOOK, tmp_path / "preset", tmp_path / "out", folder.parent)
+    drawn = {path.stem for path in (tmp_path / "preset/figures").glob("reference-*.svg")}
+    for quantity in ("operations", "amplitudes", "training", "membrane"):
+        for network in ("resnet20w8", "resnet20w16"):
+            assert any(name.startswith(f"reference-{quantity}-set-{network}") for name in drawn), (quantity, network)
+
+
+def test_prior_methods_are_in_no_picture_of_plain_neurons(tmp_path):
+    """A picture tells runs by their neuron: a method on binary spikes would count as binary spikes."""
+    (tmp_path / "kept").mkdir()
+    for name in ("cifar10-jpeg-w16", "rivals-w16"):
+        (tmp_path / "kept" / name).symlink_to(REPOSITORY / "results/reference" / name)
+    page = written(NOTEBOOK, tmp_path / "preset", tmp_path / "out", tmp_path / "kept").read_text()
+    assert "cifar10-jpeg-w16" in page and "rivals-w16" not in page
 
 
 @pytest.mark.full

@@ -201,6 +201,17 @@ def test_what_is_not_counted_keeps_its_rows(tmp_path):
     assert pd.isna(only(tables["summary"].query("neuron == 'ternary'"))["energy_mean_microjoule"])
 
 
+def test_a_state_says_once_what_many_layers_do(tmp_path):
+    rows = [cifar(0)]
+    (folder,) = [fixture.write_run(tmp_path, row, **FULL) for row in rows]
+    content = json.loads((folder / "energy.json").read_text())
+    three = "; ".join(f"{layer}, X, emits 1, 2 and 3" for layer in "abc")
+    layers = f"{three}; d, X, emits 4; e, X, emits 4; none; nothing"
+    (folder / "energy.json").write_text(json.dumps(content | {"methods": [], "not_counted": layers}))
+    said = "a and 2 more layers, X, emits 1, 2 and 3; d and 1 more layer, X, emits 4; none; nothing"
+    assert list(tables_of(tmp_path, rows)["runs"]["state"]) == [f"done; not counted: {said}"]
+
+
 def test_a_network_that_was_converted_and_not_trained_has_every_row(tmp_path):
     """Its history is empty: no epoch was trained."""
     row = cifar()

@@ -11,7 +11,7 @@ from ternary_spike.paper.quoted import quotations
 from ternary_spike.report import show
 from ternary_spike.report.equal_conditions import compared_sets, on_digits
 from ternary_spike.report.figures import Shown, figure, subplots
-from ternary_spike.report.palette import COLOURS, INK, MARKERS, ordered
+from ternary_spike.report.palette import COLOURS, INK, MARKERS, ordered, titled
 from ternary_spike.report.reference import kept as kept_sets
 from ternary_spike.report.results import Results
 from ternary_spike.report.rivals import equal_conditions, plain_name
@@ -205,7 +205,7 @@ def picture(results: Results, number: int) -> Shown:
         if prior:
             axes.plot([max(prior)] * 2, [-line - 0.35, -line + 0.35], color=INK, lw=1.2)
     for name in ordered(own["neuron"]):
-        axes.plot([], [], color=COLOURS[name], marker=MARKERS[name], mfc="none", ls="", label=name)
+        axes.plot([], [], color=COLOURS[name], marker=MARKERS[name], mfc="none", ls="", label=titled(name))
     axes.plot([], [], color=INK, marker="|", ls="", label="best prior work, same network")
     drawn.legend(loc="outside upper left", ncols=4, handletextpad=0.2, columnspacing=1.2, fontsize=8)
     axes.set_yticks([-i for i in range(len(places))], places)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ternary_spike.report.figures import end_labels, subplots
-from ternary_spike.report.palette import COLOURS, INK, MARKERS, ordered
+from ternary_spike.report.palette import COLOURS, INK, MARKERS, ordered, titled
 from ternary_spike.report.results import Results
 from ternary_spike.report.show import missing
 
@@ -169,7 +169,7 @@ def membranes(results: Results, runs: pd.DataFrame) -> Figure:
             axis.set_xticks([-2, 0, 2])
             if name == names[0]:
                 axis.set_title(layer["layer"], fontsize=7.5)
-        axes[0].set_ylabel(name, color=COLOURS[name])
+        axes[0].set_ylabel(titled(name), color=COLOURS[name])
     figure.supxlabel("Membrane potential before the reset", fontsize=8.5)
     return figure
 

@@ -67,7 +67,12 @@ def direct_label(axes, x: float, y: float, name: str, label: str | None = None, 
     """Write a neuron's name in its colour beside its line's point (x, y), instead of a legend."""
     options = {"xytext": (5, 0), "va": "center"} | options
     axes.annotate(
-        label or name, (x, y), textcoords="offset points", color=palette.COLOURS[name], annotation_clip=False, **options
+        label or palette.titled(name),
+        (x, y),
+        textcoords="offset points",
+        color=palette.COLOURS[name],
+        annotation_clip=False,
+        **options,
     )
 
 

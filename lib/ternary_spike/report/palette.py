@@ -65,6 +65,12 @@ def ordered(names: Iterable[str]) -> list[str]:
     return known + others
 
 
+def titled(name: str) -> str:
+    """What a neuron is called: one of a published method never without the level at which it is published here."""
+    level = NEURONS[name].level if name in NEURONS else ""
+    return f"{name} ({level})" if level else name
+
+
 def rank(name: str) -> int:
     """A neuron's place in the order of :func:`ordered`."""
     return NAMED.index(name) if name in NAMED else len(NAMED) + _place(name)

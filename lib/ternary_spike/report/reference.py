@@ -39,20 +39,23 @@ def pairs(results: Results, wanted: Iterable[tuple[str, str, int]]) -> pd.DataFr
         wanted: (neuron, other neuron, how many timesteps more the other has).
 
     Returns:
-        A row a pair that is there: ``pair`` in words, ``neuron``, ``difference_points``, ``interval_points`` (half of
-        the 95 % interval, None with a single seed), ``synops_ratio``, ``verdict``, and by the paper's formula
-        ``energy_ratio`` with the encoder at every timestep and ``energy_ratio_once`` with the encoder once.
+        A row a pair that is there: ``pair`` in words, with the network where there are several, ``neuron``,
+        ``difference_points``, ``interval_points`` (half of the 95 % interval, None with a single seed),
+        ``synops_ratio``, ``verdict``, and by the paper's formula ``energy_ratio`` with the encoder at every timestep
+        and ``energy_ratio_once`` with the encoder once.
     """
     done, rows = results.done, []
+    several = done[["dataset", "architecture"]].drop_duplicates().shape[0] > 1
     energy = energy_by_method(results)
     energy = energy[energy["method"].str.endswith(READING)].set_index(["encoder", "id"])["energy_mean_microjoule"]
-    for _, here in done[done["variant"] == ""].groupby(["dataset", "architecture"], sort=False):
+    for (_, network), here in done[done["variant"] == ""].groupby(["dataset", "architecture"], sort=False):
         runs = {(row["neuron"], row["timesteps"]): row for _, row in here.iterrows()}
         for neuron, other, more in wanted:
             for timesteps in sorted(set(here["timesteps"])):
                 first, second = runs.get((neuron, timesteps)), runs.get((other, timesteps + more))
                 if first is not None and second is not None:
-                    rows.append(_pair(first, second, energy))
+                    pair = _pair(first, second, energy)
+                    rows.append(pair | {"pair": f"{pair['pair']}, {network}"} if several else pair)
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ternary_spike.configuration.method_sheet import LEVELS
 from ternary_spike.report.figures import Shown
-from ternary_spike.report.palette import rank, variable
+from ternary_spike.report.palette import rank, titled, variable
 from ternary_spike.report.reference import PLACE, Kept
 from ternary_spike.report.results import Results
 from ternary_spike.tables import rivals
@@ -35,6 +36,10 @@ VERDICTS = {
     rivals.ABOVE: ("other", "▲"),
     rivals.BELOW: ("other", "▼"),
 }
+
+
+#: where a method's name says its level
+LEVEL = re.compile(rf"\((?:{'|'.join(LEVELS)})\b")
 
 
 def missing(value) -> bool:
@@ -142,8 +147,9 @@ def neuron(label: str = "Neuron", key: str = "neuron") -> Column:
         name = row.get(key)
         if missing(name):
             return DASH
-        variant = "" if missing(row.get("variant")) else f" {escape(str(row['variant']))}"
-        return f"{marked(name, escape(name))}{variant}"
+        variant = "" if missing(row.get("variant")) else str(row["variant"])
+        called = name if LEVEL.search(variant) else titled(name)  # a method's name has its level in it
+        return f"{marked(name, escape(called))}{' ' if variant else ''}{escape(variant)}"
 
     return Column(label, cell, lambda row: None if missing(row.get(key)) else rank(row[key]))
 

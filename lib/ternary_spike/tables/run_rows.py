@@ -114,8 +114,9 @@ def _read_stages(found: RunRows, folder: Path, row: pd.Series) -> None:
 def _add_energy(found: RunRows, key: dict, counted: dict) -> None:
     """Add the rows of energy.json: one for each method, or a single one that says why nothing was counted."""
     if NOT_COUNTED in counted:
-        found.run["state"] += f"; not counted: {counted[NOT_COUNTED]}"
-        found.energy.append({**key, "samples": counted["samples"], "constants": "", NOT_COUNTED: counted[NOT_COUNTED]})
+        reason = _layers_together(counted[NOT_COUNTED])
+        found.run["state"] += f"; not counted: {reason}"
+        found.energy.append({**key, "samples": counted["samples"], "constants": "", NOT_COUNTED: reason})
         return
     exact, headline = (stage_rows.chosen(counted["methods"], way) for way in (stage_rows.COUNTED, stage_rows.HEADLINE))
     found.run["synops"], found.run["energy_microjoule"] = exact["synops"], headline["energy_microjoule"]
@@ -126,6 +127,21 @@ def _add_energy(found: RunRows, key: dict, counted: dict) -> None:
         if constants != paper.CONSTANTS:  # then the formula is not the paper's
             name = name.replace("paper's formula", "formula at other constants")
         found.energy.append({**shared, **method, "method": name})
+
+
+def _layers_together(reasons: str) -> str:
+    """Reasons "layer, what it does; ..." with neighbouring layers that do the same said once, and how many they are."""
+    found: list[tuple[str, str, int]] = []  # the first layer, what it does, how many do
+    for reason in reasons.split("; "):
+        layer, _, said = reason.partition(", ")
+        first, before, count = found[-1] if found else ("", "", 0)
+        if said and said == before:
+            found[-1] = (first, said, count + 1)
+        else:
+            found.append((layer, said, 1))
+    more = {1: "", 2: " and 1 more layer"}
+    said_once = ((layer + more.get(count, f" and {count - 1} more layers"), said) for layer, said, count in found)
+    return "; ".join(", ".join(filter(None, parts)) for parts in said_once)
 
 
 def _read(path: Path):
