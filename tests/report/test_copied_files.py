@@ -7,6 +7,7 @@ import pytest
 
 from ternary_spike import claims
 from ternary_spike.report.copied_files import copy_files
+from ternary_spike.report.figures import framed
 from ternary_spike.report.reference import kept
 from ternary_spike.report.results import Results
 from ternary_spike.tables import collect
@@ -26,11 +27,13 @@ def carried(tmp_path_factory):
     own, other = collected(folder / "own"), collected(folder / "kept/other")
     (folder / "files/runs/gone/seed0").mkdir(parents=True)
     (folder / "files/runs/gone/seed0/run.json").write_text("of a run that the plan no longer has")
-    for name, content in (("figures/one.svg", "<svg></svg>"), ("notebooks/page.ipynb", "{}")):
-        (own / name).parent.mkdir()
+    files = (("figures/a<b.svg", "<svg></svg>"), ("figures/gone.svg", "<svg></svg>"), ("notebooks/page.ipynb", "{}"))
+    for name, content in files:
+        (own / name).parent.mkdir(exist_ok=True)
         (own / name).write_text(content)
     (other / "runs/digits-resnet8-T2-binary/seed0/weights.safetensors").write_bytes(b"large")
-    copy_files(Results(own), kept(folder / "kept"), {"neuron.csv": own / "plan.csv"}, folder / "files")
+    pages = ["no figure", framed("<svg></svg>", "a<b", "of a page")]
+    copy_files(Results(own), kept(folder / "kept"), {"neuron.csv": own / "plan.csv"}, folder / "files", pages)
     return folder
 
 
@@ -49,7 +52,7 @@ def test_the_preset_s_records_tables_and_figures_stand_there_and_stale_files_go(
     for record in (place / "runs").rglob("run.json"):
         assert record.read_bytes() == (source / record.relative_to(place)).read_bytes()
     assert (place / "tables/summary.csv").exists() and (place / "bench/neuron.csv").exists()
-    assert (place / "figures/one.svg").read_text() == "<svg></svg>"
+    assert [path.name for path in (place / "figures").iterdir()] == ["a<b.svg"]  # no page shows the other one
     assert not (place / "runs/gone").exists()
 
 
@@ -81,14 +84,14 @@ def test_a_run_costs_the_report_little_more_than_its_record(carried):
 
 
 def test_the_same_files_make_the_same_archives(carried, tmp_path):
-    copy_files(Results(carried / "own"), kept(carried / "kept"), {}, tmp_path)
+    copy_files(Results(carried / "own"), kept(carried / "kept"), {}, tmp_path, [])
     for name in ("reference/other/set.tar.xz", "runs.tar.xz", "notebooks.tar.xz"):
         assert (tmp_path / name).read_bytes() == (carried / "files" / name).read_bytes()
 
 
 def test_an_archive_of_other_files_or_none_at_all_is_written_anew_and_one_of_the_same_is_left(carried, tmp_path):
     def copied() -> dict[str, bytes]:
-        copy_files(Results(carried / "own"), kept(carried / "kept"), {}, tmp_path)
+        copy_files(Results(carried / "own"), kept(carried / "kept"), {}, tmp_path, [])
         return files_of(tmp_path, "runs.tar.xz")
 
     expected = copied()

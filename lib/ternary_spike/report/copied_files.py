@@ -5,8 +5,10 @@ set has hundreds of runs, whose files are so alike that together they are a tent
 holds its page's figures once more.
 """
 
+import html
 import io
 import lzma
+import re
 import shutil
 import tarfile
 from collections.abc import Iterable
@@ -26,7 +28,13 @@ RUNS, KEPT_SET, NOTEBOOKS = "runs.tar.xz", "set.tar.xz", "notebooks.tar.xz"
 LINKED = ("run.json", MATCH)
 
 
-def copy_files(results: Results, kept: Iterable[reference.Kept], measured: dict[str, Path], target: Path) -> None:
+def copy_files(
+    results: Results,
+    kept: Iterable[reference.Kept],
+    measured: dict[str, Path],
+    target: Path,
+    bodies: Iterable[str],
+) -> None:
     """Copy what the numbers come from into a folder; what else lies there goes.
 
     Args:
@@ -34,6 +42,7 @@ def copy_files(results: Results, kept: Iterable[reference.Kept], measured: dict[
         kept: sets that are kept with the repository.
         measured: benchmark files, by name.
         target: the report's ``files/``.
+        bodies: the notebooks' pages as HTML; figures that none of them links to are of earlier versions of them.
 
     Raises:
         OSError: if a file cannot be read, or the folder not be written.
@@ -42,7 +51,8 @@ def copy_files(results: Results, kept: Iterable[reference.Kept], measured: dict[
     runs = _run_files(results)
     notebooks = {Path(path.name): path for path in (source / "notebooks").glob("*.ipynb")}
     wanted = _tables(results) | _linked(runs)
-    wanted |= {Path("figures") / path.name: path for path in (source / "figures").glob("*") if path.is_file()}
+    linked = {html.unescape(name) for body in bodies for name in re.findall(r'href="files/figures/([^"]+)"', body)}
+    wanted |= {Path("figures") / path.name: path for path in (source / "figures").glob("*") if path.name in linked}
     wanted |= {Path(n): source / n for n in ("plan.csv", "trace.csv", "amplitudes.csv") if (source / n).exists()}
     wanted |= {Path(BENCHMARKS) / name: path for name, path in measured.items()}
     archives = {Path(RUNS): runs, Path(NOTEBOOKS): notebooks}

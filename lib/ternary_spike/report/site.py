@@ -55,7 +55,7 @@ def build(results: Path, out: Path, kept: Path | None = None) -> Path:
     """
     site = _Site(Results(results), Path(out), kept)
     try:
-        copy_files(site.results, site.kept, site.measured, site.out / "files")
+        copy_files(site.results, site.kept, site.measured, site.out / "files", site.bodies.values())
         site.write_assets()
     except OSError as error:
         raise UserError(f"cannot write the report to {out}: {error.strerror or error}; make room there") from None
