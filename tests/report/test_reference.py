@@ -152,7 +152,7 @@ def test_every_finished_run_has_its_small_files_and_nothing_large(folder):
     runs = pd.read_csv(folder / "tables/runs.csv", dtype=str, keep_default_na=False)
     # what has not been trained says so, and nothing is half there or from code that no commit has
     # rows that came later were trained and measured by later code, and no mean of a stage is of both: that too is said
-    different = r"\w+: made by different code \([^)]*\), so [\w ]+; call with --forcerun \w+(; )?"
+    different = r"[\w, ]+: made by different code \([^)]*\), so [\w ]+; call with --forcerun [\w ]+(; )?"
     runs["state"] = [re.sub(rf"{different}|(done; )?other code: [\w, ]+", "", s) or "done" for s in runs["state"]]
     finished = runs[runs["last_epoch_percent"] != ""]
     states = {state.partition("; not foldable: ")[0] for state in runs["state"]}

@@ -42,8 +42,8 @@ def test_what_different_code_made_is_neither_averaged_nor_shown(tmp_path, stage,
     found = tables(tmp_path, {stage: codes})
     summary = found["summary"].iloc[0]
     assert all(found[name].empty for name in empty) and summary[list(cells)].isna().all()
-    first = "unknown" if codes[0] is None else "aaaaaaaa"
-    assert f"{stage}: made by different code (seed 0 by {first}, seed 1 by bbbbbbbb)" in summary["state"]
+    said = f"{stage}: made by different code (seed 0 apart from seed 1), so there is no mean"
+    assert f"{said}; call with --forcerun {stage}" in summary["state"]
     assert summary["state"] != "done" and summary["n"] == 2 and summary["last_epoch_mean_percent"] > 0
     kept = {"layers", "equivalence", "energy", "energy_layers"} - set(empty)
     assert not any(found[name].empty for name in kept)
@@ -64,8 +64,33 @@ def test_what_one_code_made_for_most_seeds_is_shown_for_these_alone(tmp_path):
     assert list(runs["energy_microjoule"].notna()) == [False, True, True]
     assert set(found["energy"]["seed"]) == set(found["energy_layers"]["seed"]) == {1, 2}
     assert runs["last_epoch_percent"].notna().all() and set(found["equivalence"]["seed"]) == {0, 1, 2}
-    words = "energy: made by different code (seed 0 by bbbbbbbb, seed 1 by aaaaaaaa, seed 2 by aaaaaaaa), so means are "
-    assert f"{words}of 2 of the 3 seeds; call with --forcerun energy" in summary["state"]
+    words = "energy: made by different code (seed 0 apart from seeds 1, 2), so means are of 2 of the 3 seeds"
+    assert f"{words}; call with --forcerun energy" in summary["state"]
+
+
+def test_stages_that_part_the_seeds_alike_are_said_together(tmp_path):
+    apart, alike = ("b" * 16, "a" * 16, "a" * 16), ("c" * 16, "c" * 16, "d" * 16)
+    found = tables(tmp_path, {"evaluate": apart, "verify": alike, "energy": apart})
+    first = "evaluate, energy: made by different code (seed 0 apart from seeds 1, 2), so means are of 2 of the 3 seeds"
+    other = "verify: made by different code (seeds 0, 1 apart from seed 2), so means are of 2 of the 3 seeds"
+    state = found["runs"]["state"].iloc[0]
+    assert (
+        f"{first}; call with --forcerun evaluate energy" in state and f"{other}; call with --forcerun verify" in state
+    )
+    assert set(found["layers"]["seed"]) == set(found["energy"]["seed"]) == {1, 2}
+    assert set(found["equivalence"]["seed"]) == {0, 1}
+
+
+def test_the_summary_says_once_what_all_seeds_say(tmp_path):
+    rows = [fixture.plan_row("digits", "resnet8", 2, "ternary", seed) for seed in (0, 1)]
+    for row, code, others in zip(rows, "ab", ("fold", "verify"), strict=True):
+        row["code"] = json.dumps({others: "0" * 16})
+        folder = fixture.write_run(tmp_path, row)
+        made_by(folder, "energy", code * 16)
+        made_by(folder, others, "1" * 16)
+    found = collect.tables(collect.read_plan(fixture.write_plan(tmp_path, rows)), tmp_path)
+    state = found["summary"]["state"].iloc[0]
+    assert state.count("energy: made by different code") == 1 and state.count("other code: ") == 2
 
 
 def test_half_of_the_seeds_are_not_most_of_them(tmp_path):

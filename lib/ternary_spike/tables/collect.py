@@ -91,6 +91,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
             state = "; ".join([f"{len(done)} of {len(group)} seeds", *unfinished, *notes])
         else:
             state = "; ".join(["done", *(note.removeprefix("done; ") for note in notes)])
+        state = "; ".join(dict.fromkeys(state.split("; ")))  # what several seeds say, once
         rows.append(
             {
                 "id": run,

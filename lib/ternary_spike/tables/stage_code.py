@@ -5,7 +5,6 @@ others' are left out; else all are. Training says by which code it ran too, but 
 tables show its code for each seed.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -44,31 +43,45 @@ def leave_out_others(of_runs: Iterable[RunRows]) -> None:
         seeds.setdefault(rows.run["id"], []).append(rows)
     for group in seeds.values():
         _leave_out_other_data(group)
+        parted: dict[tuple, list[str]] = {}  # by which seeds have their code in common: stages
         for stage, products in PRODUCTS.items():
             for rows in group:
                 if stage in rows.other:
                     _take_out(rows, products, rows.other[stage])
             codes = {rows.run["seed"]: rows.codes[stage] for rows in group if stage in rows.codes}
             if len(set(codes.values())) > 1:
-                _leave_out_other_code(group, stage, codes)
+                parted.setdefault(_together(codes), []).append(stage)
+        for parts, stages in parted.items():
+            _leave_out_other_code(group, stages, parts)
 
 
-def _leave_out_other_code(group: list[RunRows], stage: str, codes: Mapping[int, str]) -> None:
-    """Take out what a stage gave for those seeds whose code is not that of more than half of them; all say so.
+def _together(codes: Mapping[int, str]) -> tuple[tuple[int, ...], ...]:
+    """The seeds that have each code, in the order of their first ones."""
+    found: dict[str, list[int]] = {}
+    for seed, code in codes.items():
+        found.setdefault(code, []).append(seed)
+    return tuple(map(tuple, found.values()))
+
+
+def _leave_out_other_code(group: list[RunRows], stages: list[str], parts: tuple[tuple[int, ...], ...]) -> None:
+    """Take out what stages gave for those seeds whose code is not that of more than half of them; all say so.
 
     Args:
         group: the seeds of a run.
-        stage: the stage.
-        codes: of the stage's result, by seed; there are different ones.
+        stages: stages whose codes part the seeds alike.
+        parts: seeds that have a code in common.
     """
-    code, count = Counter(codes.values()).most_common(1)[0]
-    stays = {seed for seed in codes if codes[seed] == code} if count > len(codes) / 2 else set()
-    made = ", ".join(f"seed {seed} by {code[:SHOWN] or 'unknown'}" for seed, code in codes.items())
-    means = f"so means are of {count} of the {len(codes)} seeds" if stays else "so there is no mean"
-    why = f"{stage}: made by different code ({made}), {means}; call with --forcerun {stage}"
+    most, every = max(parts, key=len), sum(map(len, parts))
+    stays = most if len(most) > every / 2 else ()
+    made = " apart from ".join(f"seed{'s' * (len(part) > 1)} {', '.join(map(str, part))}" for part in parts)
+    means = f"so means are of {len(stays)} of the {every} seeds" if stays else "so there is no mean"
+    why = f"{', '.join(stages)}: made by different code ({made}), {means}; call with --forcerun {' '.join(stages)}"
+    products = [PRODUCTS[stage] for stage in stages]
+    left_out = Products(
+        tuple(name for each in products for name in each.rows), tuple(name for each in products for name in each.cells)
+    )
     for rows in group:
-        left_out = rows.run["seed"] not in stays
-        _take_out(rows, PRODUCTS[stage] if left_out else Products(()), why)
+        _take_out(rows, Products(()) if rows.run["seed"] in stays else left_out, why)
 
 
 def _leave_out_other_data(group: list[RunRows]) -> None:
