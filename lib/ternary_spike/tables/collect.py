@@ -4,6 +4,7 @@ A run that was shortened or ran on other data than the paper's says so wherever 
 sample standard deviations are over seeds; the last epoch's accuracy and the best epoch's are never mixed.
 """
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -77,6 +78,14 @@ def _first(values: Iterable[str]) -> str:
     return next(iter(values), "")
 
 
+def _beginning_once(notes: list[str]) -> list[str]:
+    """Notes "a; b" and "a; c" as "a", "b" and "c": what seeds have in common stands at their beginning."""
+    parts = [note.split("; ") for note in notes]
+    alike = itertools.takewhile(lambda at: len(set(at)) == 1, zip(*parts, strict=False)) if len(notes) > 1 else ()
+    shared = [first for first, *_ in alike]
+    return [*shared, *("; ".join(each[len(shared) :]) for each in parts if len(each) > len(shared))]
+
+
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """A row a run id: n, means and sample standard deviations over the seeds that finished, and what is missing."""
     rows = []
@@ -88,10 +97,9 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
         if len(done) == 0:
             state = "; ".join(unfinished)
         elif unfinished or any(not note.startswith("done; ") for note in notes):
-            state = "; ".join([f"{len(done)} of {len(group)} seeds", *unfinished, *notes])
+            state = "; ".join([f"{len(done)} of {len(group)} seeds", *unfinished, *_beginning_once(notes)])
         else:
             state = "; ".join(["done", *(note.removeprefix("done; ") for note in notes)])
-        state = "; ".join(dict.fromkeys(state.split("; ")))  # what several seeds say, once
         rows.append(
             {
                 "id": run,
