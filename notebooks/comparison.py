@@ -73,6 +73,7 @@ def name_points(axes, ends, labels):
 PLACE = ["data_label", "architecture", "timesteps"]
 firing = done[done["id"].isin(runs.loc[runs["rate_percent"].notna(), "id"])]  # others have no place on this axis
 sizes = firing.groupby(PLACE, sort=False).size()
+sizes = sizes[sizes > 1] if (sizes > 1).any() else sizes  # one run alone is no comparison
 shown = None
 if len(sizes):
     across = min(len(sizes), 3) if sizes.max() < MANY else 1
@@ -97,7 +98,7 @@ if len(sizes):
                 rate.mean(), accuracy.mean(), accuracy.std(), rate.std(), color=COLOURS[name], capsize=3, lw=1.4
             )
             ends.append((rate.mean() + (rate.std() if len(mine) > 1 else 0), accuracy.mean(), name))
-            labels.append(f"{name} {variant}".strip())
+            labels.append(report.called(name, variant))
         axes.margins(**({"x": 0.35, "y": 0.2} if len(ends) < MANY else {"x": 0.06, "y": 0.06}))
         axes.set_title(f"{place[0]}\n{place[1]}, T = {place[2]}")
         axes.set_xlabel("Neurons that fire, %")
@@ -134,7 +135,7 @@ if len(counted):
         spread, face = row["last_epoch_std_percent"], "none" if row["variant"] else COLOURS[name]
         axes.errorbar(x, y, spread, color=COLOURS[name], marker=MARKERS[name], mfc=face, capsize=3, lw=1.4)
         ends.append((x, y, name))
-        label = f"{name} {row['variant']}".strip()
+        label = report.called(name, row["variant"])
         labels.append(f"{label}, T = {row['timesteps']}" if several else label)
     axes.margins(**({"x": 0.06, "y": 0.06} if many else {"x": 0.3, "y": 0.2}))
     name_points(axes, ends, labels)

@@ -154,7 +154,7 @@ def test_table_cells():
     )
     columns = [show.run_link(), show.spread("X", "x"), show.signed("D", "d"), show.verdict()]
     html = show.table(rows, columns, "what it shows", "summary").html
-    assert '<a href="runs/a&lt;b.html">a&lt;b</a>' in html
+    assert '<a href="runs/a&lt;b.html" title="a&lt;b">a&lt;b</a>' in html
     assert "97.12 ± 0.46" in html
     assert "−1.25" in html
     assert ">0.00<" in html  # what rounds to zero has no sign

@@ -140,6 +140,12 @@ def spread(label: str, name: str, unit: str = "percent", digits: int = 2, scale:
     return Column(label, cell, lambda row: row.get(mean), numeric=True)
 
 
+def called(neuron: str, variant: str) -> str:
+    """What tables and pictures call a run: its neuron and variant; a published one never without its level."""
+    own = neuron if LEVEL.search(variant) else titled(neuron)  # a method's name has its level in it
+    return f"{own} {variant}".rstrip()
+
+
 def neuron(label: str = "Neuron", key: str = "neuron") -> Column:
     """A column of neurons, each with its colour."""
 
@@ -147,9 +153,7 @@ def neuron(label: str = "Neuron", key: str = "neuron") -> Column:
         name = row.get(key)
         if missing(name):
             return DASH
-        variant = "" if missing(row.get("variant")) else str(row["variant"])
-        called = name if LEVEL.search(variant) else titled(name)  # a method's name has its level in it
-        return f"{marked(name, escape(called))}{' ' if variant else ''}{escape(variant)}"
+        return marked(name, escape(called(name, "" if missing(row.get("variant")) else str(row["variant"]))))
 
     return Column(label, cell, lambda row: None if missing(row.get(key)) else rank(row[key]))
 
@@ -164,7 +168,7 @@ def run_link(label: str = "Run", key: str = "id") -> Column:
 
     def cell(row: pd.Series) -> str:
         run = row.get(key)
-        return DASH if missing(run) else f'<a href="runs/{escape(run)}.html">{escape(run)}</a>'
+        return DASH if missing(run) else f'<a href="runs/{escape(run)}.html" title="{escape(run)}">{escape(run)}</a>'
 
     return Column(label, cell, long=True)
 
@@ -174,7 +178,8 @@ def record(label: str, kept: Kept) -> Column:
 
     def cell(row: pd.Series) -> str:
         run = escape(row["id"])
-        return f'<a href="files/{PLACE}/{kept.preset}/runs/{run}/seed{row["seed"]}/run.json">{run}</a>'
+        to = f"files/{PLACE}/{kept.preset}/runs/{run}/seed{row['seed']}/run.json"
+        return f'<a href="{to}" title="{run}">{run}</a>'
 
     return Column(label, cell, long=True)
 

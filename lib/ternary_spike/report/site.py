@@ -123,7 +123,7 @@ class _Site:
         def kept(match: re.Match) -> str:
             return match[0] if match[1] in self.known else match[2]
 
-        return re.sub(r'<a href="runs/([^"]+)\.html">(.*?)</a>', kept, body)
+        return re.sub(r'<a href="runs/([^"]+)\.html"[^>]*>(.*?)</a>', kept, body)
 
     def write_runs(self) -> None:
         """A page a run id: its seeds, their provenance and their files."""
