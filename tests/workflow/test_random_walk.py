@@ -281,7 +281,7 @@ class Walk:
         """The rows of a page's first table: the run that a row links to, its HTML, and its numbers as they sort."""
         body = re.search(r"<tbody>(.*?)</tbody>", self.page(name), re.S)
         rows = re.findall(r"<tr>.*?</tr>", body[1] if body else "", re.S)
-        links = [(re.search(r'<a href="runs/([^"]+)\.html">', row), row) for row in rows]
+        links = [(re.search(r'<a href="runs/([^"]+)\.html"', row), row) for row in rows]
         number = re.compile(r' data-order="([^"]*)"')
         return [(link[1], row, list(map(float, number.findall(row)))) for link, row in links if link]
 
