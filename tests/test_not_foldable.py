@@ -128,7 +128,7 @@ def test_tables_show_the_reason_and_drop_no_row(preset):
     states = dict(zip(tables["summary"]["id"], tables["summary"]["state"], strict=True))
     assert states["tiny-resnet6w4-T2-soft"] == f"done; not foldable: {REASON.format('SoftReset')}"
     assert states["tiny-resnet6w4-T2-graded"].startswith(
-        f"done; not foldable: {REASON.format('Graded')}; not counted: stem1, Graded, emits"
+        f"done; not foldable: {REASON.format('Graded')}; not counted: stem1 and 4 more layers, Graded, emits"
     )
     assert set(tables["runs"]["missing"]) == {""}
     for name in ("equivalence", "execution", "onnx"):
@@ -158,7 +158,7 @@ def test_the_notebooks_show_such_a_preset(preset, notebook):
     if notebook == "folding":
         assert text.count(REASON.format("SoftReset")) >= 3 and text.count(REASON.format("Graded")) >= 3
     if notebook in ("table5", "cost"):
-        assert "not foldable: layer stem1, SoftReset" in text and "stem1, Graded, emits" in text
+        assert "not foldable: layer stem1, SoftReset" in text and "stem1 and 4 more layers, Graded, emits" in text
 
 
 def test_the_reports_pages_show_the_reason(preset, tmp_path):
