@@ -1,6 +1,7 @@
 """Real pictures: the CIFAR recipe on the JPEG copy of CIFAR-10 through the workflow, and folds of what it trained."""
 
 import csv
+import fcntl
 import os
 from pathlib import Path
 
@@ -25,9 +26,22 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Three hundred steps of the CIFAR recipe, evaluated, folded, verified, counted and reported by the workflow."""
-    folder = copied(tmp_path_factory.mktemp("real") / "copy")
+def trained(tmp_path_factory, worker_id):
+    """Three hundred steps of the CIFAR recipe, evaluated, folded, verified, counted and reported by the workflow.
+
+    Made once for all of pytest's processes: two that train at a time, each with every core, take several times as long.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "real"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "results/real/report/index.html").exists():
+            train(folder)
+    return folder / "results/real"
+
+
+def train(folder: Path) -> None:
+    copied(folder)
     (folder / "table.csv").write_text(HEAD + "cifar10,resnet20w8,2,trainable,,,cifar10,0,2,false\n")
     (folder / "real.yaml").write_text(
         f"preset: real\nexperiments: table.csv\ndata:\n  cifar10: {{source: jpeg-npz, root: {REAL}}}\n"
@@ -35,7 +49,6 @@ def trained(tmp_path_factory):
     )
     outcome = snakemake(folder, "--cores", "2", "--configfile", "real.yaml", timeout=2400)
     assert outcome.status == 0, outcome.text[-3000:]
-    return folder / "results/real"
 
 
 def test_the_loss_falls_and_the_report_carries_the_label(trained):
