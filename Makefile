@@ -50,7 +50,7 @@ rivals: $(READY)  ## prior methods beside the paper's neurons, on the digits: th
 	@echo "Report: $(CURDIR)/results/rivals/report/index.html"
 
 test: $(READY)  ## the gate: all fast tests
-	$(PYTEST) -n $(WORKERS) -m "not full and not slurm"
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not full and not slurm"
 
 test-full: $(READY)  ## the tests that take minutes
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "full"

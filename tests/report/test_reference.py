@@ -66,6 +66,7 @@ def test_pairs_are_differences_of_what_is_equal_but_for_one_thing(tmp_path):
     assert set(shown["verdict"]) == {"holds at this scale"}
 
 
+@pytest.mark.full
 def test_a_set_of_two_networks_has_each_of_them_in_figures_of_its_own(tmp_path):
     folder = made_up(tmp_path / "kept/set", networks=("resnet20w8", "resnet20w16"))
     pair = pairs(kept(folder.parent)[0], [("ternary", "binary", 1)]).set_index("pair")["difference_points"]
@@ -77,6 +78,7 @@ def test_a_set_of_two_networks_has_each_of_them_in_figures_of_its_own(tmp_path):
             assert any(name.startswith(f"reference-{quantity}-set-{network}") for name in drawn), (quantity, network)
 
 
+@pytest.mark.full
 def test_prior_methods_are_in_no_picture_of_plain_neurons(tmp_path):
     """A picture tells runs by their neuron: a method on binary spikes would count as binary spikes."""
     (tmp_path / "kept").mkdir()

@@ -74,6 +74,7 @@ def outputs(folder: Path, environment: dict) -> list:
     return [found, (folder / "page.html").read_text().partition("Line2D")[0]]
 
 
+@pytest.mark.full
 def test_a_warm_kernel_gives_the_same_outputs(served, tmp_path):
     environment, log = served
     warmed, alone = outputs(tmp_path / "warm", environment), outputs(tmp_path / "alone", dict(os.environ))

@@ -17,7 +17,7 @@ kept = keep_freed_memory()
 for _ in range(10):  # until the heap is as large as it gets
     block()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
+for _ in range(3):
     block()
 print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """

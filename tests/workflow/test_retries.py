@@ -2,6 +2,8 @@
 
 import pickle
 
+import pytest
+
 from tests.helpers.datasets import write_cifar, write_md5sums
 from tests.workflow.running import HEAD, copied, smoke
 
@@ -13,6 +15,7 @@ if "prepare" in sys.orig_argv:
 """
 
 
+@pytest.mark.full
 def test_a_mistake_is_found_once_in_a_call_and_said_by_each_attempt(tmp_path):
     folder = copied(tmp_path / "repository")
     write_cifar(folder / "cifar", "cifar10", 20, 10)
