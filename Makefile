@@ -78,7 +78,7 @@ docs: $(DOCS_READY)  ## the documentation site, its notebook executed: minutes; 
 	$(RUN) python -m sphinx --quiet --fail-on-warning --keep-going -c docs/site -d build/doctrees docs build/site
 	@echo "Site: $(CURDIR)/build/site/index.html"
 
-gpu-hour:  ## on a machine with a GPU and torch alone: tests, speed, then the paper's trainings, in MINUTES=25
+gpu-hour:  ## on a machine with a GPU, without the workflow: tests, speed, then the paper's trainings, in MINUTES=25
 	PYTHONPATH=lib:. $(PYTHON) benchmarks/gpu_hour.py --out results/gpu-hour --minutes $(or $(MINUTES),25) $(if $(DATA),--data $(DATA))
 
 lint: $(READY)  ## style of code and rules, types of the public API

@@ -1,4 +1,4 @@
-"""What a GPU's half hour can tell, in the order of what it decides, on a machine with Python, torch and nothing else.
+"""What a GPU's half hour can tell, in the order of what it decides, on a machine with a GPU and without the workflow.
 
 ``python benchmarks/gpu_hour.py --out OUT --minutes 25 --data cifar10=jpeg-npz:FOLDER`` does, one after another and as
 far as the minutes go: the tests for a GPU; ceilings, whole steps, their share of the roofline and the cost of

@@ -138,6 +138,7 @@ if len(counted):
         label = report.called(name, row["variant"])
         labels.append(f"{label}, T = {row['timesteps']}" if several else label)
     axes.margins(**({"x": 0.06, "y": 0.06} if many else {"x": 0.3, "y": 0.2}))
+    report.logarithmic_if_far_apart(axes, counted["synops_mean_per_image"])
     name_points(axes, ends, labels)
     axes.set_xlabel("Synaptic operations per image, millions")
     axes.set_ylabel("Test accuracy, last epoch, %")

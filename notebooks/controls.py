@@ -61,6 +61,7 @@ names = {row["id"]: f"{row['neuron']} {spelled(row['variant'])}".strip() for _, 
 WORDS = {
     "as in the paper": "as in the paper",
     "same window": "binary with the ternary's window",
+    "as wide a window": "binary with a window as wide",
     "binary's rate": "ternary at the binary's firing rate",
     "ternary's rate": "binary at the ternary's firing rate",
     "same option": "both {}",
@@ -118,7 +119,9 @@ report.table(
 # ## The window of the gradient
 #
 # In the authors' code the surrogate gradient of a ternary neuron is 1 on $[-1, 1]$, that of a binary one on $[0, 1]$:
-# half as wide. The control gives binary neurons the ternary's window and changes nothing else.
+# half as wide. One control gives binary neurons the ternary's window and changes nothing else, which makes their
+# gradient twice as strong as their step is high. Another one gives them a window as wide about their own threshold,
+# $[-0.5, 1.5]$, at half the height. A third kind gives both neurons the same shape about each threshold.
 
 # %%
 report.note(judged("ternary-above-binary-same-window"))
@@ -249,11 +252,10 @@ for place, here in curve.groupby(["data_label", "architecture", "timesteps"], so
 # window that ends at the threshold leaves neurons that fire no gradient.
 
 # %%
+NETWORK = ["dataset", "architecture", "timesteps"]
+GRADIENT = [report.text("Surrogate", "surrogate"), report.number("Window", "window", 3)]
 options = pairs[pairs["question"] == "option"].merge(
-    runs[
-        ["id", "kind", "neuron", "variant", "threshold", "window", "data_label", "dataset", "architecture", "timesteps"]
-    ],
-    on="id",
+    runs[["id", "kind", "neuron", "variant", "threshold", "surrogate", "window", "data_label", *NETWORK]], on="id"
 )
 places = options.groupby(["data_label", "architecture", "timesteps"], sort=False).ngroups
 
@@ -267,7 +269,7 @@ def shown(kinds, name, alt):
     colours = [COLOURS[neuron] for neuron in mine["neuron"]]
     caption = "Each control less the same neuron as the paper has it, with 95 % interval (Welch)."
     display(differences(mine, labels, colours, name, alt, caption))
-    what = [report.neuron(), report.number("Threshold", "threshold", 3), report.number("Window", "window", 3)]
+    what = [report.neuron(), report.number("Threshold", "threshold", 3), *GRADIENT]
     caption = "Control less the same neuron as the paper has it, ± half-width of the 95 % interval"
     display(report.table(mine, [*what, *columns[:3], report.run_link()], caption, "differences", group=report.place))
 
@@ -277,14 +279,14 @@ shown(["threshold and window", "firing rate"], "controls-threshold", "What thres
 # %% [markdown]
 # ## Reset, amplitude, gradient and stem
 #
-# The gradient does not flow through the reset; each channel has an amplitude of its own; binary neurons have the
-# ternary's gradient window; in ResNet20, the stem's batch norm takes its statistics over all timesteps together.
+# The gradient does not flow through the reset; each channel has an amplitude of its own; the surrogate gradient has
+# another window or shape; in ResNet20, the stem's batch norm takes its statistics over all timesteps together.
 
 # %%
 shown(
     ["reset", "amplitude", "gradient window", "stem", "several options"],
     "controls-options",
-    "What a detached reset, an amplitude a channel, a wider gradient window and the stem change in accuracy",
+    "What a detached reset, an amplitude a channel, another surrogate gradient and the stem change in accuracy",
 )
 
 # %% [markdown]
@@ -296,7 +298,7 @@ report.table(
     [
         report.neuron(),
         report.number("Threshold", "threshold", 3),
-        report.number("Window", "window", 3),
+        *GRADIENT,
         report.Column(
             "Accuracy, %",
             lambda row: report.in_words(row["last_epoch_mean_percent"], row["last_epoch_interval_points"]),
@@ -319,6 +321,11 @@ report.table(
 
 # %%
 lines = [judged(f"ternary-above-binary{tail}") for tail in ("", "-same-window", "-same-rate")]
+for _, row in gaps[gaps["question"].isin(["as wide a window", "same option"])].iterrows():
+    apart = report.in_words(row["difference_points"], row["interval_points"])
+    lines.append(
+        f"Ternary less binary, {report.as_text(row['pair'])}: {apart} points. **{row['verdict'].capitalize()}**."
+    )
 moved = options[options["verdict"] != "not decided at this scale"]
 changes = [
     f"{report.as_text(names[row['id']])} ({report.in_words(row['difference_points'], row['interval_points'])} points)"

@@ -67,7 +67,7 @@ report.table(
         report.scientific("Logits, float64 (relative)", "float64_largest_relative_logit_difference"),
         report.number("Differ, float32", "float32_differing_spikes", 0),
         report.number("Same class, float32, %", "float32_class_agreement_percent", 2),
-        report.number("Layers with an amplitude", "layers_with_amplitude", 0),
+        report.number("Layers that keep an amplitude", "layers_with_amplitude", 0),
         report.run_link(),
         *refused(equivalence),
     ],

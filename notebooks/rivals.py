@@ -67,12 +67,15 @@ def source(found):
 #
 # Every run that has finished. A prior method never stands there without its level:
 # *faithful*, where equations and constants were checked against public code or text; *partly*, where what the sources
-# leave open is filled in; *candidate*, where the source could not be had. Equal conditions are the paper's recipe, made
+# leave open is filled in; *candidate*, where not even the equations could be had. A neuron's name in small letters is
+# the neuron alone in the paper's way of training, with the level of its equations; a method's level is that of all that
+# its row has. Equal conditions are the paper's recipe, made
 # for its own neurons: a method that needs another optimiser, a longer schedule or more timesteps stands low here, some
 # at chance, and that says nothing of what it reaches by its authors' recipe. Training time is for each picture, beside
-# the ternary neuron's, the median over epochs as the clock had them: whatever else the machine did is in it, and of the
-# comparison that came with the repository that was much. Methods whose layers no fused kernel computes pay for that
-# here. How each is made, what is filled in, and what a step alone costs stands in `docs/methods.md`.
+# the ternary neuron's, that of the fastest of all epochs by the clock: other processors are in it and what else these
+# did, and in the comparison that came with the repository both were many. So it is no measurement of the method; what a
+# step alone costs was measured, and stands in `docs/methods.md` with how each method is made and what is filled in.
+# Methods whose layers no fused kernel computes pay for that here.
 
 # %%
 method = report.Column("Method", lambda row: report.marked(row["neuron"], escape(row["name"])), lambda row: row["name"])
@@ -158,10 +161,7 @@ def picture(column, scale, label, name, caption):
         drawn, axes = report.subplots(height=max(2.8, 0.8 + 0.13 * len(here)), width=6.75)
         hollow = list(here["kind"] == COMBINED)
         report.points(axes, here, "cost", "last_epoch_mean_percent", "last_epoch_interval_points", hollow)
-        if here["cost"].max() > 20 * here["cost"].min() > 0:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.xaxis.set_minor_formatter("")
+        report.logarithmic_if_far_apart(axes, here["cost"])
         axes.set_xlabel(label)
         axes.set_ylabel("Test accuracy, last epoch, %")
         low, high = axes.get_ylim()
@@ -191,8 +191,8 @@ picture(
 # %% [markdown]
 # ## Accuracy against training time
 #
-# The same accuracies against what a picture takes in training: the median over the epochs of all seeds, on this machine
-# and beside whatever else ran there.
+# The same accuracies against what a picture takes in training: in the fastest epoch of all seeds, on the machines that
+# each run names and beside whatever else ran there.
 
 # %%
 picture(
@@ -319,19 +319,26 @@ def findings(found):
     several = compared.groupby(PLACE).ngroups > 1
     for kind, words in ((PRIOR, "prior methods"), (COMBINED, "prior methods on ternary spikes")):
         mine = compared[compared["kind"] == kind]
+        alone = mine["interval_points"].isna()
         for verdict, said in ((ABOVE, "above"), (BELOW, "below"), (UNDECIDED, "not told apart from")):
-            rows = mine[mine["verdict"] == verdict]
+            rows = mine[(mine["verdict"] == verdict) & ~alone]
             if len(rows):
                 lines.append(
                     f"- {len(rows)} of {len(mine)} {words} are {said} the ternary spike: {named(rows, several)}."
                 )
+        if alone.any():
+            lines.append(
+                f"- Of {alone.sum()} of {len(mine)} {words}, or of the ternary spike, there is one seed, which decides "
+                f"nothing: {named(mine[alone], several)}."
+            )
     slow = compared[compared["time_ratio"].notna()].sort_values("time_ratio")
     if len(slow):
         least, most = slow.iloc[0], slow.iloc[-1]
         lines.append(
-            f"- A training step takes from {report.decimal(least['time_ratio'], 2)} ({report.as_text(least['name'])}) "
-            f"to {report.decimal(most['time_ratio'], 2)} times ({report.as_text(most['name'])}) as long as with "
-            "ternary spikes."
+            f"- By the clock, a picture took from {report.decimal(least['time_ratio'], 2)} "
+            f"({report.as_text(least['name'])}) to {report.decimal(most['time_ratio'], 2)} times "
+            f"({report.as_text(most['name'])}) as long in training as with ternary spikes, with "
+            "what else the machines did."
         )
     if set(compared["reduced"]) - {""}:
         lines.append("- All of that holds at this scale; the figure of a full run may be another.")
@@ -341,6 +348,26 @@ def findings(found):
     return lines or ["- Nothing has finished yet that could be compared."]
 
 
+def longest_conversions(found):
+    """What a converted network reaches with the most timesteps, beside ternary spikes at their own, a line each."""
+    done = finished(found)
+    ours = done[(done["kind"] == "paper") & (done["neuron"] == "ternary")]
+    for place, here in report.conversions(found).groupby([*PLACE[:2], "name"], sort=False):
+        row, beside = here.iloc[-1], ours[(ours[PLACE[:2]] == list(place[:2])).all(axis=1)]
+        for _, own in beside.iterrows():
+            yield (
+                f"- {report.as_text(row['name'])} reaches {accuracy(row)} with T = {row['timesteps']}, the most that "
+                f"was tried; ternary spikes with T = {own['timesteps']} {accuracy(own)}."
+            )
+
+
+def accuracy(row):
+    """A run's accuracy with its interval and number of seeds."""
+    reached = report.in_words(row["last_epoch_mean_percent"], row["last_epoch_interval_points"], unit="%")
+    return f"{reached} ({row['n']:.0f} seed{'s' if row['n'] > 1 else ''})"
+
+
 for found in sets:
     sentence = report.as_text(report.in_one_sentence(found))
-    display(report.note("\n".join([f"**{report.as_text(found.preset)}**. {sentence}", "", *findings(found)])))
+    lines = [*findings(found), *longest_conversions(found)]
+    display(report.note("\n".join([f"**{report.as_text(found.preset)}**. {sentence}", "", *lines])))

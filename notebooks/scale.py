@@ -19,9 +19,9 @@ kept = "../results/reference"
 #
 # **Asked:** what is kept with this repository was trained small: narrow networks, short schedules. Is the lead of
 # ternary over binary spikes larger or smaller in a wider network, and with a longer schedule? And is it there over
-# binary spikes too whose surrogate gradient has the ternary's window, which is the strongest doubt about the paper's
-# main claim? This page is the same in the report of every preset. Two ends of an axis are no law: where the curve
-# points is no proof of what it does at the paper's own width and 400 epochs.
+# binary spikes too whose surrogate gradient is as wide as the ternary's, about their own threshold and with the area of
+# a step? This page is the same in the report of every preset. Two ends of an axis are no law: where the curve points is
+# no proof of what it does at the paper's own width and 400 epochs.
 
 # %%
 import sys

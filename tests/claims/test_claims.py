@@ -178,7 +178,8 @@ def test_the_demo_judges_orderings_at_its_scale(tmp_path):
     assert found.loc["ternary-above-binary", "verdict"] == "holds at this scale"
     assert found.loc["energy-extra-measured", "verdict"] == "does not hold at this scale"
     assert "+25.00 %" in found.loc["energy-extra-measured", "result"]
-    assert found.loc["amplitudes-differ-by-layer", "result"].startswith("amplitudes from 1.00 to 1.60; 9 of 15 stayed")
+    apart = found.loc["amplitudes-differ-by-layer", "result"]
+    assert apart.startswith("amplitudes from 1.00 to 1.60, at least 0.60 apart in each network (wanted: 0.05); 9 of 15")
     assert not set(found["verdict"]) & set(FULL)
 
 
@@ -274,3 +275,30 @@ def test_an_ordering_of_full_runs_is_as_decided_as_its_seeds_make_it(tmp_path, b
     assert (found["verdict"], found["evidence"]) == (verdict, "measured in full")
     if len(binary) == 1:
         assert "fewer than two seeds" in found["result"]
+
+
+def test_an_interval_is_over_the_seeds_that_have_the_quantity(tmp_path):
+    """A seed whose operations are not counted, or by other code than the others', has an accuracy alone."""
+    plan = fixture.demo(tmp_path)
+    for row in collect.read_plan(plan).to_dict("records"):
+        if row["neuron"] == "ternary":
+            run = fixture.write_run(tmp_path, row, energy=(5.0, 5.2, 9.0)[row["seed"]])
+            if row["seed"] == 2:
+                (run / "energy.json").unlink()
+    # of the mean 5.1 of two: logarithms 0.0277 apart, over sqrt(2), times 12.706 with one degree of freedom
+    found = ledger_of(tmp_path, plan).loc["energy-extra-measured", "result"]
+    assert "+27.50 % (95 % interval −0.62 to +63.57)" in found
+
+
+def test_what_prior_methods_do_decides_nothing_about_the_papers_neurons(tmp_path):
+    plan = fixture.rivals(tmp_path)
+    rows = collect.read_plan(plan).to_dict("records")
+    prior = {row["id"] for row in rows if row["neuron"] == "plif" or row["method"]}
+    for row in rows:
+        if row["id"] in prior and row["seed"] == 0 and row["timesteps"] == 2:
+            fixture.write_run(tmp_path, row, multiplied=500)
+    found = ledger_of(tmp_path, plan)
+    assert found.loc["additions-only", "verdict"] == "holds"
+    assert "0 multiplications behind the encoder" in found.loc["additions-only", "result"]
+    for claim in ("additions-only", "membrane-differs-by-layer"):
+        assert found.loc[claim, "runs"] and not set(found.loc[claim, "runs"].split()) & prior

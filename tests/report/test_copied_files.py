@@ -32,7 +32,8 @@ def carried(tmp_path_factory):
         (own / name).parent.mkdir(exist_ok=True)
         (own / name).write_text(content)
     (other / "runs/digits-resnet8-T2-binary/seed0/weights.safetensors").write_bytes(b"large")
-    pages = ["no figure", framed("<svg></svg>", "a<b", "of a page")]
+    table = '<a href="files/reference/other/tables/claims.csv">claims.csv</a>'
+    pages = ["no figure", framed("<svg></svg>", "a<b", "of a page"), table]
     copy_files(Results(own), kept(folder / "kept"), {"neuron.csv": own / "plan.csv"}, folder / "files", pages)
     return folder
 
@@ -66,13 +67,23 @@ def test_all_that_runs_left_is_in_one_archive_and_notebooks_in_another(carried):
     assert files_of(place, "notebooks.tar.xz") == {"page.ipynb": b"{}"}
 
 
-def test_a_kept_set_s_records_stand_there_and_all_of_it_is_in_its_archive(carried):
+def test_a_kept_set_s_records_and_linked_tables_stand_there_and_all_of_it_is_in_its_archive(carried):
     place, source = carried / "files/reference/other", carried / "kept/other"
-    assert {path.name for path in place.rglob("*") if path.is_file()} == {"run.json", "set.tar.xz"}
+    assert {path.name for path in place.rglob("*") if path.is_file()} == {"run.json", "set.tar.xz", "claims.csv"}
+    assert (place / "tables/claims.csv").read_bytes() == (source / "tables/claims.csv").read_bytes()
     expected = [*small_files(source), *(source / "tables").glob("*.csv")]
     found = files_of(place, "set.tar.xz")
     assert found == {path.relative_to(source).as_posix(): path.read_bytes() for path in expected}
     assert list(found) == sorted(found)
+
+
+def test_the_report_of_a_kept_set_has_that_set_s_files_once(carried, tmp_path):
+    copy_files(Results(carried / "kept/other"), kept(carried / "kept"), {}, tmp_path, [])
+    archives = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.tar.xz")}
+    assert archives == {"runs.tar.xz"}
+    # pages of kept sets link to their records
+    records = [path.relative_to(tmp_path / "reference/other") for path in tmp_path.glob("reference/other/**/run.json")]
+    assert records and all((tmp_path / record).is_file() for record in records)
 
 
 def test_a_run_costs_the_report_little_more_than_its_record(carried):

@@ -164,6 +164,14 @@ def test_table_cells():
     assert "nothing to show yet" in show.table(rows.iloc[:0], columns, "empty").html
 
 
+def test_a_mean_of_fewer_seeds_than_finished_says_so():
+    cell = show.spread("X", "x").cell
+    row = {"x_mean_percent": 97.123, "x_std_percent": 0.456, "x_n": 2, "n": 3}
+    assert cell(pd.Series(row)) == "97.12 ± 0.46 (2 of 3 seeds)"
+    assert cell(pd.Series(row | {"n": 2})) == cell(pd.Series(row).drop("x_n")) == "97.12 ± 0.46"
+    assert cell(pd.Series(row | {"x_mean_percent": None, "x_n": 0})) == show.DASH
+
+
 def test_states_say_what_is_reduced():
     cell = show.state().cell
     assert cell(pd.Series({"state": "done", "reduced": ""})) == "done"

@@ -43,7 +43,7 @@ def sets(tmp_path_factory):
 
 def test_leads_are_differences_at_one_place_from_one_set(sets):
     leads = scale_leads(scale_runs(kept(sets)))
-    window = "binary, ternary's window"
+    window = "binary, window as wide"
     shown = leads[["axis", "base", "value", "difference_points"]].itertuples(index=False, name=None)
     assert sorted(shown) == [
         ("epochs", "binary", 10, 10.0),

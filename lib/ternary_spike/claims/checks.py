@@ -11,6 +11,7 @@ from ternary_spike.claims.groups import (
     groups_of,
     ids_of,
     no_finished_pair,
+    of_the_papers_neurons,
     place,
     reductions,
     together,
@@ -25,18 +26,19 @@ from ternary_spike.tables.verdicts import ABOVE, AGREES, BELOW, DISAGREES, SCALE
 
 QUANTITIES = {
     # the last epoch's: among our own runs nothing calls for the best epoch, which peeks at the test set
-    "accuracy": ("last_epoch_mean_percent", "last_epoch_std_percent", "points", 2),
-    "entropy": ("entropy_mean_bits", "entropy_std_bits", "bit", 3),
-    "energy": ("energy_mean_microjoule", "energy_std_microjoule", "µJ", 3),
-    "rate": ("rate_mean_percent", "rate_std_percent", "points", 2),
+    "accuracy": ("last_epoch_mean_percent", "last_epoch_std_percent", "n", "points", 2),
+    "entropy": ("entropy_mean_bits", "entropy_std_bits", "entropy_n", "bit", 3),
+    "energy": ("energy_mean_microjoule", "energy_std_microjoule", "energy_n", "µJ", 3),
+    "rate": ("rate_mean_percent", "rate_std_percent", "rate_n", "points", 2),
 }
 
 
 def _quantity(row: pd.Series, quantity: str) -> Sample | None:
-    mean, std, _, _ = QUANTITIES[quantity]
+    """A quantity over the seeds that have it, which may be fewer than those that finished."""
+    mean, std, count, _, _ = QUANTITIES[quantity]
     if pd.isna(row[mean]):
         return None
-    return Sample(float(row[mean]), None if pd.isna(row[std]) else float(row[std]), int(row["n"]))
+    return Sample(float(row[mean]), None if pd.isna(row[std]) else float(row[std]), int(row[count]))
 
 
 @check
@@ -44,7 +46,7 @@ def ordering(tables: Tables, quantity: str, better: str, base: str) -> Finding:
     """Whether one neuron is above another wherever both ran, other things equal."""
     groups, reduced = groups_of(tables, better, base)
     found, words = [], []
-    _, _, unit, digits = QUANTITIES[quantity]
+    *_, unit, digits = QUANTITIES[quantity]
     for group in groups:
         first, second = (_quantity(group[neuron], quantity) for neuron in (better, base))
         if first is None or second is None:
@@ -168,8 +170,9 @@ def membrane_differs(tables: Tables) -> Finding:
     Holds if in every run the mean distance between layers is above the largest that any layer shows between two seeds,
     does not hold if in some run it is not even above the mean one, and is not decided otherwise.
     """
-    distances = tables["membrane"].merge(tables["summary"][["id", "reduced", "variant"]], on="id")
-    distances = distances[distances["between_layers"].notna() & (distances["variant"].fillna("") == "")]
+    of_paper = of_the_papers_neurons(tables["summary"])
+    distances = tables["membrane"].merge(without_controls(of_paper)[["id", "reduced"]], on="id")
+    distances = distances[distances["between_layers"].notna()]
     if distances.empty:
         return untested("no membrane distribution has been measured yet")
     used, reduced = full_or_all(distances)
@@ -193,7 +196,10 @@ SPREAD = 0.05
 
 @check
 def amplitudes_differ(tables: Tables) -> Finding:
-    """Spread of a network's trained amplitudes over its layers, and how many layers kept the initial 1."""
+    """Spread of a network's trained amplitudes over its layers, and how many layers kept the initial 1.
+
+    Holds where the largest and the smallest of each network and seed are at least :data:`SPREAD` apart.
+    """
     layers = tables["layers"]
     layers = layers[layers["amplitude"].notna()] if len(layers) else layers
     layers = layers.merge(tables["summary"][["id", "reduced", "variant", "neuron"]], on="id")
@@ -205,7 +211,10 @@ def amplitudes_differ(tables: Tables) -> Finding:
     spread = (amplitudes.max() - amplitudes.min()).astype(float)
     unmoved = int(((used["amplitude"].astype(float) - 1).abs() <= UNMOVED).sum())
     lowest, highest = used["amplitude"].min(), used["amplitude"].max()
-    result = f"amplitudes from {lowest:.2f} to {highest:.2f}; {unmoved} of {len(used)} stayed at 1 (± {UNMOVED})"
+    result = (
+        f"amplitudes from {lowest:.2f} to {highest:.2f}, at least {spread.min():.2f} apart in each network (wanted: "
+        f"{SPREAD}); {unmoved} of {len(used)} stayed at 1 (± {UNMOVED})"
+    )
     verdict = SCALE[0] if (spread >= SPREAD).all() else SCALE[1]
     return at_scale(verdict, result, tuple(dict.fromkeys(used["id"])), reduced)
 
@@ -271,8 +280,8 @@ def firing_rate(tables: Tables, neuron: str) -> Finding:
             judged.append(verdicts.within_at_scale(difference - half, difference + half, -allowed, allowed))
         return at_scale(together(judged), "; ".join(words), tuple(rows["id"]), reduced)
     row = rows.iloc[0]
-    rate, std = row["rate_mean_percent"], row["rate_std_percent"]
-    ours = Sample(rate, None if pd.isna(std) else std, int(row["n"]))
+    ours = _quantity(row, "rate")
+    rate = ours.mean
     # the test set's sampling plays no part: a rate is a mean over millions of neurons
     error = 0.0 if ours.std is None else ours.std / math.sqrt(ours.n)
     difference = rate - theirs.sparsity_percent

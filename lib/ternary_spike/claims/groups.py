@@ -5,12 +5,18 @@ from collections.abc import Iterable
 import pandas as pd
 
 from ternary_spike.claims.findings import Finding, Tables, untested
+from ternary_spike.paper import NEURON_OF_METHOD
 from ternary_spike.tables.verdicts import SCALE
 
 
 def without_controls(summary: pd.DataFrame) -> pd.DataFrame:
     """Finished runs of the neurons as the paper describes them: no variant of a control."""
     return summary[(summary["n"] > 0) & (summary["variant"].fillna("") == "")]
+
+
+def of_the_papers_neurons(summary: pd.DataFrame) -> pd.DataFrame:
+    """Runs of the paper's three neurons, trained its way: what it claims of them is not claimed of prior methods."""
+    return summary[summary["neuron"].isin([*NEURON_OF_METHOD.values()]) & (summary["method"].fillna("") == "")]
 
 
 def groups_of(tables: Tables, *neurons: str) -> tuple[list[dict[str, pd.Series]], str]:

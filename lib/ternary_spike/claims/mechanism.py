@@ -8,6 +8,7 @@ from itertools import product
 import pandas as pd
 
 from ternary_spike.claims.findings import DERIVED, Finding, Tables, check, exact, untested
+from ternary_spike.claims.groups import of_the_papers_neurons
 from ternary_spike.tables.columns import NOT_COUNTED, NOT_FOLDABLE
 
 
@@ -50,7 +51,7 @@ def folding_exact(tables: Tables) -> Finding:
         for column in ("float64_spikes", "float64_differing_spikes", "float32_differing_spikes")
     )
     worst = found["float64_largest_relative_logit_difference"].max()
-    logits = f"logits by at most {worst:.1e} (relative)" if worst else "logits not at all"
+    logits = f"the logits by at most {worst:.1e} (relative)" if worst else "and the logits not at all"
     trained = (found["id"].map(tables["summary"].set_index("id")["neuron"]) == "trainable").sum()
     result = (
         f"{len(found)} networks, {trained} of them with trained amplitudes: "
@@ -111,7 +112,8 @@ def reset_equations(tables: Tables) -> Finding:
 def additions_only(tables: Tables) -> Finding:
     """From the energy stage: which layers behind the encoder get anything but (averages of) spikes; and the executor's
     own count, where a network was executed."""
-    found = tables["energy_layers"]
+    ours = of_the_papers_neurons(tables["summary"])["id"]
+    found = tables["energy_layers"][tables["energy_layers"]["id"].isin(ours)]
     if found.empty:
         return untested("no operations have been counted yet")
     behind = found[(found["input"] != "image") & (found["kind"] != "neurons") & (found[NOT_COUNTED] == "")]
@@ -127,7 +129,7 @@ def additions_only(tables: Tables) -> Finding:
     )
     if left_out := int((found[NOT_COUNTED] != "").sum()):
         result += f"; {left_out} layers not counted: {_reasons(found[NOT_COUNTED])}"
-    executed, others = _foldable(tables["execution"])
+    executed, others = _foldable(tables["execution"][tables["execution"]["id"].isin(ours)])
     multiplied = executed["decay_multiplications_per_image"].sum() + executed["differing_spikes"].sum()
     if not executed.empty:
         result += (

@@ -24,7 +24,7 @@ ROW_RECIPE = "row_recipe"
 #: and what their labels say
 THE_ROWS = "the row's recipe"
 #: every equation and constant was checked against public code or text; some were not and are named under filled_in;
-#: the source could not be had, so that the method is a guess
+#: not even the equations could be had, so that the method is a guess
 FAITHFUL, PARTLY, CANDIDATE = LEVELS = ("faithful", "partly", "candidate")
 
 _TEXT = {"type": "string", "minLength": 1}

@@ -4,7 +4,15 @@ Nothing here imports torch: notebooks read small files only.
 """
 
 from ternary_spike.report.benchmarks import benchmark_files
-from ternary_spike.report.drawings import by_layer, forest, membranes, names_beside, points, training
+from ternary_spike.report.drawings import (
+    by_layer,
+    forest,
+    logarithmic_if_far_apart,
+    membranes,
+    names_beside,
+    points,
+    training,
+)
 from ternary_spike.report.energies import energy_by_method
 from ternary_spike.report.equal_conditions import compared_sets, in_one_sentence, rivals_figure
 from ternary_spike.report.figures import direct_label, end_labels, figure, subplots
@@ -62,6 +70,7 @@ __all__ = [
     "in_words",
     "judged",
     "kept",
+    "logarithmic_if_far_apart",
     "marked",
     "membranes",
     "missing",

@@ -42,7 +42,8 @@ def copy_files(
         kept: sets that are kept with the repository.
         measured: benchmark files, by name.
         target: the report's ``files/``.
-        bodies: the notebooks' pages as HTML; figures that none of them links to are of earlier versions of them.
+        bodies: the notebooks' pages as HTML. Figures that none of them links to are of earlier versions of them; of a
+            kept set's tables those that one links to stand there beside the archive.
 
     Raises:
         OSError: if a file cannot be read, or the folder not be written.
@@ -51,8 +52,9 @@ def copy_files(
     runs = _run_files(results)
     notebooks = {Path(path.name): path for path in (source / "notebooks").glob("*.ipynb")}
     wanted = _tables(results) | _linked(runs)
-    linked = {html.unescape(name) for body in bodies for name in re.findall(r'href="files/figures/([^"]+)"', body)}
-    wanted |= {Path("figures") / path.name: path for path in (source / "figures").glob("*") if path.name in linked}
+    linked = {Path(html.unescape(name)) for body in bodies for name in re.findall(r'href="files/([^"]+)"', body)}
+    figures = {Path("figures") / path.name: path for path in (source / "figures").glob("*")}
+    wanted |= {name: path for name, path in figures.items() if name in linked}
     wanted |= {Path(n): source / n for n in ("plan.csv", "trace.csv", "amplitudes.csv") if (source / n).exists()}
     wanted |= {Path(BENCHMARKS) / name: path for name, path in measured.items()}
     archives = {Path(RUNS): runs, Path(NOTEBOOKS): notebooks}
@@ -60,7 +62,10 @@ def copy_files(
         place = Path(reference.PLACE) / each.preset
         files = _run_files(each)
         wanted |= {place / name: path for name, path in _linked(files).items()}
-        archives[place / KEPT_SET] = files | _tables(each)
+        wanted |= {place / name: path for name, path in _tables(each).items() if place / name in linked}
+        # the report of a kept set: that set's files are there as the preset's
+        if not each.folder.samefile(source):
+            archives[place / KEPT_SET] = files | _tables(each)
     archives = {place: files for place, files in archives.items() if files}
     for path in sorted(target.rglob("*"), reverse=True):
         if path.is_file() and path.relative_to(target) not in {*wanted, *archives}:

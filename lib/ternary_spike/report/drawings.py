@@ -1,5 +1,6 @@
 """What more than one notebook draws: differences, quantities by layer, training curves, membrane potentials."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -18,6 +19,8 @@ LEVELS = {"binary": (0.5,), "ternary": (0.5, -0.5), "trainable": (0.5, -0.5)}
 
 #: parts of the axes' width: where names right of a picture begin, and half of a point's marker
 NAMES, HALF_A_MARKER = 1.04, 0.008
+#: characters of a label in one line; how many times the least value the largest one of a plain axis may be
+LONGEST_LABEL, FAR_APART = 40, 20
 
 
 def by_layer(panels: Iterable[tuple[Axes, pd.DataFrame]], column: str) -> None:
@@ -71,10 +74,19 @@ def forest(
             capsize=3,
         )
     axes.axvline(0, color=INK, lw=0.8)
-    axes.set_yticks([-height for height in range(len(rows))], labels)
+    lines = [textwrap.fill(label, LONGEST_LABEL, break_long_words=False, break_on_hyphens=False) for label in labels]
+    axes.set_yticks([-height for height in range(len(rows))], lines)
     axes.set_ylim(0.4 - len(rows), 0.6)
-    axes.set_xlabel("Difference of test accuracy, points, with 95 % interval")
+    axes.set_xlabel("Difference of test accuracy, points,\nwith 95 % interval")
     return drawn
+
+
+def logarithmic_if_far_apart(axes: Axes, values: pd.Series) -> None:
+    """A logarithmic x axis, where one value is many times another: the others would lie in a heap."""
+    if values.max() > FAR_APART * values.min() > 0:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
 
 
 def points(axes: Axes, rows: pd.DataFrame, x: str, y: str, spread: str, hollow: Sequence[bool]) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from ternary_spike.report.reference import Kept
 from ternary_spike.report.results import Results
 from ternary_spike.report.show import decimal, missing
+from ternary_spike.tables.controls import GRADIENT, SAME_OPTION
 from ternary_spike.tables.rivals import ABOVE, BELOW, BINARY, COMBINED, CONTROL, OWN, PRIOR, TERNARY, UNDECIDED
 
 #: the run table's name for binary spikes whose surrogate gradient is as wide as the ternary's, with the step's area
@@ -62,8 +63,9 @@ def main_place(found: Results) -> pd.DataFrame:
 def in_one_sentence(found: Results) -> str:
     """Whether it is the ternary spike, at the main place of some results; empty where nothing says it.
 
-    The lead over binary spikes, over binary spikes with the ternary's window of the surrogate gradient, and where the
-    prior methods stand, with 95 % intervals over seeds where there are several.
+    The lead over binary spikes, over binary spikes whose surrogate gradient is as wide as the ternary's, the lead where
+    both have one and the same shape of it, and where the prior methods stand, with 95 % intervals over seeds where
+    there are several.
     """
     here = main_place(found)
     ternary = None if here.empty else _ternary(here)
@@ -73,7 +75,7 @@ def in_one_sentence(found: Results) -> str:
         f"{_lead(row.iloc[0])} over {words}"
         for words, variant, kind in (
             ("binary spikes", "", OWN),
-            ("binary spikes whose surrogate gradient has the ternary's window", WINDOW, CONTROL),
+            ("binary spikes whose surrogate gradient is as wide as the ternary's", WINDOW, CONTROL),
         )
         if len(row := here[(here["kind"] == kind) & (here["neuron"] == BINARY) & (here["variant"] == variant)])
     ]
@@ -81,15 +83,45 @@ def in_one_sentence(found: Results) -> str:
     seeds = f"{ternary['n']:g} seed{'s' if ternary['n'] > 1 else ''}"
     sentence = f"On {label}, {network} with T = {timesteps}, ternary spikes reach "
     sentence += f"{decimal(ternary['last_epoch_mean_percent'], 2)} % ({seeds}): {' and '.join(leads)}."
+    sentence += "".join(f" With {words}, it is {lead}." for words, lead in _same_shape(found, set(here["id"])))
     standings = [
-        f"{words}{(mine == ABOVE).sum()} above the ternary spike, {(mine == UNDECIDED).sum()} not told apart from it, "
-        f"{(mine == BELOW).sum()} below"
+        f"{words}{_standing(mine)}"
         for kind, words in ((PRIOR, ""), (COMBINED, "on ternary spikes "))
-        if len(mine := here[here["kind"] == kind]["verdict"])
+        if len(mine := here[here["kind"] == kind])
     ]
     if standings:
         sentence += f" Prior methods under the same conditions: {'; '.join(standings)}."
     return sentence
+
+
+def _standing(rows: pd.DataFrame) -> str:
+    """How many rows are above, below and not told apart from the ternary spike, and of how many one seed says nothing.
+
+    Without an interval nothing could be decided, whatever the difference.
+    """
+    alone = rows["interval_points"].map(missing)
+    verdicts = rows.loc[~alone, "verdict"]
+    standing = (
+        f"{(verdicts == ABOVE).sum()} above the ternary spike, {(verdicts == UNDECIDED).sum()} not told apart from it, "
+        f"{(verdicts == BELOW).sum()} below"
+    )
+    return (
+        f"{standing}, {alone.sum()} with a single seed on one side, which decides nothing" if alone.any() else standing
+    )
+
+
+def _same_shape(found: Results, ids: set[str]) -> list[tuple[str, str]]:
+    """In words, surrogate gradients that ternary and binary runs among these both have, and the lead with each."""
+    pairs, controls = found.table("differences"), found.table("controls")
+    if "surrogate" not in controls:  # tables of an earlier version
+        return []
+    controls = controls.set_index("id")
+    shaped = set(controls.index[controls["kind"] == GRADIENT])
+    pairs = pairs[(pairs["question"] == SAME_OPTION) & pairs["id"].isin(ids & shaped)]
+    return [
+        (f"the surrogate gradient {controls.loc[row['id'], 'surrogate']!r} on both sides", _points(row))
+        for _, row in pairs.iterrows()
+    ]
 
 
 def _ternary(here: pd.DataFrame) -> pd.Series | None:
@@ -99,7 +131,12 @@ def _ternary(here: pd.DataFrame) -> pd.Series | None:
 
 def _lead(row: pd.Series) -> str:
     """Ternary less a run, from the run's difference to ternary."""
-    points = decimal(-row["difference_points"], 2, sign=True)
+    return _points(row, sign=-1)
+
+
+def _points(row: pd.Series, sign: int = 1) -> str:
+    """A difference with its interval."""
+    points = decimal(sign * row["difference_points"], 2, sign=True)
     half = row["interval_points"]
     return (
         f"{points} points (a seed alone on one side, so no interval)"

@@ -22,10 +22,10 @@ KINDS = {
     ("ternary", ""): "ternary",
     ("trainable", ""): "trainable ternary",
     ("binary", ""): "binary",
-    ("binary", "wide_window"): "binary, ternary's window",
+    ("binary", "wide_window"): "binary, window as wide",
 }
 TERNARY = "ternary"
-BASES = ("binary", "binary, ternary's window")
+BASES = ("binary", "binary, window as wide")
 #: the axes of the experiment: places of so many epochs, by width; places of that width, by epochs
 EPOCHS, WIDTH = 10, 8
 AXES = {"width": ("epochs", EPOCHS), "epochs": ("width", WIDTH)}

@@ -131,11 +131,16 @@ def signed(label: str, key: str, digits: int = 2) -> Column:
 
 
 def spread(label: str, name: str, unit: str = "percent", digits: int = 2, scale: float = 1.0) -> Column:
-    """A column of means ± sample standard deviations, from ``<name>_mean_<unit>`` and ``<name>_std_<unit>``."""
-    mean, std = f"{name}_mean_{unit}", f"{name}_std_{unit}"
+    """A column of means ± sample standard deviations, from ``<name>_mean_<unit>`` and ``<name>_std_<unit>``.
+
+    Where they are of fewer seeds (``<name>_n``) than finished (``n``), it says so.
+    """
+    mean, std, count = f"{name}_mean_{unit}", f"{name}_std_{unit}", f"{name}_n"
 
     def cell(row: pd.Series) -> str:
-        return in_words(*(None if missing(row.get(key)) else row[key] * scale for key in (mean, std)), digits)
+        shown = in_words(*(None if missing(row.get(key)) else row[key] * scale for key in (mean, std)), digits)
+        fewer = not any(missing(row.get(key)) for key in (mean, count, "n")) and row[count] < row["n"]
+        return f"{shown} ({row[count]:.0f} of {row['n']:.0f} seeds)" if fewer else shown
 
     return Column(label, cell, lambda row: row.get(mean), numeric=True)
 

@@ -66,11 +66,12 @@ def _probe(run: str, found: dict, number: int, probe: dict) -> dict:
 
 
 def _statistics(values: pd.Series, name: str, unit: str) -> dict:
-    """Mean and sample standard deviation; None where there are too few values for either."""
+    """Mean, sample standard deviation and number of values; None where there are too few of them for the others."""
     values = values.dropna()
     return {
         f"{name}_mean_{unit}": values.mean() if len(values) else None,
         f"{name}_std_{unit}": values.std(ddof=1) if len(values) > 1 else None,
+        f"{name}_n": len(values),
     }
 
 

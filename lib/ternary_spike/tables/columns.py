@@ -34,10 +34,15 @@ def _over_seeds(name: str, unit: str, what: str) -> dict[str, str]:
     }
 
 
+def _counted_over_seeds(name: str, unit: str, what: str) -> dict[str, str]:
+    """Of what a stage behind the training measures: not every seed that finished may have it."""
+    return _over_seeds(name, unit, what) | {f"{name}_n": f"seeds that these are of: {what}"}
+
+
 _ACCURACIES = {
     **_over_seeds("last_epoch", "percent", "test accuracy of the last epoch"),
     **_over_seeds("best_epoch", "percent", "best test accuracy of all epochs, the paper's protocol"),
-    **_over_seeds("rate", "percent", "share of neurons and timesteps that fire"),
+    **_counted_over_seeds("rate", "percent", "share of neurons and timesteps that fire"),
 }
 _ENERGY = {
     "rate": "firing rate that the estimate used, a share; empty for exact counts",
@@ -115,9 +120,9 @@ COLUMNS: dict[str, dict[str, str]] = {
         "n": "seeds that finished",
         "seeds": "which ones",
         **_ACCURACIES,
-        **_over_seeds("entropy", "bits", "entropy of a neuron and timestep"),
-        **_over_seeds("synops", "per_image", "additions per image"),
-        **_over_seeds(
+        **_counted_over_seeds("entropy", "bits", "entropy of a neuron and timestep"),
+        **_counted_over_seeds("synops", "per_image", "additions per image"),
+        **_counted_over_seeds(
             "energy", "microjoule", "energy per image by the paper's formula, at the constants of energy.csv"
         ),
         "test_samples": "test samples",
@@ -232,14 +237,15 @@ COLUMNS: dict[str, dict[str, str]] = {
         "kind": "what the run is a control of; empty for the neurons as the paper describes them",
         **{key: _RUN[key] for key in ("id", "dataset", "architecture", "timesteps", "neuron", "variant")},
         "threshold": "V_th; the one that was found where it was searched for",
+        "surrogate": "the surrogate gradient",
         "window": "half-width of the surrogate gradient's window",
         **{key: _RUN[key] for key in ("state", "reduced")},
         "data_label": "the data's label",
         "n": "seeds that finished",
         "last_epoch_mean_percent": "test accuracy of the last epoch, mean over seeds",
         "last_epoch_interval_points": "half-width of its 95 % interval over seeds",
-        **_over_seeds("rate", "percent", "share of neurons and timesteps that fire"),
-        **_over_seeds("synops", "per_image", "additions per image"),
+        **_counted_over_seeds("rate", "percent", "share of neurons and timesteps that fire"),
+        **_counted_over_seeds("synops", "per_image", "additions per image"),
     },
     "differences": {
         "question": "what an option does, or what ternary has over binary where they are equal in this",
@@ -265,12 +271,12 @@ COLUMNS: dict[str, dict[str, str]] = {
         "n": "seeds that finished",
         "last_epoch_mean_percent": "test accuracy of the last epoch, mean over seeds",
         "last_epoch_interval_points": "half-width of its 95 % interval over seeds",
-        **_over_seeds("rate", "percent", "share of neurons and timesteps that fire"),
-        **_over_seeds("synops", "per_image", "additions per image, counted"),
-        **_over_seeds(
+        **_counted_over_seeds("rate", "percent", "share of neurons and timesteps that fire"),
+        **_counted_over_seeds("synops", "per_image", "additions per image, counted"),
+        **_counted_over_seeds(
             "energy", "microjoule", "energy per image by the paper's formula, at the constants of energy.csv"
         ),
-        "seconds_per_image": "training time of an image, median over epochs and seeds",
+        "seconds_per_image": "training time of an image in the fastest of all epochs of all seeds",
         "base": "the ternary run that it is compared with",
         "difference_points": "last-epoch accuracy less the ternary run's",
         "interval_points": "half-width of the 95 % interval of the difference over seeds (Welch)",
@@ -328,6 +334,17 @@ TEXT = frozenset(
         *("data_label", "data_checksum", "recipe", "commit", "code_hash", "device", "cpu", "python", "torch"),
         *("started", "finished", "warnings", "missing", "layer", "kind", "input", "method", "encoder", "citation"),
         *("type", "verdict", "basis", "group", "statement", "where", "evidence", "result", "runs", "notebook"),
-        *("constants", "name", "level", "target", "question", "base", "source_run", NOT_FOLDABLE, NOT_COUNTED),
+        *(
+            "constants",
+            "name",
+            "level",
+            "target",
+            "question",
+            "base",
+            "source_run",
+            "surrogate",
+            NOT_FOLDABLE,
+            NOT_COUNTED,
+        ),
     }
 )

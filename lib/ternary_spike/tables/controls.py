@@ -16,19 +16,25 @@ from ternary_spike.tables.paper_tables import sample
 from ternary_spike.tables.verdicts import mean_interval, ordering_at_scale, welch_interval
 
 #: what a neuron has where no option says otherwise
-THRESHOLD, WINDOW = LIF["threshold"].default, LIF["window"].default
+THRESHOLD, WINDOW, SURROGATE = (LIF[name].default for name in ("threshold", "window", "surrogate"))
+#: the surrogate gradients that give a binary neuron the ternary's window, and one as wide about its threshold
+SYMMETRIC, ABOUT_THRESHOLD = "clamp_symmetric", "rectangle"
 WITHOUT_SPIKES = [name for name, part in NEURONS.items() if not part.spikes]
 
+#: what a control of the surrogate gradient, its shape or its width, is called
+GRADIENT = "gradient window"
 #: what a pair of runs asks: what an option does to a neuron
 OPTION = "option"
 #: or what ternary has over binary: as the paper compares them, with something made equal that the paper leaves
-#: different, with the same option on both sides; in the order in which they are shown
-PLAIN, SAME_WINDOW, SAME_OPTION = "as in the paper", "same window", "same option"
+#: different, with the same option on both sides; in the order in which they are shown. A window that is the ternary's,
+#: [-1, 1], makes a binary neuron's gradient twice as strong as its step is high; one as wide about its own threshold
+#: may have the area of the step.
+PLAIN, SAME_WINDOW, SAME_WIDTH, SAME_OPTION = "as in the paper", "same window", "as wide a window", "same option"
 BINARY_RATE, TERNARY_RATE = "binary's rate", "ternary's rate"
 RATES = (BINARY_RATE, TERNARY_RATE)
 #: firing rates, as means over seeds, that count as equal, in percentage points: the search's tolerance is for one seed
 SAME_RATE = 2.0
-GAPS = (PLAIN, SAME_WINDOW, BINARY_RATE, TERNARY_RATE, SAME_OPTION)
+GAPS = (PLAIN, SAME_WINDOW, SAME_WIDTH, BINARY_RATE, TERNARY_RATE, SAME_OPTION)
 
 
 def kind(options: Mapping[str, str]) -> str:
@@ -39,8 +45,8 @@ def kind(options: Mapping[str, str]) -> str:
         return "firing rate"
     if options.keys() <= {"threshold", "window"}:
         return "threshold and window"
-    if options.keys() == {"surrogate"}:
-        return "gradient window"
+    if "surrogate" in options and options.keys() <= {"surrogate", "window", "temperature"}:
+        return GRADIENT
     kinds = {"amplitude_per": "amplitude", "detach_reset": "reset", "stem_batch_norm": "stem"}
     return kinds.get("".join(options), "several options")
 
@@ -74,6 +80,7 @@ def control_runs(summary: pd.DataFrame, options: Mapping[str, Mapping[str, str]]
                     "kind": kind(options.get(row["id"], {})),
                     **{key: row[key] for key in ("id", "dataset", "architecture", "timesteps", "neuron", "variant")},
                     "threshold": float(mine.get("threshold", THRESHOLD)),
+                    "surrogate": mine.get("surrogate", SURROGATE),
                     "window": float(mine.get("window", WINDOW)),
                     **{key: row[key] for key in ("state", "reduced", "data_label", "n")},
                     "last_epoch_mean_percent": row["last_epoch_mean_percent"],
@@ -84,7 +91,10 @@ def control_runs(summary: pd.DataFrame, options: Mapping[str, Mapping[str, str]]
     return rows
 
 
-_CARRIED = ("rate_mean_percent", "rate_std_percent", "synops_mean_per_image", "synops_std_per_image")
+_CARRIED = (
+    *("rate_mean_percent", "rate_std_percent", "rate_n"),
+    *("synops_mean_per_image", "synops_std_per_image", "synops_n"),
+)
 
 
 def differences(summary: pd.DataFrame, runs: Iterable[Mapping]) -> list[dict]:
@@ -114,8 +124,8 @@ def _gap(ternary: Mapping, binary: Mapping) -> str | None:
     kinds = (ternary["kind"], binary["kind"])
     if "firing rate" in kinds and any(pd.isna(run["rate_mean_percent"]) for run in (ternary, binary)):
         return None  # trained and not yet evaluated
-    if kinds == ("", "gradient window"):
-        return SAME_WINDOW
+    if kinds == ("", GRADIENT) and binary["window"] == WINDOW:
+        return {SYMMETRIC: SAME_WINDOW, ABOUT_THRESHOLD: SAME_WIDTH}.get(binary["surrogate"])
     if kinds == ("firing rate", ""):
         return BINARY_RATE
     if kinds == ("", "firing rate"):

@@ -52,6 +52,7 @@ def _ours(run: pd.Series) -> dict:
     numbers = [
         "test_samples",
         *(f"{which}_{what}_percent" for which in ("best_epoch", "last_epoch", "rate") for what in ("mean", "std")),
+        "rate_n",
     ]
     return {key: run[key] for key in (*keys, *numbers)}
 

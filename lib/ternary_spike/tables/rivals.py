@@ -5,7 +5,6 @@ the method differs.
 import math
 import re
 from collections.abc import Iterable, Mapping
-from statistics import median
 
 import pandas as pd
 
@@ -28,7 +27,7 @@ _PLACE = ("dataset", "architecture", "timesteps")
 _LABEL = re.compile(rf"(?P<title>.*) \((?P<level>{'|'.join(LEVELS)})(; {THE_ROWS})?(?P<changes>; .*)?\)")
 _CARRIED = (
     *("state", "reduced", "data_label", "n", "last_epoch_mean_percent"),
-    *(f"{name}_{what}" for name in ("rate", "synops", "energy") for what in ("mean", "std")),
+    *(f"{name}_{what}" for name in ("rate", "synops", "energy") for what in ("mean", "std", "n")),
 )
 
 
@@ -85,7 +84,8 @@ def _row(row: pd.Series, seconds: float | None) -> dict:
 def summary_columns(names: Iterable[str]) -> list[str]:
     """Names of the summary's columns, with their units."""
     units = {"rate": "percent", "synops": "per_image", "energy": "microjoule"}
-    return [f"{name}_{units[name.split('_')[0]]}" if name.split("_")[0] in units else name for name in names]
+    stems = {f"{name}_{what}": unit for name, unit in units.items() for what in ("mean", "std")}
+    return [f"{name}_{stems[name]}" if name in stems else name for name in names]
 
 
 def name_of(row: Mapping) -> str:
@@ -127,14 +127,14 @@ def _published(row: pd.Series, cited: Mapping[str, str]) -> dict:
 
 
 def _seconds_per_image(runs: Iterable[Mapping], history: pd.DataFrame) -> dict[str, float]:
-    """Seconds of training an image, by run: the median over its seeds' epochs, so that what else a machine did for a
-    while, or compiled at the start, does not count.
+    """Seconds of training an image, by run: in the fastest of its seeds' epochs, which what else a machine did, or
+    compiled at the start, delayed least.
     """
     samples = {(run["id"], run["seed"]): run["train_samples"] for run in runs if "train_samples" in run}
     found: dict[str, list[float]] = {}
     for run, seed, seconds in zip(history["id"], history["seed"], history["seconds"], strict=True):
         found.setdefault(run, []).append(seconds / samples[run, seed])
-    return {run: median(each) for run, each in found.items()}
+    return {run: min(each) for run, each in found.items()}
 
 
 def _against(row: pd.Series, base: pd.Series | None, seconds: Mapping[str, float]) -> dict:
