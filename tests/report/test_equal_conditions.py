@@ -74,6 +74,14 @@ def test_a_pair_of_runs_is_asked_what_its_gradients_have_in_common(sets):
     }
 
 
+def test_a_prior_neuron_stands_among_the_controls_with_its_own_threshold_and_gradient(sets):
+    controls = Kept(sets / "pictures").table("controls").set_index("neuron")
+    columns = ["threshold", "surrogate", "window"]
+    assert controls.loc["plif", columns].tolist() == [1.0, "atan", pytest.approx(0.31831, abs=1e-5)]
+    plain = controls[controls["kind"] == ""]
+    assert plain.loc["binary", columns].tolist() == [0.5, "clamp", 1.0]
+
+
 def test_a_preset_s_own_runs_come_first_and_real_pictures_before_digits(sets, tmp_path):
     demo = collected(tmp_path / "demo", fixture.demo(tmp_path / "demo"))
     assert [each.preset for each in compared_sets(Results(demo), kept(sets))] == ["pictures", "a-digits"]

@@ -15,8 +15,8 @@ from ternary_spike.planning.source_runs import finds_threshold
 from ternary_spike.tables.paper_tables import sample
 from ternary_spike.tables.verdicts import mean_interval, ordering_at_scale, welch_interval
 
-#: what a neuron has where no option says otherwise
-THRESHOLD, WINDOW, SURROGATE = (LIF[name].default for name in ("threshold", "window", "surrogate"))
+#: what the paper's neurons have where no option says otherwise
+THRESHOLD, WINDOW = LIF["threshold"].default, LIF["window"].default
 #: the surrogate gradients that give a binary neuron the ternary's window, and one as wide about its threshold
 SYMMETRIC, ABOUT_THRESHOLD = "clamp_symmetric", "rectangle"
 WITHOUT_SPIKES = [name for name, part in NEURONS.items() if not part.spikes]
@@ -79,9 +79,7 @@ def control_runs(summary: pd.DataFrame, options: Mapping[str, Mapping[str, str]]
                 {
                     "kind": kind(options.get(row["id"], {})),
                     **{key: row[key] for key in ("id", "dataset", "architecture", "timesteps", "neuron", "variant")},
-                    "threshold": float(mine.get("threshold", THRESHOLD)),
-                    "surrogate": mine.get("surrogate", SURROGATE),
-                    "window": float(mine.get("window", WINDOW)),
+                    **_constants(row["neuron"], mine),
                     **{key: row[key] for key in ("state", "reduced", "data_label", "n")},
                     "last_epoch_mean_percent": row["last_epoch_mean_percent"],
                     "last_epoch_interval_points": half if math.isfinite(half) else None,
@@ -91,6 +89,14 @@ def control_runs(summary: pd.DataFrame, options: Mapping[str, Mapping[str, str]]
     return rows
 
 
+def _constants(neuron: str, options: Mapping) -> dict:
+    """Threshold and surrogate gradient by the options, or else by the neuron; None for what it has none of."""
+    own = NEURONS[neuron].options
+    found = {name: options.get(name, own[name].default if name in own else None) for name in _NUMBERS + _TEXTS}
+    return found | {name: float(found[name]) for name in _NUMBERS if found[name] is not None}
+
+
+_NUMBERS, _TEXTS = ("threshold", "window"), ("surrogate",)
 _CARRIED = (
     *("rate_mean_percent", "rate_std_percent", "rate_n"),
     *("synops_mean_per_image", "synops_std_per_image", "synops_n"),
