@@ -86,9 +86,9 @@ if len(sizes):
     for axes, place in zip(grid.flat, sizes.index, strict=False):
         here = runs.set_index(PLACE).sort_index().loc[[place]]
         ends, labels = [], []
-        for run in firing[firing["id"].isin(here["id"])]["id"]:
-            mine = here[here["id"] == run]
-            name, variant = mine.iloc[0][["neuron", "variant"]]
+        for _, row in firing[firing["id"].isin(here["id"])].iterrows():
+            mine = here[here["id"] == row["id"]]
+            name, variant = row["neuron"], row["variant"]
             face = "none" if variant else COLOURS[name]
             rate, accuracy = mine["rate_percent"], mine["last_epoch_percent"]
             axes.scatter(
@@ -98,7 +98,7 @@ if len(sizes):
                 rate.mean(), accuracy.mean(), accuracy.std(), rate.std(), color=COLOURS[name], capsize=3, lw=1.4
             )
             ends.append((rate.mean() + (rate.std() if len(mine) > 1 else 0), accuracy.mean(), name))
-            labels.append(report.called(name, variant))
+            labels.append(report.called(row))
         axes.margins(**({"x": 0.35, "y": 0.2} if len(ends) < MANY else {"x": 0.06, "y": 0.06}))
         axes.set_title(f"{place[0]}\n{place[1]}, T = {place[2]}")
         axes.set_xlabel("Neurons that fire, %")
@@ -135,7 +135,7 @@ if len(counted):
         spread, face = row["last_epoch_std_percent"], "none" if row["variant"] else COLOURS[name]
         axes.errorbar(x, y, spread, color=COLOURS[name], marker=MARKERS[name], mfc=face, capsize=3, lw=1.4)
         ends.append((x, y, name))
-        label = report.called(name, row["variant"])
+        label = report.called(row)
         labels.append(f"{label}, T = {row['timesteps']}" if several else label)
     axes.margins(**({"x": 0.06, "y": 0.06} if many else {"x": 0.3, "y": 0.2}))
     report.logarithmic_if_far_apart(axes, counted["synops_mean_per_image"])

@@ -29,7 +29,7 @@ from html import escape
 import pandas as pd
 
 from ternary_spike import report
-from ternary_spike.tables.rivals import ABOVE, BELOW, COMBINED, PRIOR, UNDECIDED
+from ternary_spike.tables.rivals import ABOVE, BELOW, COMBINED, OWN, PRIOR, UNDECIDED
 
 results = report.Results(results)
 sets = report.compared_sets(results, report.kept(kept))
@@ -317,7 +317,8 @@ def findings(found):
     done, lines = finished(found), []
     compared = done[done["verdict"] != ""]
     several = compared.groupby(PLACE).ngroups > 1
-    for kind, words in ((PRIOR, "prior methods"), (COMBINED, "prior methods on ternary spikes")):
+    words_of = {OWN: "other neurons of the paper", PRIOR: "prior methods", COMBINED: "prior methods on ternary spikes"}
+    for kind, words in words_of.items():
         mine = compared[compared["kind"] == kind]
         alone = mine["interval_points"].isna()
         for verdict, said in ((ABOVE, "above"), (BELOW, "below"), (UNDECIDED, "not told apart from")):

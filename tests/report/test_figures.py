@@ -11,6 +11,7 @@ import pytest
 from ternary_spike.report import Results, figures, palette, rulegraph, show
 from ternary_spike.report.drawings import names_beside, points
 from ternary_spike.report.figures import end_labels, figure, subplots, svg_text
+from ternary_spike.tables import rivals
 
 DOT = """digraph snakemake_dag {
     graph[bgcolor=white, margin=0];
@@ -31,19 +32,27 @@ DOT = """digraph snakemake_dag {
     [
         ("plif", "", "plif (faithful)", "plif (faithful)"),
         ("plif", "PLIF (partly; the row's recipe)", "plif PLIF (partly; the row's recipe)", "plif (faithful)"),
-        ("plif", "paper_neuron", "plif (faithful) paper_neuron", "plif (faithful)"),
+        ("plif", "paper_neuron", "plif (faithful) paper neuron", "plif (faithful)"),
         ("mt_snn_candidate", "", "mt_snn_candidate (candidate)", "mt_snn_candidate (candidate)"),
-        ("ternary", "wide_window", "ternary wide_window", "ternary"),
+        ("ternary", "wide_window", "ternary wide window", "ternary"),
         ("unheard_of", "", "unheard_of", "unheard_of"),
     ],
 )
 def test_a_published_neuron_never_stands_without_its_level(neuron, variant, cell, label):
-    shown = show.neuron().cell(pd.Series({"neuron": neuron, "variant": variant}))
+    # the method of a table of energies is how the operations were found
+    row = {"neuron": neuron, "variant": variant, "method": "paper's formula, mean over neurons"}
+    shown = show.neuron().cell(pd.Series(row))
     assert html.unescape(re.sub("<[^>]+>", "", shown)) == cell
     _, axes = subplots()
     axes.plot([0, 1], [0, 1])
     end_labels(axes, [(1, 1, neuron)])
     assert [text.get_text() for text in axes.texts] == [label]
+
+
+def test_a_run_by_a_method_is_called_as_on_the_page_of_methods():
+    row = {"neuron": "binary", "method": "TET (partly; the row's recipe)", "architecture": "resnet20w16"}
+    row["variant"] = f"{row['method']}, paper_neuron"
+    assert show.called(row) == rivals.name_of(row) == "TET on binary (partly)"
 
 
 def test_colours_stand_out_on_white_and_on_black():

@@ -57,7 +57,7 @@ def test_the_page_of_the_comparison_leaves_no_spiking_run_out(preset):
     folder, tables = preset
     shown(NOTEBOOKS / "comparison.py", folder)
     done = tables["summary"].query("n > 0 and neuron != 'relu'")
-    labels = {show.called(row["neuron"], row["variant"]) for _, row in done.iterrows()}
+    labels = {show.called(row) for _, row in done.iterrows()}
     assert len(labels) == 6 and "plif (faithful)" in labels
     for figure in ("accuracy-and-rate", "accuracy-and-operations"):
         assert words_of(folder, figure) >= labels, figure

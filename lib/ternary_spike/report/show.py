@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -145,10 +145,17 @@ def spread(label: str, name: str, unit: str = "percent", digits: int = 2, scale:
     return Column(label, cell, lambda row: row.get(mean), numeric=True)
 
 
-def called(neuron: str, variant: str) -> str:
-    """What tables and pictures call a run: its neuron and variant; a published one never without its level."""
-    own = neuron if LEVEL.search(variant) else titled(neuron)  # a method's name has its level in it
-    return f"{own} {variant}".rstrip()
+def called(row: Mapping) -> str:
+    """What tables and pictures call a run: its method and neuron, or its neuron and variant.
+
+    A published one is never without its level. Rows of tables about a run's parts have no method, or mean another thing
+    by that; there the method, with its level, is in the variant.
+    """
+    if LEVEL.search("" if missing(row.get("method")) else row["method"]):
+        return rivals.name_of(row)
+    variant = "" if missing(row.get("variant")) else str(row["variant"])
+    own = row["neuron"] if LEVEL.search(variant) else titled(row["neuron"])
+    return f"{own} {variant.replace('_', ' ')}".rstrip()
 
 
 def neuron(label: str = "Neuron", key: str = "neuron") -> Column:
@@ -158,7 +165,7 @@ def neuron(label: str = "Neuron", key: str = "neuron") -> Column:
         name = row.get(key)
         if missing(name):
             return DASH
-        return marked(name, escape(called(name, "" if missing(row.get("variant")) else str(row["variant"]))))
+        return marked(name, escape(called({**row, "neuron": name})))
 
     return Column(label, cell, lambda row: None if missing(row.get(key)) else rank(row[key]))
 
