@@ -290,6 +290,16 @@ def test_an_interval_is_over_the_seeds_that_have_the_quantity(tmp_path):
     assert "+27.50 % (95 % interval −0.62 to +63.57)" in found
 
 
+def test_layers_of_a_papers_neuron_that_could_not_be_counted_are_said(tmp_path):
+    plan = fixture.demo(tmp_path)
+    path = next(tmp_path.glob("runs/*-ternary/seed0/energy.csv"))
+    head, *rows = path.read_text().splitlines()
+    rows = [f"{row},{'stem1: emits what nobody knows' * row.startswith('stem1.next')}" for row in rows]
+    path.write_text("\n".join([f"{head},not_counted", *rows]) + "\n")
+    found = ledger_of(tmp_path, plan).loc["additions-only"]
+    assert found["verdict"] == "holds" and "1 layers not counted: stem1: emits what nobody knows" in found["result"]
+
+
 def test_what_prior_methods_do_decides_nothing_about_the_papers_neurons(tmp_path):
     plan = fixture.rivals(tmp_path)
     rows = collect.read_plan(plan).to_dict("records")

@@ -377,3 +377,13 @@ def test_the_epochs_of_a_method_s_sheet_are_no_reduction(epochs, sheet, reduced)
     run = {"changed": {}, "architecture": "resnet20", "dataset": "cifar10", "data": data}
     run |= {"recipe": {"epochs": epochs}, "sheet": sheet}
     assert "; ".join(reductions(pd.Series({"reduced": ""}), run)) == reduced
+
+
+def test_a_run_of_which_seeds_are_missing_is_not_called_done(tmp_path):
+    runs = collect.tables(collect.read_plan(fixture.demo(tmp_path)), tmp_path)["runs"].query("neuron == 'ternary'")
+    states = ["done; other code: train", "done; other code: train, fold", "not run: no data"]
+    runs = runs.assign(state=states, last_epoch_percent=[95.0, 96.0, None])
+    (state,) = collect.summarise(runs)["state"]
+    assert state == "2 of 3 seeds; not run: no data; other code: train; other code: train, fold"
+    (whole,) = collect.summarise(runs.head(2))["state"]
+    assert whole == "done; other code: train; other code: train, fold"

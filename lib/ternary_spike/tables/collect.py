@@ -95,12 +95,13 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
         first = group.iloc[0]
         unfinished = list(dict.fromkeys(group.loc[~group.index.isin(done.index), "state"]))
         notes = [state for state in dict.fromkeys(done["state"]) if state != "done"]
+        said = _beginning_once([note.removeprefix("done; ") for note in notes])
         if len(done) == 0:
             state = "; ".join(unfinished)
         elif unfinished or any(not note.startswith("done; ") for note in notes):
-            state = "; ".join([f"{len(done)} of {len(group)} seeds", *unfinished, *_beginning_once(notes)])
+            state = "; ".join([f"{len(done)} of {len(group)} seeds", *unfinished, *said])
         else:
-            state = "; ".join(["done", *(note.removeprefix("done; ") for note in notes)])
+            state = "; ".join(["done", *said])
         rows.append(
             {
                 "id": run,
