@@ -117,7 +117,11 @@ def test_where_the_lead_points_with_scale_is_what_the_files_say():
         )
     )
     assert said in " ".join(README.split())
-    assert ", neither beyond its interval:" in README and all(abs(t.points) < t.half for t in (width, epochs))
+    assert "neither beyond its interval;" in README and all(abs(t.points) < t.half for t in (width, epochs))
+    (widest,) = leads[leads["axis"] == "width"].query("value == 32").to_dict("records")
+    points = decimal(widest["difference_points"], 2, sign=True)
+    assert f"at width 32 it is {points}, with one binary seed" in " ".join(README.split())
+    assert widest["seeds"].endswith("and 1")
 
 
 def test_links_and_pictures_exist():
