@@ -149,7 +149,8 @@ def test_pages_of_runs_name_method_and_source(preset):
         return html, re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", html)))
 
     _, text = page("tiny-resnet6w4-T2-binary-each_step")
-    assert "Each Step (partly): Nobody, nowhere; filled in: the margin; recipe: momentum = 0.5" in text
+    filled = "filled in by its sheet, where its name here says nothing else: the margin"
+    assert f"Each Step (partly): Nobody, nowhere; {filled}; recipe: momentum = 0.5" in text
     html, text = page("tiny-resnet6w4-T2-ternary-taught")
     assert "trained as Taught (faithful) has it" in text
     assert '<a href="tiny-resnet6w4-T2-ternary-converted.html">' in html
