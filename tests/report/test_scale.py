@@ -54,6 +54,8 @@ def test_leads_are_differences_at_one_place_from_one_set(sets):
         ("width", window, 8, 7.0),
         ("width", window, 32, 10.0),
     ]
+    # a rate may be of fewer seeds than an accuracy, and the page says of how many
+    assert {"n", "rate_n"} <= set(scale_runs(kept(sets)))
     alone = leads[leads["interval_points"].isna()]  # one seed has no interval
     assert list(zip(alone["axis"], alone["value"], strict=True)) == [("epochs", 20)]
 

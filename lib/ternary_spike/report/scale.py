@@ -86,7 +86,7 @@ def _runs_of(results: Kept) -> pd.DataFrame:
 
 _COLUMNS = (
     "width", "epochs", "kind", "set", "id", "neuron", "variant", "data_label", "reduced", "n", "seeds",
-    "last_epoch_mean_percent", "last_epoch_std_percent", "rate_mean_percent", "rate_std_percent",
+    "last_epoch_mean_percent", "last_epoch_std_percent", "rate_mean_percent", "rate_std_percent", "rate_n",
     "energy_mean_microjoule", "amplitude_least", "amplitude_most",
 )  # fmt: skip
 
