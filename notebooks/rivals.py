@@ -69,13 +69,15 @@ def source(found):
 # *faithful*, where equations and constants were checked against public code or text; *partly*, where what the sources
 # leave open is filled in; *candidate*, where not even the equations could be had. A neuron's name in small letters is
 # the neuron alone in the paper's way of training, with the level of its equations; a method's level is that of all that
-# its row has. Equal conditions are the paper's recipe, made
-# for its own neurons: a method that needs another optimiser, a longer schedule or more timesteps stands low here, some
-# at chance, and that says nothing of what it reaches by its authors' recipe. Training time is for each picture, beside
-# the ternary neuron's, that of the fastest of all epochs by the clock: other processors are in it and what else these
-# did, and in the comparison that came with the repository both were many. So it is no measurement of the method; what a
-# step alone costs was measured, and stands in `docs/methods.md` with how each method is made and what is filled in.
-# Methods whose layers no fused kernel computes pay for that here.
+# its row has.
+#
+# Equal conditions are the paper's recipe, made for its own neurons: a method that needs another optimiser, a longer
+# schedule or more timesteps stands low here, some at chance, and that says nothing of what it reaches by its authors'
+# recipe. Training time is for each picture, beside the ternary neuron's, that of the fastest of all epochs by the
+# clock: other processors are in it and what else these did, and in the comparison that came with the repository both
+# were many. So it is no measurement of the method; what a step alone costs was measured, and stands in
+# `docs/methods.md` with how each method is made and what is filled in. Methods whose layers no fused kernel computes
+# pay for that here.
 
 # %%
 method = report.Column("Method", lambda row: report.marked(row["neuron"], escape(row["name"])), lambda row: row["name"])

@@ -139,12 +139,9 @@ def test_tables_show_the_reason_and_drop_no_row(preset):
     assert list(counted["size"]) == [8, 1] and list(counted["first"] != "") == [False, True]
     assert set(tables["table5"].query("kind == 'ours' and id != ''")["id"]) == set(states)
     found = tables["claims"].set_index("id")
-    for claim in ("folding-output-invariant", "folding-normalises"):
-        assert (
-            found.loc[claim, "verdict"] == "not tested" and "2 not foldable: layer stem1" in found.loc[claim, "result"]
-        )
     # of neurons that the paper does not have it claims nothing
-    assert found.loc["additions-only", ["verdict", "runs"]].tolist() == ["not tested", ""]
+    for claim in ("folding-output-invariant", "folding-normalises", "additions-only"):
+        assert found.loc[claim, ["verdict", "runs"]].tolist() == ["not tested", ""]
 
 
 def text_of(shown_things: list) -> str:

@@ -306,9 +306,9 @@ def test_what_prior_methods_do_decides_nothing_about_the_papers_neurons(tmp_path
     prior = {row["id"] for row in rows if row["neuron"] == "plif" or row["method"]}
     for row in rows:
         if row["id"] in prior and row["seed"] == 0 and row["timesteps"] == 2:
-            fixture.write_run(tmp_path, row, multiplied=500)
+            fixture.write_run(tmp_path, row, multiplied=500, differing=3)
     found = ledger_of(tmp_path, plan)
-    assert found.loc["additions-only", "verdict"] == "holds"
+    assert (found.loc[["additions-only", "folding-output-invariant"], "verdict"] == "holds").all()
     assert "0 multiplications behind the encoder" in found.loc["additions-only", "result"]
-    for claim in ("additions-only", "membrane-differs-by-layer"):
+    for claim in ("additions-only", "folding-output-invariant", "folding-normalises", "membrane-differs-by-layer"):
         assert found.loc[claim, "runs"] and not set(found.loc[claim, "runs"].split()) & prior

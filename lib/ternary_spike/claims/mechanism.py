@@ -28,8 +28,14 @@ def capacity(tables: Tables) -> Finding:
     return exact(uniform and math.isclose(ratio, math.log2(3)), result, evidence=DERIVED)
 
 
-def _foldable(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The rows of networks that were folded, and how many could not be, in words."""
+def _of_paper(tables: Tables, name: str) -> pd.DataFrame:
+    """The rows of a table that are of runs of the paper's neurons."""
+    return tables[name][tables[name]["id"].isin(of_the_papers_neurons(tables["summary"])["id"])]
+
+
+def _foldable(tables: Tables, name: str) -> tuple[pd.DataFrame, str]:
+    """Of the paper's neurons, the rows of networks that were folded, and how many could not be, in words."""
+    rows = _of_paper(tables, name)
     folded = rows[rows[NOT_FOLDABLE] == ""]
     others = len(rows) - len(folded)
     return folded, f"; {others} not foldable: {_reasons(rows[NOT_FOLDABLE])}" if others else ""
@@ -43,7 +49,7 @@ def _reasons(cells: pd.Series) -> str:
 @check
 def folding_exact(tables: Tables) -> Finding:
     """Eq. 17 on real test images: in float64 no spike differs and the logits agree to the bound."""
-    found, others = _foldable(tables["equivalence"])
+    found, others = _foldable(tables, "equivalence")
     if found.empty:
         return untested(f"no folded network has been compared yet{others}")
     spikes, differing, single = (
@@ -65,7 +71,7 @@ def folding_exact(tables: Tables) -> Finding:
 @check
 def folding_normalises(tables: Tables) -> Finding:
     """Neuron layers that still have an amplitude after folding."""
-    found, others = _foldable(tables["equivalence"])
+    found, others = _foldable(tables, "equivalence")
     if found.empty:
         return untested(f"no network has been folded yet{others}")
     left, layers = (int(found[column].sum()) for column in ("layers_with_amplitude", "neuron_layers"))
@@ -112,8 +118,7 @@ def reset_equations(tables: Tables) -> Finding:
 def additions_only(tables: Tables) -> Finding:
     """From the energy stage: which layers behind the encoder get anything but (averages of) spikes; and the executor's
     own count, where a network was executed."""
-    ours = of_the_papers_neurons(tables["summary"])["id"]
-    found = tables["energy_layers"][tables["energy_layers"]["id"].isin(ours)]
+    found = _of_paper(tables, "energy_layers")
     if found.empty:
         return untested("no operations have been counted yet")
     behind = found[(found["input"] != "image") & (found["kind"] != "neurons") & (found[NOT_COUNTED] == "")]
@@ -129,7 +134,7 @@ def additions_only(tables: Tables) -> Finding:
     )
     if left_out := int((found[NOT_COUNTED] != "").sum()):
         result += f"; {left_out} layers not counted: {_reasons(found[NOT_COUNTED])}"
-    executed, others = _foldable(tables["execution"][tables["execution"]["id"].isin(ours)])
+    executed, others = _foldable(tables, "execution")
     multiplied = executed["decay_multiplications_per_image"].sum() + executed["differing_spikes"].sum()
     if not executed.empty:
         result += (

@@ -72,7 +72,7 @@ def in_one_sentence(found: Results) -> str:
     if ternary is None:
         return ""
     leads = [
-        f"{_lead(row.iloc[0])} over {words}"
+        f"{_points(row.iloc[0], sign=-1)} over {words}"  # the row's difference is its own less ternary's
         for words, variant, kind in (
             ("binary spikes", "", OWN),
             ("binary spikes whose surrogate gradient is as wide as the ternary's", WINDOW, CONTROL),
@@ -127,11 +127,6 @@ def _same_shape(found: Results, ids: set[str]) -> list[tuple[str, str]]:
 def _ternary(here: pd.DataFrame) -> pd.Series | None:
     plain = here[(here["kind"] == OWN) & (here["neuron"] == TERNARY)]
     return None if plain.empty else plain.iloc[0]
-
-
-def _lead(row: pd.Series) -> str:
-    """Ternary less a run, from the run's difference to ternary."""
-    return _points(row, sign=-1)
 
 
 def _points(row: pd.Series, sign: int = 1) -> str:

@@ -334,17 +334,7 @@ TEXT = frozenset(
         *("data_label", "data_checksum", "recipe", "commit", "code_hash", "device", "cpu", "python", "torch"),
         *("started", "finished", "warnings", "missing", "layer", "kind", "input", "method", "encoder", "citation"),
         *("type", "verdict", "basis", "group", "statement", "where", "evidence", "result", "runs", "notebook"),
-        *(
-            "constants",
-            "name",
-            "level",
-            "target",
-            "question",
-            "base",
-            "source_run",
-            "surrogate",
-            NOT_FOLDABLE,
-            NOT_COUNTED,
-        ),
+        *("constants", "name", "level", "target", "question", "base", "source_run", "surrogate"),
+        *(NOT_FOLDABLE, NOT_COUNTED),
     }
 )
