@@ -98,6 +98,19 @@ def test_a_rate_that_is_not_measured_yet_makes_no_pair(tmp_path):
     assert f"{RUN}ternary-rate_of_binary" in set(found["controls"]["id"])
 
 
+def test_runs_of_which_no_rate_and_no_operation_is_known_are_pairs_all_the_same(tmp_path):
+    """As after trainings whose other stages have not run, or were done by different code for each seed."""
+    plan = fixture.controls(tmp_path)
+    for name in ("evaluation.json", "energy.json"):
+        for path in tmp_path.glob(f"runs/*/*/{name}"):
+            path.unlink()
+    found = collect.tables(collect.read_plan(plan), tmp_path)
+    pairs = found["differences"].set_index(["question", "id"])
+    assert pairs.loc[("as in the paper", f"{RUN}ternary"), "difference_points"] == pytest.approx(14.5)
+    assert pairs[["rate_difference_points", "synops_ratio"]].isna().all(axis=None)
+    assert (found["summary"][["rate_n", "synops_n"]] == 0).all(axis=None)
+
+
 def test_a_preset_without_control_runs_has_no_rows(tmp_path):
     found = collect.tables(collect.read_plan(fixture.demo(tmp_path)), tmp_path)
     assert found["controls"].empty and found["differences"].empty and found["matches"].empty

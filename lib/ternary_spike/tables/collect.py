@@ -66,11 +66,14 @@ def _probe(run: str, found: dict, number: int, probe: dict) -> dict:
 
 
 def _statistics(values: pd.Series, name: str, unit: str) -> dict:
-    """Mean, sample standard deviation and number of values; None where there are too few of them for the others."""
-    values = values.dropna()
+    """Mean, sample standard deviation and number of values; NaN where there are too few of them for the others.
+
+    NaN and not None: of a column without any value pandas would make one of objects, which nobody can reckon with.
+    """
+    values = values.dropna().astype(float)
     return {
-        f"{name}_mean_{unit}": values.mean() if len(values) else None,
-        f"{name}_std_{unit}": values.std(ddof=1) if len(values) > 1 else None,
+        f"{name}_mean_{unit}": values.mean(),
+        f"{name}_std_{unit}": values.std(ddof=1),
         f"{name}_n": len(values),
     }
 
